@@ -1,0 +1,63 @@
+"""The three contracts that environment, policy and learner are written against."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Protocol
+
+import numpy as np
+
+from ant_rl_core.step import Previous, TimeStep, Transition
+
+
+class VectorEnv(Protocol):
+    """n robots stepped together; finished episodes are reset at once (see `TimeStep`)."""
+
+    num_envs: int
+    observation_size: int
+    action_size: int
+
+    def reset(self, seed: int | None = None) -> TimeStep:
+        """Start new episodes in all rows; row i is seeded with seed + i when a seed is given."""
+
+    def step(self, action: np.ndarray) -> TimeStep:
+        """Apply float32 [n, action_size] in [-1, 1] for one control period."""
+
+
+class Actor(Protocol):
+    """Chooses actions. Feed-forward actors take and return an empty state."""
+
+    version: int
+
+    def initial_state(self, num_envs: int) -> Any:
+        """Recurrent state of n rows at the start of an episode; () for feed-forward actors."""
+
+    def act(self, observation: np.ndarray, previous: Previous, state: Any,
+            reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], Any]:
+        """Return (action, extras, state) for float32 [n, observation_size] observations.
+
+        `reset_mask` (bool [n]) marks rows at the first tick of an episode. The action is float32
+        [n, action_size] in [-1, 1]. `extras` holds log_prob (float32 [n]) where the actor explores, and value
+        (float32 [n]) where it has a critic.
+        """
+
+
+class Learner(Protocol):
+    """Turns transitions into better policies."""
+
+    def observe(self, batch: Transition) -> None:
+        """Take one transition per row; consecutive calls are consecutive ticks."""
+
+    def ready(self) -> bool:
+        """Whether enough was observed for `update`."""
+
+    def update(self) -> dict[str, float]:
+        """Learn from what was observed; return losses and other figures by name."""
+
+    def policy(self) -> bytes:
+        """The current policy as the bytes of a bundle."""
+
+    def save(self) -> dict[str, np.ndarray]:
+        """Everything that an unbroken continuation needs, as named arrays."""
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `save` returned."""

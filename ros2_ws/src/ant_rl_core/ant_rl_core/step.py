@@ -1,0 +1,164 @@
+"""Time steps and transitions: the one place where terminated, truncated and final observation meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TimeStep:
+    """What a vector environment returns: one row per robot, float32 at the edge.
+
+    A row whose episode ended was reset at once: `observation` is then the first of the new episode and
+    `final_observation` the last of the old one. In every other row the two are equal.
+
+    Attributes:
+        observation: float32 [n, observation_size], what the policy acts on next.
+        reward: float32 [n], of the transition just made (0 after a reset).
+        terminated: bool [n], the task itself ended the episode.
+        truncated: bool [n], the time limit cut it.
+        final_observation: float32 [n, observation_size], the successor state of the transition.
+        episode_id: int64 [n], episode that `observation` belongs to; unique within the environment's life.
+        step: uint32 [n], steps since that episode's reset.
+        info: further arrays of the environment, as it names them (e.g. x_position [m]).
+    """
+
+    observation: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    final_observation: np.ndarray
+    episode_id: np.ndarray
+    step: np.ndarray
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def done(self) -> np.ndarray:
+        """bool [n], rows whose episode ended with this transition, for either reason."""
+        return self.terminated | self.truncated
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One transition per row, as learners take it.
+
+    Attributes:
+        observation: float32 [n, observation_size], what the policy saw.
+        action: float32 [n, action_size], as applied, in [-1, 1].
+        reward: float32 [n].
+        terminated, truncated: bool [n].
+        next_observation: float32 [n, observation_size], true successor (the final observation where the episode ended).
+        extras: what the actor reported, e.g. log_prob float32 [n].
+        policy_version: version of the policy that acted.
+    """
+
+    observation: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    next_observation: np.ndarray
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    policy_version: int = 0
+
+
+@dataclass(frozen=True)
+class Previous:
+    """What happened before the current observation, for actors that learn within an episode (RL^2).
+
+    Attributes:
+        action: float32 [n, action_size]; zeros at the first tick.
+        reward: float32 [n]; zeros at the first tick.
+        done: bool [n], the previous transition ended an episode.
+    """
+
+    action: np.ndarray
+    reward: np.ndarray
+    done: np.ndarray
+
+    @classmethod
+    def none(cls, num_envs: int, action_size: int) -> Previous:
+        """What stands in before the first transition."""
+        return cls(np.zeros((num_envs, action_size), np.float32), np.zeros(num_envs, np.float32),
+                   np.zeros(num_envs, bool))
+
+
+def transition(before: TimeStep, action: np.ndarray, after: TimeStep, extras: Mapping[str, np.ndarray],
+               policy_version: int) -> Transition:
+    """Join two consecutive time steps and the action between them."""
+    return Transition(before.observation, action, after.reward, after.terminated, after.truncated,
+                      after.final_observation, extras, policy_version)
+
+
+def bootstrap_mask(terminated: np.ndarray) -> np.ndarray:
+    """float32, 1 where the value of the successor counts: everywhere but after a true end.
+
+    A time limit is no property of the task's states, so truncation does not take part
+    (Pardo et al., Time Limits in Reinforcement Learning, arXiv:1712.00378).
+    """
+    return 1.0 - np.asarray(terminated, np.float32)
+
+
+class TimeStepEnv:
+    """The stack's environment contract over any Gymnasium vector environment that resets in the same step.
+
+    Args:
+        env: `gymnasium.vector.VectorEnv` in SAME_STEP autoreset mode, e.g. `VectorAnt`.
+
+    Raises:
+        ValueError: if `env` resets in another mode, since its final observations would then be mixed up.
+    """
+
+    def __init__(self, env: Any) -> None:
+        mode = getattr(env.metadata.get("autoreset_mode"), "name", env.metadata.get("autoreset_mode"))
+        if mode != "SAME_STEP":
+            raise ValueError(f"the vector environment must use autoreset mode SAME_STEP, found {mode}")
+        self.env = env
+        self.num_envs: int = env.num_envs
+        self.observation_size: int = int(np.prod(env.single_observation_space.shape))
+        self.action_size: int = int(np.prod(env.single_action_space.shape))
+        self._episode_id = np.arange(self.num_envs, dtype=np.int64)
+        self._next_episode_id = 0
+        self._step = np.zeros(self.num_envs, np.uint32)
+
+    def reset(self, seed: int | None = None) -> TimeStep:
+        """Start new episodes in all rows; row i is seeded with seed + i when a seed is given."""
+        observation, info = self.env.reset(seed=seed)
+        observation = self._flat(observation)
+        self._episode_id = self._new_episodes(self.num_envs)
+        self._step[:] = 0
+        no = np.zeros(self.num_envs, bool)
+        return TimeStep(observation, np.zeros(self.num_envs, np.float32), no, no.copy(), observation,
+                        self._episode_id.copy(), self._step.copy(), info)
+
+    def step(self, action: np.ndarray) -> TimeStep:
+        """Apply float32 [n, action_size] actions in [-1, 1] for one control period."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation = self._flat(observation)
+        final = observation
+        self._step += 1
+        done = terminated | truncated
+        if done.any():
+            rows = np.flatnonzero(done)
+            final = observation.copy()
+            for row in rows:
+                final[row] = np.ravel(info["final_obs"][row])
+            self._episode_id[rows] = self._new_episodes(len(rows))
+            self._step[rows] = 0
+        return TimeStep(observation, np.asarray(reward, np.float32), terminated.copy(), truncated.copy(), final,
+                        self._episode_id.copy(), self._step.copy(), info)
+
+    def close(self) -> None:
+        """Release the environment."""
+        self.env.close()
+
+    def _flat(self, observation: np.ndarray) -> np.ndarray:
+        return np.array(observation, np.float32).reshape(self.num_envs, self.observation_size)
+
+    def _new_episodes(self, count: int) -> np.ndarray:
+        ids = np.arange(self._next_episode_id, self._next_episode_id + count, dtype=np.int64)
+        self._next_episode_id += count
+        return ids
