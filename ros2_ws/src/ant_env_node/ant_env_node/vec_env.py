@@ -11,12 +11,14 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
+import json
+import operator
 import os
 import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -24,7 +26,7 @@ import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.ant_v5 import AntEnv
 from gymnasium.envs.mujoco.mujoco_env import expand_model_path
-from gymnasium.error import ResetNeeded
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -71,12 +73,10 @@ class VectorAnt(VectorEnv):
             if name not in ANT_DEFAULTS:
                 raise TypeError(_unknown_keyword(name))
         if num_threads is None:
-            num_threads = max(1, min(num_envs, _usable_cores()))
+            num_threads = _usable_cores()
         for name, count in (("num_envs", num_envs), ("num_threads", num_threads),
                             ("max_episode_steps", max_episode_steps)):
-            if not isinstance(count, int):
-                raise TypeError(f"{name} must be an int, found {count!r}")
-            if count < 1:
+            if operator.index(count) < 1:
                 raise ValueError(f"{name} must be at least 1, found {count}")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode must be None or 'rgb_array', found {render_mode!r}")
@@ -99,7 +99,7 @@ class VectorAnt(VectorEnv):
                          "autoreset_mode": AutoresetMode.SAME_STEP}
 
         self._rngs, self._seeds = map(list, zip(*(
-            seeding.np_random(None if seed is None else seed + i) for i in range(num_envs)), strict=True))
+            seeding.np_random(None if seed is None else int(seed) + i) for i in range(num_envs)), strict=True))
         self._allocate()
         self._jobs, self._threads = _start_workers(self.num_threads - 1)
         self._stop = weakref.finalize(self, _stop_workers, self._jobs, self._threads)
@@ -123,17 +123,16 @@ class VectorAnt(VectorEnv):
 
         self._state = np.zeros((n, model.nq + model.nv))
         self._forces = np.zeros((n, 6 * model.nbody))
-        self._xy_before, self._xy_after = np.zeros((n, 2)), np.zeros((n, 2))
+        self._xy_before, self._xy_after = np.zeros((2, n)), np.zeros((2, n))
         self._obs = np.zeros((n, size))
         self._episode_step = np.zeros(n, np.int64)
         self._was_reset = False
         self._rows = [
-            (data, data.ctrl, data.xpos[body, :2], self._xy_before[i], self._xy_after[i],
+            (data, data.ctrl, data.xpos[body, :2], self._xy_before[:, i], self._xy_after[:, i],
              data.qpos, self._state[i, :model.nq], data.qvel, self._state[i, model.nq:],
              data.cfrc_ext, self._forces[i].reshape(model.nbody, 6))
             for i, data in enumerate(self._datas)
         ]
-        self._xy_positions = [self._state[i, :2] for i in range(n)]
 
     @property
     def dt(self) -> float:
@@ -175,7 +174,10 @@ class VectorAnt(VectorEnv):
             ValueError: a list of seeds or a mask of another length, or a mask that marks no row.
             TypeError: a mask that is not a numpy array of bool.
             ResetNeeded: a mask before the first full reset.
+            ClosedEnvironmentError: after close().
         """
+        if self.closed:
+            raise ClosedEnvironmentError("reset() after close()")
         if seed is None or isinstance(seed, (int, np.integer)):
             seed = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
         if len(seed) != self.num_envs:
@@ -208,27 +210,59 @@ class VectorAnt(VectorEnv):
         Raises:
             ValueError: actions of another shape, or NaN or infinity in them; no row was stepped.
             ResetNeeded: before the first reset.
+            ClosedEnvironmentError: after close().
         """
         actions = self._checked(actions)
         started = time.perf_counter()
         self._simulate(actions)
         self.physics_seconds += time.perf_counter() - started
 
-        velocity = (self._xy_after - self._xy_before) / self.dt
-        forces = self._observe()
-        rewards, healthy, reward_info = self._reward(velocity[:, 0], actions, forces)
-        terminated = ~healthy & bool(self._config["terminate_when_unhealthy"])
+        x_velocity, y_velocity = (self._xy_after - self._xy_before) / self.dt
+        rewards, healthy, reward_info = self._reward(x_velocity, actions, self._observe())
+        terminated = ~healthy if self._config["terminate_when_unhealthy"] else np.zeros_like(healthy)
         self._episode_step += 1
         truncated = self._episode_step >= self.max_episode_steps
-        info = {**self._position_info(), "x_velocity": velocity[:, 0].copy(), "y_velocity": velocity[:, 1].copy(),
-                **reward_info}
+        info = {**self._position_info(), "x_velocity": x_velocity, "y_velocity": y_velocity, **reward_info}
         infos: Infos = {}
         done = terminated | truncated
-        if done.any():
-            info = self._finish(infos, info, done)
+        if np.count_nonzero(done):
+            self._finish(infos, info, done)
         else:
             _add(infos, info, np.ones(self.num_envs, np.bool_))
         return self._obs.copy(), rewards, terminated, truncated, infos
+
+    def save(self) -> dict[str, np.ndarray]:
+        """Everything that the next steps depend on, as named arrays; `restore` goes on from them bit for bit."""
+        kind = mujoco.mjtState.mjSTATE_INTEGRATION
+        physics = np.zeros((self.num_envs, mujoco.mj_stateSize(self.model, kind)))
+        for data, row in zip(self._datas, physics, strict=True):
+            mujoco.mj_getState(self.model, data, row, kind)
+        streams = json.dumps([rng.bit_generator.state for rng in self._rngs])
+        return {"physics": physics, "body_xy": np.array([row[2] for row in self._rows]), "state": self._state.copy(),
+                "forces": self._forces.copy(), "episode_step": self._episode_step.copy(),
+                "seeds": np.array(self._seeds, np.uint64), "streams": np.frombuffer(streams.encode(), np.uint8)}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Goes on from what `save` gave; returns the observations, float64 [n, obs].
+
+        Raises:
+            ValueError: saved with another number of robots or another model.
+        """
+        kind = mujoco.mjtState.mjSTATE_INTEGRATION
+        shape = (self.num_envs, mujoco.mj_stateSize(self.model, kind))
+        if saved["physics"].shape != shape:
+            raise ValueError(f"expected a saved physics state of shape {shape}, found {saved['physics'].shape}")
+        for i, (data, stream) in enumerate(zip(self._datas, json.loads(saved["streams"].tobytes()), strict=True)):
+            mujoco.mj_setState(self.model, data, saved["physics"][i], kind)
+            # Not part of MuJoCo's state: a step's velocity starts from the position that the step before left here.
+            self._rows[i][2][:] = saved["body_xy"][i]
+            self._rngs[i].bit_generator.state = stream
+        self._seeds = [int(seed) for seed in saved["seeds"]]
+        self._state[:], self._forces[:] = saved["state"], saved["forces"]
+        self._episode_step[:] = saved["episode_step"]
+        self._was_reset = True
+        self._observe()
+        return self._obs.copy()
 
     def render(self) -> tuple[np.ndarray]:
         """Pictures row 0 as uint8 [height, width, 3]; needs ``render_mode="rgb_array"``, else raises ValueError."""
@@ -257,15 +291,17 @@ class VectorAnt(VectorEnv):
         self.close()
 
     def _checked(self, actions: Any) -> np.ndarray:
-        if not self._was_reset or self.closed:
-            raise ResetNeeded("call reset() before step()" if not self.closed else "step() after close()")
+        if self.closed:
+            raise ClosedEnvironmentError("step() after close()")
+        if not self._was_reset:
+            raise ResetNeeded("call reset() before step()")
         # Contiguous rows are summed in the order of a single row; the dtype is kept, as the control cost's precision
         # in Gymnasium is that of the action.
         actions = np.ascontiguousarray(actions)
         if actions.shape != self.action_space.shape:
             raise ValueError(f"expected actions of shape {self.action_space.shape}, found {actions.shape}")
         finite = np.isfinite(actions)
-        if not finite.all():
+        if np.count_nonzero(finite) < finite.size:
             rows = np.flatnonzero(~finite.all(axis=1)).tolist()
             raise ValueError(f"expected finite actions, found NaN or infinity in rows {rows}")
         return actions
@@ -276,7 +312,7 @@ class VectorAnt(VectorEnv):
         if mask.shape != (self.num_envs,) or not mask.any():
             raise ValueError(f"reset_mask must have shape ({self.num_envs},) and mark a row, found {mask}")
         if not self._was_reset:
-            raise ResetNeeded("reset every row before reset_mask")
+            raise ResetNeeded("reset every row once before using reset_mask")
 
     def _simulate(self, actions: np.ndarray) -> None:
         """Steps every row's physics; threads take the next waiting row, so a slow row delays nobody."""
@@ -313,7 +349,7 @@ class VectorAnt(VectorEnv):
     def _observe(self) -> np.ndarray:
         """Fills the observations from the copied state; returns the clipped contact forces [n, 6 * nbody]."""
         low, high = self._config["contact_force_range"]
-        forces = np.clip(self._forces, low, high)
+        forces = self._forces.clip(low, high)
         self._obs[:, :self._kinematic] = self._state[:, self._skip:]
         if self._with_forces:
             self._obs[:, self._kinematic:] = forces[:, 6:]  # the world body's six are left out
@@ -324,22 +360,26 @@ class VectorAnt(VectorEnv):
         """Returns the rewards [n], which robots are healthy [n], and the reward's four parts."""
         config, z = self._config, self._state[:, 2]
         low, high = config["healthy_z_range"]
-        healthy = np.isfinite(self._state).all(axis=1) & (low <= z) & (z <= high)
+        healthy = (low <= z) & (z <= high)
+        finite = np.isfinite(self._state)
+        if np.count_nonzero(finite) < finite.size:
+            healthy &= finite.all(axis=1)
         forward = x_velocity * config["forward_reward_weight"]
         survive = healthy * config["healthy_reward"]
-        control = config["ctrl_cost_weight"] * np.square(actions).sum(axis=1)
-        contact = config["contact_cost_weight"] * np.square(forces).sum(axis=1)
+        control = config["ctrl_cost_weight"] * np.add.reduce(np.square(actions), axis=1)
+        contact = config["contact_cost_weight"] * np.add.reduce(np.square(forces), axis=1)
         rewards = (forward + survive) - (control + contact)
         return rewards, healthy, {"reward_forward": forward, "reward_ctrl": -control, "reward_contact": -contact,
                                   "reward_survive": survive}
 
     def _position_info(self) -> Infos:
-        # A dot product per row, as np.linalg.norm does it: it may fuse multiply and add, which x*x + y*y does not.
-        squared = np.array([xy.dot(xy) for xy in self._xy_positions])
-        return {"x_position": self._state[:, 0].copy(), "y_position": self._state[:, 1].copy(),
-                "distance_from_origin": np.sqrt(squared)}
+        # matmul takes a BLAS dot product per row, as np.linalg.norm does; x*x + y*y would miss its fused rounding.
+        xy = self._state[:, :2]
+        squared = xy[:, None, :] @ xy[:, :, None]
+        return {"x_position": xy[:, 0].copy(), "y_position": xy[:, 1].copy(),
+                "distance_from_origin": np.sqrt(squared[:, 0, 0])}
 
-    def _finish(self, infos: Infos, info: Infos, done: np.ndarray) -> Infos:
+    def _finish(self, infos: Infos, info: Infos, done: np.ndarray) -> None:
         """Keeps the last observation and info of the finished rows in infos, and resets those rows."""
         final_obs = np.full(self.num_envs, None, dtype=object)
         for i in np.flatnonzero(done):
@@ -353,7 +393,6 @@ class VectorAnt(VectorEnv):
         if not done.all():  # a reset's info has positions only
             _add(infos, {key: np.where(done, value.dtype.type(0), value) for key, value in info.items()
                          if key not in position}, ~done)
-        return infos
 
     def _reset_rows(self, mask: np.ndarray) -> None:
         scale, model = self._config["reset_noise_scale"], self.model

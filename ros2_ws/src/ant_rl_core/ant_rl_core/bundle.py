@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Mapping
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_BUNDLE_BYTES = 64 * 2**20
+MAX_MEMBERS = 64
 
 
 class BundleError(ValueError):
@@ -84,7 +86,12 @@ def pack(manifest: Manifest, members: Mapping[str, bytes], details: Mapping[str,
         manifest: its `members` field is replaced by hashes and sizes of `members`, joined with `details`.
         members: actor files by name.
         details: further facts per member, e.g. {"actor.tflite": {"precision": "float32"}}.
+
+    Raises:
+        BundleError: for a member name that is no plain file name.
+        ValueError: for NaN or infinity in the manifest, which JSON does not know.
     """
+    _check_names([MANIFEST, *members])
     table = {name: {**details.get(name, {}), "sha256": sha256(data), "bytes": len(data)}
              for name, data in sorted(members.items())}
     fields = {**asdict(manifest), "members": table}
@@ -105,11 +112,15 @@ def unpack(data: bytes, max_bytes: int = MAX_BUNDLE_BYTES) -> Bundle:
         raise BundleError(f"the bundle has {len(data)} bytes, at most {max_bytes} are allowed")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check_names(archive.namelist())
+            # zipfile reads no more of a member than its header promises, so this bounds the memory.
             unpacked = sum(info.file_size for info in archive.infolist())
             if unpacked > 4 * max_bytes:
                 raise BundleError(f"the bundle unpacks to {unpacked} bytes, at most {4 * max_bytes} are allowed")
             files = {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, zipfile.zlib.error) as error:
+    except BundleError:
+        raise
+    except Exception as error:  # zipfile answers damage with many types, from struct.error to lzma.LZMAError
         raise BundleError(f"not a whole bundle: expected a zip file, found {len(data)} bytes ({error})") from error
     if MANIFEST not in files:
         raise BundleError(f"the bundle has no {MANIFEST}; it holds {', '.join(sorted(files)) or 'nothing'}")
@@ -120,15 +131,51 @@ def unpack(data: bytes, max_bytes: int = MAX_BUNDLE_BYTES) -> Bundle:
 
 def read(path: str | os.PathLike[str], max_bytes: int = MAX_BUNDLE_BYTES) -> Bundle:
     """Read and check a bundle file; BundleError names the path and what is wrong."""
+    data = read_bytes(path, max_bytes)
     try:
-        size = os.path.getsize(path)
-        if size > max_bytes:
-            raise BundleError(f"the bundle has {size} bytes, at most {max_bytes} are allowed")
-        return unpack(Path(path).read_bytes(), max_bytes)
-    except OSError as error:
-        raise BundleError(f"{path}: expected a policy bundle, found none ({error.strerror})") from error
+        return unpack(data, max_bytes)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
+
+
+def read_bytes(path: str | os.PathLike[str], max_bytes: int = MAX_BUNDLE_BYTES) -> bytes:
+    """Unchecked bytes of a bundle file; BundleError unless it is a readable, regular file of at most `max_bytes`."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device never ends
+            raise BundleError(f"{path}: expected a policy bundle, found no regular file")
+        if status.st_size > max_bytes:
+            raise BundleError(f"{path}: the bundle has {status.st_size} bytes, at most {max_bytes} are allowed")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: expected a policy bundle, found none ({error.strerror})") from error
+
+
+def resolve_policy(policy: str) -> Path:
+    """Path of a policy given as a path, or as the name of one that ships with the `ant_rl` package.
+
+    What holds a slash or ends in .zip is a path; any other word is a name, looked up as
+    share/ant_rl/policies/NAME.zip in the folders of the environment variable AMENT_PREFIX_PATH.
+    BundleError lists the shipped names if there is none of that name.
+    """
+    if "/" in policy or policy.endswith(".zip"):
+        return Path(policy).expanduser()
+    shipped = shipped_policies()
+    if policy not in shipped:
+        known = ", ".join(sorted(shipped)) or "none was found: is the workspace built and sourced?"
+        raise BundleError(f"expected the path of a policy bundle or the name of a shipped one, found {policy!r}; "
+                          f"shipped: {known}")
+    return shipped[policy]
+
+
+def shipped_policies() -> dict[str, Path]:
+    """Paths of the bundles that ship with the `ant_rl` package, by name; those of the first prefix win."""
+    found: dict[str, Path] = {}
+    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        if prefix:
+            for path in sorted(Path(prefix, "share", "ant_rl", "policies").glob("*.zip")):
+                found.setdefault(path.stem, path)
+    return found
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
@@ -160,24 +207,64 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _check_names(names: list[str]) -> None:
+    if len(names) > MAX_MEMBERS:
+        raise BundleError(f"a bundle holds at most {MAX_MEMBERS} members, found {len(names)}")
+    for name in names:
+        if names.count(name) > 1:
+            raise BundleError(f"a bundle holds each member once, found {name!r} {names.count(name)} times")
+        if not name or name.startswith(".") or set(name) & set("/\\:") or not name.isprintable():
+            raise BundleError(f"members of a bundle have plain file names, found {name!r}")
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value < 2**31
+
+
+# What each field of a manifest must be, in words and as a check; the first six have no default.
+_FIELDS = {
+    "algorithm": ("text", lambda value: isinstance(value, str)),
+    "robot": ("text", lambda value: isinstance(value, str)),
+    "observation_size": ("a positive integer", _is_size),
+    "action_size": ("a positive integer", _is_size),
+    "version": ("an integer from 0 to 2**64 - 1", lambda value: type(value) is int and 0 <= value < 2**64),
+    "members": ("a table of tables", lambda value: isinstance(value, dict)
+                and all(isinstance(entry, dict) for entry in value.values())),
+    "stochastic": ("true or false", lambda value: isinstance(value, bool)),
+    "state_shapes": ("a list of lists of positive integers", lambda value: isinstance(value, list)
+                     and all(isinstance(shape, list) and all(map(_is_size, shape)) for shape in value)),
+    "observation_statistics": ("a table", lambda value: isinstance(value, dict)),
+    "provenance": ("a table", lambda value: isinstance(value, dict)),
+    "signature": ("text or null", lambda value: value is None or isinstance(value, str)),
+}
+
+
 def _read_manifest(text: bytes) -> Manifest:
     try:
         fields = json.loads(text)
         found = fields["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{MANIFEST} is not a manifest: {error!r}") from error
     if found != FORMAT_VERSION:
-        raise BundleError(f"the bundle has format version {found}, this software reads {FORMAT_VERSION}")
-    known = Manifest.__dataclass_fields__
-    unknown = sorted(set(fields) - set(known))
+        raise BundleError(f"the bundle has format version {_short(found)}, this software reads {FORMAT_VERSION}")
+    unknown = sorted(set(fields) - set(_FIELDS) - {"format_version"})
     if unknown:
-        raise BundleError(f"{MANIFEST} has unknown fields: {', '.join(unknown)}")
-    for name, kind in (("algorithm", str), ("robot", str), ("observation_size", int), ("action_size", int),
-                       ("version", int), ("stochastic", bool), ("state_shapes", list), ("members", dict)):
-        if not isinstance(fields.get(name), kind):
-            raise BundleError(f"{MANIFEST}: {name} must be {kind.__name__}, found {fields.get(name)!r}")
-    fields["state_shapes"] = tuple(tuple(shape) for shape in fields["state_shapes"])
+        raise BundleError(f"{MANIFEST} has unknown fields: {_short(', '.join(unknown))}")
+    for name in list(_FIELDS)[:6]:
+        if name not in fields:
+            raise BundleError(f"{MANIFEST} has no {name}; it has {', '.join(sorted(fields))}")
+    for name, value in fields.items():
+        expected, holds = _FIELDS.get(name, ("", lambda value: True))
+        if not holds(value):
+            raise BundleError(f"{MANIFEST}: {name} must be {expected}, found {_short(value)}")
+    fields["state_shapes"] = tuple(tuple(shape) for shape in fields.get("state_shapes", ()))
     return Manifest(**fields)
+
+
+def _short(value: Any) -> str:
+    """What was found, for a sentence: never longer than a line."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _check_members(manifest: Manifest, files: Mapping[str, bytes]) -> None:

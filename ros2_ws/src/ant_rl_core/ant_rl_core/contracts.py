@@ -53,8 +53,8 @@ class Learner(Protocol):
     def update(self) -> dict[str, float]:
         """Learn from what was observed; return losses and other figures by name."""
 
-    def policy(self) -> bytes:
-        """The current policy as the bytes of a bundle."""
+    def policy(self, provenance: Mapping[str, Any] | None = None) -> bytes:
+        """The current policy as the bytes of a bundle; `provenance` says further where it came from."""
 
     def save(self) -> dict[str, np.ndarray]:
         """Everything that an unbroken continuation needs, as named arrays."""

@@ -130,9 +130,7 @@ class TimeStepEnv:
         observation = self._flat(observation)
         self._episode_id = self._new_episodes(self.num_envs)
         self._step[:] = 0
-        no = np.zeros(self.num_envs, bool)
-        return TimeStep(observation, np.zeros(self.num_envs, np.float32), no, no.copy(), observation,
-                        self._episode_id.copy(), self._step.copy(), info)
+        return self._start(observation, info)
 
     def step(self, action: np.ndarray) -> TimeStep:
         """Apply float32 [n, action_size] actions in [-1, 1] for one control period."""
@@ -151,9 +149,27 @@ class TimeStepEnv:
         return TimeStep(observation, np.asarray(reward, np.float32), terminated.copy(), truncated.copy(), final,
                         self._episode_id.copy(), self._step.copy(), info)
 
+    def save(self) -> dict[str, np.ndarray]:
+        """Named arrays from which `restore` goes on bit for bit; needs an environment that has `save`."""
+        return {**self.env.save(), "episode_id": self._episode_id.copy(), "step": self._step.copy(),
+                "next_episode_id": np.asarray(self._next_episode_id)}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> TimeStep:
+        """Go on from what `save` gave, as if never interrupted."""
+        observation = self._flat(self.env.restore(saved))
+        self._episode_id, self._step = saved["episode_id"].copy(), saved["step"].copy()
+        self._next_episode_id = int(saved["next_episode_id"])
+        return self._start(observation, {})
+
     def close(self) -> None:
         """Release the environment."""
         self.env.close()
+
+    def _start(self, observation: np.ndarray, info: Mapping[str, Any]) -> TimeStep:
+        """A time step that completes no transition."""
+        no = np.zeros(self.num_envs, bool)
+        return TimeStep(observation, np.zeros(self.num_envs, np.float32), no, no.copy(), observation,
+                        self._episode_id.copy(), self._step.copy(), info)
 
     def _flat(self, observation: np.ndarray) -> np.ndarray:
         return np.array(observation, np.float32).reshape(self.num_envs, self.observation_size)

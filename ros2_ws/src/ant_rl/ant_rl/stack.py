@@ -1,0 +1,246 @@
+"""The stack as plain data: the launch arguments, and the nodes of each arrangement.
+
+This is the one list that `launch/*.launch.py` turns into launch actions and `supervisor.py` into processes.
+It imports neither rclpy nor launch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Iterable, Mapping
+
+ARRANGEMENTS = {
+    "sim": "env, policy and monitor on this machine: watch a policy walk",
+    "train": "env, policy, trainer and monitor on this machine: learn over ROS",
+    "desktop": "env and monitor (and a trainer if asked for), open to the network: the policy runs on another machine",
+    "pi": "policy and monitor, open to the network: the environment runs on another machine",
+}
+
+# Exit code of a node that can't run with the configuration it was given: starting it again can't help.
+CONFIGURATION_ERROR = 2
+
+_EVERYWHERE = tuple(ARRANGEMENTS)
+_WITH_ENV = ("sim", "train", "desktop")
+_WITH_POLICY = ("sim", "train", "pi")
+_WITH_TRAINER = ("train", "desktop", "sim")
+
+
+class ArgumentError(ValueError):
+    """An argument that can't be used; the text is one sentence: what was expected, what was found."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One launch argument.
+
+    Attributes:
+        name: as typed before `:=`.
+        kind: int, bool, text, name (a ROS namespace), input or output (a path).
+        default: as text; `defaults` overrides it per arrangement.
+        description: one line for --show-args and --help.
+        choices: allowed values, empty where any value of the kind will do.
+        minimum: smallest allowed int.
+        arrangements: where the argument exists.
+    """
+
+    name: str
+    kind: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+    minimum: int = 0
+    arrangements: tuple[str, ...] = _EVERYWHERE
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+    def default_in(self, arrangement: str) -> str:
+        """Default in this arrangement, as text."""
+        return self.defaults.get(arrangement, self.default)
+
+    def value(self, text: str) -> int | bool | str:
+        """The typed value of `text`; ArgumentError says what was expected and what was found."""
+        if self.kind == "bool":
+            if text.lower() not in ("true", "false"):
+                raise self._refused("true or false", text)
+            return text.lower() == "true"
+        if self.kind == "int":
+            if not re.fullmatch(r"[+-]?\d+", text) or int(text) < self.minimum:
+                raise self._refused(f"a whole number of at least {self.minimum}", text)
+            return int(text)
+        if self.kind == "name" and not re.fullmatch(r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", text):
+            raise self._refused("a ROS name (letters, digits, _ and /, no digit first)", text)
+        if self.kind == "input" and text and not os.access(text, os.R_OK):
+            raise self._refused("a file that can be read", text)
+        if self.kind == "output" and text:
+            check_writable(self.name, text)
+        if self.choices and text not in self.choices:
+            near = difflib.get_close_matches(text, self.choices, 1)
+            raise self._refused(" or ".join(self.choices), text, f"; did you mean {near[0]}?" if near else "")
+        return text
+
+    def _refused(self, expected: str, found: str, hint: str = "") -> ArgumentError:
+        return ArgumentError(f"{self.name} must be {expected}, found {self.name}:={found}{hint}")
+
+
+ARGUMENTS = (
+    Argument("policy", "text", "default", "policy bundle: the name of a shipped one or a path; empty: wait for the trainer's",
+             arrangements=_WITH_POLICY, defaults={"train": ""}),
+    Argument("backend", "text", "litert", "what runs the policy: litert is light, keras needs TensorFlow",
+             choices=("litert", "keras"), arrangements=_WITH_POLICY),
+    Argument("explore", "bool", "false", "draw actions at random around the policy's mean, as learning needs, instead of the mean",
+             arrangements=_WITH_POLICY, defaults={"train": "true"}),
+    Argument("mode", "text", "lockstep", "lockstep: each tick waits for the policy, as fast as physics; "
+             "realtime: 20 ticks per second, a late torque means zero torque", choices=("lockstep", "realtime")),
+    Argument("num_envs", "int", "1", "number of robots that are simulated side by side", minimum=1, arrangements=_WITH_ENV),
+    Argument("seed", "int", "0", "seed of the robots' resets (robot i has seed + i), of exploration and of the learner"),
+    Argument("episodes", "int", "0", "stop after this many finished episodes; 0: never", arrangements=_WITH_ENV),
+    Argument("steps", "int", "0", "stop after this many ticks; 0: never", arrangements=_WITH_ENV),
+    Argument("namespace", "name", "", "namespace of every node and topic: give each robot of a fleet its own"),
+    Argument("monitor", "bool", "true", "measure CPU, memory and latency of the nodes on this machine"),
+    Argument("status", "bool", "true", "show the live status, and a summary at the end", arrangements=_WITH_ENV),
+    Argument("trainer", "bool", "false", "learn from what the robots do and send new policies",
+             arrangements=_WITH_TRAINER, defaults={"train": "true"}),
+    Argument("algorithm", "text", "ppo", "learning method of the trainer", choices=("ppo",), arrangements=_WITH_TRAINER),
+    Argument("total_steps", "int", "0", "the trainer stops learning after this many steps of all robots; 0: never",
+             arrangements=_WITH_TRAINER),
+    Argument("checkpoint", "text", "", "folder of the trainer's checkpoints; it goes on from the newest one there; empty: none",
+             arrangements=_WITH_TRAINER),
+    Argument("log_level", "text", "info", "least severe log message that is shown",
+             choices=("debug", "info", "warn", "error", "fatal")),
+    Argument("summary", "output", "", "file for the summary as JSON, written at the end; empty: none", arrangements=_WITH_ENV),
+    Argument("params_file", "input", "", "YAML file with further node parameters, on top of config/stack.yaml; empty: none"),
+)
+
+
+@dataclass(frozen=True)
+class NodeEntry:
+    """One node of an arrangement.
+
+    Attributes:
+        package, executable: what `ros2 run` would start.
+        name, namespace: of the node; the namespace is empty or starts with /.
+        parameters: node parameters that the arrangement sets; they win over the parameter files.
+        respawn: start it again when it ends unexpectedly.
+        main: its end ends the stack: a clean one always, any other where it is not started again.
+        observer: it watches the others, so it is stopped after them.
+        log_level: ROS log level.
+    """
+
+    package: str
+    executable: str
+    name: str
+    namespace: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    respawn: bool = True
+    main: bool = False
+    observer: bool = False
+    log_level: str = "info"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A node, the arrangements that may hold it, the bool argument that switches it, the arguments it takes."""
+
+    entry: NodeEntry
+    arrangements: tuple[str, ...]
+    switch: str | None
+    arguments: tuple[str, ...]
+
+
+# The observer comes first, so that it is there before there is something to miss.
+_PARTS = (
+    _Part(NodeEntry("ant_rl", "status_node", "status", observer=True), _WITH_ENV, "status", ("summary",)),
+    _Part(NodeEntry("ant_env_node", "env_node", "env", main=True), _WITH_ENV, None,
+          ("mode", "num_envs", "seed", "episodes", "steps")),
+    _Part(NodeEntry("policy_node", "policy_node", "policy"), _WITH_POLICY, None,
+          ("policy", "backend", "explore", "mode", "seed")),
+    _Part(NodeEntry("trainer", "trainer_node", "trainer", main=True), _WITH_TRAINER, "trainer",
+          ("algorithm", "total_steps", "checkpoint", "seed")),
+    _Part(NodeEntry("monitor_node", "monitor_node", "monitor"), _EVERYWHERE, "monitor", ()),
+)
+
+
+def arguments_of(arrangement: str) -> tuple[Argument, ...]:
+    """Arguments of `arrangement`, in the order in which help lists them."""
+    return tuple(argument for argument in ARGUMENTS if arrangement in argument.arrangements)
+
+
+def split(words: Iterable[str]) -> dict[str, str]:
+    """`key:=value` words as a dictionary; ArgumentError names the word that is none, or comes twice."""
+    result: dict[str, str] = {}
+    for word in words:
+        name, found, value = word.partition(":=")
+        if not found or not name:
+            hint = f"; did you mean {word.replace('=', ':=', 1)}?" if re.fullmatch(r"\w+=.*", word) else ""
+            raise ArgumentError(f"arguments must look like name:=value, found {word}{hint}")
+        if name in result:
+            raise ArgumentError(f"each argument must be given once, found {name} twice")
+        result[name] = value
+    return result
+
+
+def parse(arrangement: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """Typed values of all arguments of `arrangement`, defaults filled in; ArgumentError says what can't be used."""
+    known = {argument.name: argument for argument in arguments_of(arrangement)}
+    for name in given:
+        if name not in known:
+            raise ArgumentError(unknown_argument(arrangement, name))
+    return {name: argument.value(given.get(name, argument.default_in(arrangement))) for name, argument in known.items()}
+
+
+def unknown_argument(arrangement: str, name: str) -> str:
+    """Sentence about an argument that `arrangement` does not have."""
+    names = [argument.name for argument in arguments_of(arrangement)]
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
+    return f"{arrangement} has no argument {name}; {hint}"
+
+
+def nodes(arrangement: str, arguments: Mapping[str, Any]) -> list[NodeEntry]:
+    """The nodes of `arrangement`, in starting order, for the values that `parse` returned."""
+    namespace = arguments["namespace"].strip("/")
+    result = []
+    for part in _PARTS:
+        if arrangement not in part.arrangements or (part.switch and not arguments[part.switch]):
+            continue
+        parameters = {name: arguments[name] for name in part.arguments}
+        respawn = True
+        if part.entry.name == "env":
+            # The environment starts ticking once the status node listens, so that no episode is missed.
+            parameters["listeners"] = int(arguments["status"])
+            # On one machine a crash of the environment is the end; on a desktop a robot elsewhere waits for it.
+            respawn = arrangement == "desktop"
+        if part.entry.name == "status":
+            parameters["arguments"] = [f"{name}:={_text(value)}" for name, value in sorted(arguments.items())]
+        result.append(replace(part.entry, namespace=f"/{namespace}" if namespace else "", parameters=parameters,
+                              respawn=respawn, log_level=arguments["log_level"]))
+    return result
+
+
+def environment(arrangement: str, current: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables that the processes of `arrangement` get on top of `current`.
+
+    DDS stays on this machine unless the arrangement spans machines or the user has decided.
+    """
+    if arrangement in ("desktop", "pi"):
+        return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}
+    return {"ROS_AUTOMATIC_DISCOVERY_RANGE": current.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "LOCALHOST"}
+
+
+def check_writable(name: str, path: str) -> None:
+    """ArgumentError unless a file can be written at `path`, the value of argument `name`."""
+    target = Path(path)
+    if target.is_dir():
+        raise ArgumentError(f"{name} must be a file, found the folder {path}")
+    folder = target.absolute().parent
+    if not folder.is_dir():
+        raise ArgumentError(f"{name} must be in a folder that exists, found {path}; make {folder} first")
+    if not os.access(folder, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
+        raise ArgumentError(f"{name} must be a file that can be written, found {path}")
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

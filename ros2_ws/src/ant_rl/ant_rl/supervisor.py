@@ -1,0 +1,274 @@
+"""Runs the processes of a stack where the `launch` package is absent.
+
+Output with a prefix, Ctrl-C to all, respawn with back-off, the exit code of the process that matters, no orphan.
+The process libraries on PyPI were no fit: honcho has no respawn, circus brings zmq and tornado, supervisord is a daemon;
+asyncio's own subprocesses need the few lines below on top.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Mapping, Sequence
+
+import psutil
+
+from ant_rl.console import Console
+from ant_rl.stack import CONFIGURATION_ERROR, NodeEntry
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_CLEAN = (0, -signal.SIGINT, 128 + signal.SIGINT)  # return codes of a process that ended as SIGINT asked
+_BUILD_FIRST = "run `./run build`, or `colcon build` in ros2_ws and source its install/setup.bash"
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A process to keep running.
+
+    Attributes:
+        name: shown before each line of its output; `prefix=False` leaves that out.
+        argv: program and arguments.
+        environment: variables on top of the supervisor's own.
+        respawn, main, observer: as in `stack.NodeEntry`.
+    """
+
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    respawn: bool = False
+    main: bool = False
+    observer: bool = False
+    prefix: bool = True
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Bounds of the supervisor's waits, in seconds, and how often it tries."""
+
+    interrupt: float = 6.0  # from SIGINT to SIGTERM; a trainer ends its update and saves
+    terminate: float = 2.0  # from SIGTERM to SIGKILL
+    first_delay: float = 0.5  # before the first respawn; doubles with each early death
+    longest_delay: float = 30.0
+    early: float = 10.0  # a process that dies sooner than this after its start died early
+    attempts: int = 5  # early deaths in a row before the stack is given up
+
+
+class NotBuiltError(RuntimeError):
+    """A node's program is not there; the text says what to do."""
+
+
+def node_command(entry: NodeEntry, params_files: Sequence[str], environment: Mapping[str, str]) -> Command:
+    """How to start a node of the stack as a process; NotBuiltError if it is not installed."""
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+    try:
+        program = Path(get_package_prefix(entry.package), "lib", entry.package, entry.executable)
+    except PackageNotFoundError as error:
+        raise NotBuiltError(f"the package {entry.package} is not built, or not sourced: {_BUILD_FIRST}") from error
+    if not os.access(program, os.X_OK):
+        raise NotBuiltError(f"the node {entry.name} needs the program {program}, which is not there: {_BUILD_FIRST}")
+    arguments = ["--ros-args", "--log-level", entry.log_level, "-r", f"__node:={entry.name}"]
+    if entry.namespace:
+        arguments += ["-r", f"__ns:={entry.namespace}"]
+    for path in params_files:
+        arguments += ["--params-file", path]
+    for name, value in entry.parameters.items():
+        arguments += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML with the type kept: "1" stays text
+    return Command(entry.name, [str(program), *arguments], environment, entry.respawn, entry.main, entry.observer,
+                   prefix=not entry.observer)
+
+
+class Supervisor:
+    """Starts `commands` in their order and keeps them until one of them ends the stack.
+
+    Args:
+        commands: processes to run.
+        console: where their output goes.
+        patience: bounds of all waits.
+    """
+
+    def __init__(self, commands: Sequence[Command], console: Console, patience: Patience = Patience()) -> None:
+        self._commands = commands
+        self._console = console
+        self._patience = patience
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._end: asyncio.Event
+        self._hurry: asyncio.Event
+        self._code: int | None = None
+
+    def run(self) -> int:
+        """Run until the end; return the exit code.
+
+        0: the main process ended well, or SIGINT, SIGTERM or SIGHUP asked for the end and everything stopped in time;
+        2: a process refused its configuration; else the code of the process whose failure ended the stack.
+        """
+        return asyncio.run(self._run())
+
+    async def _run(self) -> int:
+        self._end, self._hurry = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        # Grandchildren whose parent died come to this process, where the sweep at the end finds them.
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        keepers = asyncio.gather(*(self._keep(command) for command in self._commands))
+        ended = asyncio.create_task(self._end.wait())
+        try:
+            # The keepers end by themselves where nothing is to be respawned, or all at once by a fault in this module.
+            await asyncio.wait([ended, keepers], return_when=asyncio.FIRST_COMPLETED)
+            self._end.set()
+            await self._stop([command for command in self._commands if not command.observer])
+            await self._stop([command for command in self._commands if command.observer])
+        finally:
+            self._sweep()
+        await keepers
+        return self._code or 0
+
+    def _asked_to_stop(self) -> None:
+        if self._end.is_set():
+            self._hurry.set()
+        self._finish(0)
+
+    def _finish(self, code: int) -> None:
+        """Ask for the end of the stack; the first failure gives the exit code."""
+        self._code = self._code or code
+        self._end.set()
+
+    async def _keep(self, command: Command) -> None:
+        """Run one command, again and again where it is to be respawned, until the stack ends."""
+        deaths = 0
+        while not self._end.is_set():
+            started = time.monotonic()
+            code = await self._run_once(command)
+            if self._end.is_set():
+                if code not in _CLEAN:
+                    self._say(f"{command.name} ended with {_cause(code)} when asked to stop")
+                    self._finish(_exit_code(code))
+                return
+            lived = time.monotonic() - started
+            deaths = deaths + 1 if lived < self._patience.early else 1
+            if command.main and (code == 0 or not command.respawn):
+                self._say(f"{command.name} ended{'' if code == 0 else ' with ' + _cause(code)}: stopping the others")
+                return self._finish(_exit_code(code))
+            if code == CONFIGURATION_ERROR:
+                self._say(f"{command.name} can't run with what it was given (exit code {code}), its own words are "
+                          "above: stopping the others")
+                return self._finish(code)
+            if not command.respawn:
+                if code:
+                    self._say(f"{command.name} ended with {_cause(code)}: stopping the others")
+                    self._finish(_exit_code(code))
+                return
+            if deaths >= self._patience.attempts:
+                self._say(f"{command.name} died {deaths} times within {self._patience.early:g} s of its start, the "
+                          f"last time with {_cause(code)}: stopping the others")
+                return self._finish(_exit_code(code) or 1)
+            delay = min(self._patience.first_delay * 2 ** (deaths - 1), self._patience.longest_delay)
+            self._say(f"{command.name} ended with {_cause(code)} after {lived:.1f} s: starting it again in {delay:g} s")
+            await _wait(self._end, delay)
+
+    async def _run_once(self, command: Command) -> int:
+        """Start a command, pass its output on, return its return code (minus the signal that killed it)."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command.argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1", **command.environment},
+                # Ctrl-C in the terminal reaches the supervisor alone, which then stops the others in order.
+                start_new_session=True, preexec_fn=_die_with(os.getpid()))
+        except OSError as error:
+            self._say(f"{command.name} can't be started: {command.argv[0]}: {error.strerror}")
+            return CONFIGURATION_ERROR
+        self._running[command.name] = process
+        if self._end.is_set():  # the end came while it was being started
+            process.send_signal(signal.SIGINT)
+        reader = asyncio.create_task(self._pass_on(command, process.stdout))
+        code = await process.wait()
+        # A grandchild may hold the pipe open, so the rest of the output is waited for, but not for ever.
+        await asyncio.wait([reader], timeout=1.0)
+        reader.cancel()
+        del self._running[command.name]
+        return code
+
+    async def _pass_on(self, command: Command, stream: asyncio.StreamReader) -> None:
+        rest = b""
+        while data := await stream.read(65536):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._write(command.name if command.prefix else "", line.decode(errors="replace"))
+        if rest:
+            self._write(command.name if command.prefix else "", rest.decode(errors="replace"))
+
+    async def _stop(self, commands: Sequence[Command]) -> None:
+        """SIGINT, then SIGTERM, then SIGKILL, each after a bounded wait, which a second Ctrl-C cuts short."""
+        for number, patience in ((signal.SIGINT, self._patience.interrupt), (signal.SIGTERM, self._patience.terminate),
+                                 (signal.SIGKILL, self._patience.terminate)):
+            left = {command.name: self._running[command.name] for command in commands if command.name in self._running}
+            if not left:
+                return
+            if number == signal.SIGKILL:
+                self._say(f"{', '.join(left)} did not stop when asked to: killed")
+                self._code = self._code or 1
+            for process in left.values():
+                if process.returncode is None:
+                    process.send_signal(number)
+            ends = asyncio.gather(*(process.wait() for process in left.values()))
+            hurry = asyncio.create_task(self._hurry.wait())
+            await asyncio.wait([ends, hurry], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            hurry.cancel()
+
+    def _sweep(self) -> None:
+        """Kill what is left below this process: children that were just started, and grandchildren."""
+        left = psutil.Process().children(recursive=True)
+        for process in left:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                pass  # ended by itself meanwhile, as wanted
+        psutil.wait_procs(left, timeout=self._patience.terminate)
+
+    def _say(self, sentence: str) -> None:
+        self._write("supervisor", sentence)
+
+    def _write(self, prefix: str, line: str) -> None:
+        try:
+            self._console.write(prefix, line)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            # Nobody reads any more (`| head`, a closed terminal): no reason to go on, nor for a last flush to fail.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._finish(0)
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """What a child does before it runs its program: be killed when the supervisor is, even by SIGKILL."""
+    def prepare() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+    return prepare
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except asyncio.TimeoutError:
+        pass  # the wait is over, as asked
+
+
+def _cause(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+
+def _exit_code(code: int) -> int:
+    """As a shell gives it: 128 + n for signal n."""
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,272 @@
+"""Fakes built from the spec: they validate what they are given, and their numbers tell where they came from."""
+
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+import numpy as np
+
+from ant_rl_core.spec import ANT, RobotSpec
+from ant_rl_core.step import Previous, TimeStep
+
+
+class FakeActor:
+    """A deterministic actor whose action tells which version acted, on which row's data, at which tick.
+
+    action[i, j] is a function of the version, observation[i, j], what happened before in row i and the number of
+    ticks since row i's last reset: a mixed-up row, another version or a forgotten reset changes it (see `expected`).
+
+    Args:
+        spec: sizes of the robot.
+        version: policy version it reports.
+        recurrent: whether it counts ticks per row in its state, int64 [n]; otherwise the state is ().
+        explore: whether it reports log_prob and value in its extras (log_prob[i] = -ticks, value[i] = 10 * ticks).
+    """
+
+    def __init__(self, spec: RobotSpec = ANT, version: int = 1, recurrent: bool = False,
+                 explore: bool = False) -> None:
+        self.spec = spec
+        self.version = version
+        self.calls = 0
+        self._recurrent = recurrent
+        self._explore = explore
+
+    def initial_state(self, num_envs: int) -> np.ndarray | tuple[()]:
+        """int64 [n] zeros, or () where the actor is not recurrent."""
+        return np.zeros(num_envs, np.int64) if self._recurrent else ()
+
+    def act(self, observation: np.ndarray, previous: Previous, state: np.ndarray | tuple[()],
+            reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], np.ndarray | tuple[()]]:
+        """As `contracts.Actor.act`; ValueError where an argument breaks the contract."""
+        self.spec.check_observation(observation)
+        rows = len(observation)
+        self.spec.check_action(previous.action, rows)
+        _check_rows("previous.reward", previous.reward, np.float32, rows)
+        _check_rows("previous.done", previous.done, np.bool_, rows)
+        _check_rows("reset_mask", reset_mask, np.bool_, rows)
+        if self._recurrent:
+            _check_rows("state", np.asarray(state), np.int64, rows)
+            ticks = np.where(reset_mask, 0, state) + 1
+            state = ticks
+        else:
+            if not isinstance(state, tuple) or state:
+                raise ValueError(f"state must be () for a feed-forward actor, found {state!r}")
+            ticks = np.zeros(rows, np.int64)
+        self.calls += 1
+        action = self.expected(observation, previous, ticks)
+        if not self._explore:
+            return action, {}, state
+        return action, {"log_prob": -ticks.astype(np.float32), "value": 10 * ticks.astype(np.float32)}, state
+
+    def expected(self, observation: np.ndarray, previous: Previous, ticks: np.ndarray) -> np.ndarray:
+        """float32 [n, action_size] in (-1, 1): what `act` returns for these inputs."""
+        seen = np.resize(observation[:, :self.spec.action_size].T, (self.spec.action_size, len(observation))).T
+        before = 0.5 * previous.reward[:, None] + 0.125 * previous.action + 0.75 * previous.done[:, None]
+        phase = self.version + seen.astype(np.float64) + before + 0.25 * ticks[:, None]
+        return (0.9 * np.sin(phase)).astype(np.float32)
+
+
+class _Episodes:
+    """Episode ids and steps of n rows, as every `TimeStep` carries them."""
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
+        self.step = np.zeros(num_envs, np.uint32)
+        self.episode_id = np.zeros(num_envs, np.int64)
+        self.started = False
+        self._next_id = 0
+
+    def restart(self, rows: np.ndarray) -> None:
+        self.step[rows] = 0
+        self.episode_id[rows] = np.arange(self._next_id, self._next_id + len(rows))
+        self._next_id += len(rows)
+
+    def time_step(self, observation: np.ndarray, reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray,
+                  final_observation: np.ndarray) -> TimeStep:
+        return TimeStep(observation, reward, terminated, truncated, final_observation, self.episode_id.copy(),
+                        self.step.copy())
+
+
+class _FakeEnv:
+    """What the fakes share: checks, episode ends by count, reset in the same step."""
+
+    def __init__(self, spec: RobotSpec, num_envs: int) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, found {num_envs}")
+        self.spec = spec
+        self.num_envs = num_envs
+        self.observation_size = spec.observation_size
+        self.action_size = spec.action_size
+        self._episodes = _Episodes(num_envs)
+        self._observation = np.zeros((num_envs, spec.observation_size), np.float32)
+
+    def reset(self, seed: int | None = None) -> TimeStep:
+        """Start new episodes in all rows; a seed restarts the random numbers, if there are any."""
+        self._seed(seed)
+        rows = np.arange(self.num_envs)
+        self._episodes.restart(rows)
+        self._episodes.started = True
+        self._observation = self._observe(np.zeros((self.num_envs, self.action_size), np.float32))
+        no = np.zeros(self.num_envs, bool)
+        observation = self._observation.copy()
+        return self._episodes.time_step(observation, np.zeros(self.num_envs, np.float32), no, no.copy(), observation)
+
+    def step(self, action: np.ndarray) -> TimeStep:
+        """Apply float32 [n, action_size] in [-1, 1]; ValueError for any other action, RuntimeError before a reset."""
+        if not self._episodes.started:
+            raise RuntimeError("step was called before reset")
+        self.spec.check_action(action, self.num_envs)
+        if action.min() < self.spec.action_low or action.max() > self.spec.action_high:
+            raise ValueError(f"action must be in [{self.spec.action_low:g}, {self.spec.action_high:g}], "
+                             f"found {action.min():g} to {action.max():g}")
+        self._episodes.step += 1
+        reward = self._reward(action).astype(np.float32)
+        terminated, truncated = self._ends()
+        final = self._observe(action)
+        observation = final
+        rows = np.flatnonzero(terminated | truncated)
+        if len(rows):
+            self._episodes.restart(rows)
+            observation = final.copy()
+            observation[rows] = self._observe(np.zeros_like(action))[rows]
+        self._observation = observation.copy()
+        return self._episodes.time_step(observation, reward, terminated, truncated, final)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _seed(self, seed: int | None) -> None:
+        """Restart random numbers."""
+
+    def _observe(self, action: np.ndarray) -> np.ndarray:
+        """float32 [n, observation_size] of the rows' present episodes and steps."""
+        raise NotImplementedError
+
+    def _reward(self, action: np.ndarray) -> np.ndarray:
+        """[n] rewards of the action in the state last observed."""
+        raise NotImplementedError
+
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """bool [n] terminated, bool [n] truncated after the step just made."""
+        raise NotImplementedError
+
+
+class FakeVectorEnv(_FakeEnv):
+    """Episodes of known lengths and numbers that tell where they come from.
+
+    Column 0 of an observation is the row, 1 the episode id, 2 the step within the episode, then follow the action
+    that led to it (zeros after a reset) and zeros. The reward of a transition is step + 1000 * row, with the step
+    counted from 1. Row i's episodes have `lengths[i % len(lengths)]` steps; those with an even id terminate,
+    those with an odd id are truncated.
+
+    Args:
+        num_envs: number of rows n.
+        lengths: steps per episode.
+        spec: sizes; the observation must have room for 3 + action_size columns.
+    """
+
+    def __init__(self, num_envs: int = 1, lengths: Sequence[int] = (3, 5), spec: RobotSpec = ANT) -> None:
+        super().__init__(spec, num_envs)
+        if spec.observation_size < 3 + spec.action_size:
+            raise ValueError(f"the observation needs at least {3 + spec.action_size} columns, "
+                             f"found {spec.observation_size}")
+        if min(lengths) < 1:
+            raise ValueError(f"episode lengths must be at least 1, found {min(lengths)}")
+        self.lengths = np.resize(np.asarray(lengths), num_envs)
+
+    def _observe(self, action: np.ndarray) -> np.ndarray:
+        observation = np.zeros((self.num_envs, self.observation_size), np.float32)
+        observation[:, 0] = np.arange(self.num_envs)
+        observation[:, 1] = self._episodes.episode_id
+        observation[:, 2] = self._episodes.step
+        observation[:, 3:3 + self.action_size] = action
+        return observation
+
+    def _reward(self, action: np.ndarray) -> np.ndarray:
+        return self._episodes.step + 1000.0 * np.arange(self.num_envs)
+
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        done = self._episodes.step >= self.lengths
+        even = self._episodes.episode_id % 2 == 0
+        return done & even, done & ~even
+
+
+class IdentityEnv(_FakeEnv):
+    """The action should equal the observation: reward = 1 - mean squared difference, at best 1 per step.
+
+    Observations are uniform in ±`bound`, drawn anew at every step whatever the action, so that no credit has to
+    travel through time. Episodes are truncated after `episode_length` steps. After stable-baselines3's IdentityEnvBox
+    (tests/test_identity.py), with a smooth reward.
+
+    Args:
+        num_envs: number of rows n.
+        size: length of observation and action.
+        episode_length: steps per episode.
+        seed: of the observations; `reset(seed)` starts them anew.
+        bound: largest magnitude of an observation; below 1, so that tanh policies can reach it.
+    """
+
+    def __init__(self, num_envs: int = 1, size: int = 2, episode_length: int = 32, seed: int = 0,
+                 bound: float = 0.8) -> None:
+        super().__init__(RobotSpec("Identity", size, size, control_period=1.0), num_envs)
+        self.episode_length = episode_length
+        self.bound = bound
+        self._random = np.random.default_rng(seed)
+
+    def _seed(self, seed: int | None) -> None:
+        if seed is not None:
+            self._random = np.random.default_rng(seed)
+
+    def _observe(self, action: np.ndarray) -> np.ndarray:
+        return self._random.uniform(-self.bound, self.bound, action.shape).astype(np.float32)
+
+    def _reward(self, action: np.ndarray) -> np.ndarray:
+        return 1.0 - np.square(action - self._observation).mean(axis=1)
+
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(self.num_envs, bool), self._episodes.step >= self.episode_length
+
+
+class EndlessRewardEnv(_FakeEnv):
+    """Reward 1 for ever, cut by a time limit: the value of every state is 1 / (1 - gamma).
+
+    A learner that treats the time limit as an end, or that bootstraps past a true end, learns another value.
+
+    Args:
+        num_envs: number of rows n.
+        episode_length: steps until the episode ends.
+        terminates: let the limit be a true end instead; the value `k` steps before it is then
+            (1 - gamma**k) / (1 - gamma). The second column of the observation, k / episode_length, tells k then,
+            and is 0 otherwise.
+        action_size: length of the action, which has no effect.
+    """
+
+    def __init__(self, num_envs: int = 1, episode_length: int = 10, terminates: bool = False,
+                 action_size: int = 1) -> None:
+        super().__init__(RobotSpec("EndlessReward", 2, action_size, control_period=1.0), num_envs)
+        self.episode_length = episode_length
+        self.terminates = terminates
+
+    def value(self, gamma: float) -> float:
+        """Value of a state at the start of an episode under discount `gamma` < 1."""
+        best = 1.0 / (1.0 - gamma)
+        return best * (1.0 - gamma**self.episode_length) if self.terminates else best
+
+    def _observe(self, action: np.ndarray) -> np.ndarray:
+        observation = np.ones((self.num_envs, 2), np.float32)
+        left = self.episode_length - self._episodes.step.astype(np.float32)
+        observation[:, 1] = left / self.episode_length if self.terminates else 0.0
+        return observation
+
+    def _reward(self, action: np.ndarray) -> np.ndarray:
+        return np.ones(self.num_envs)
+
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        done = self._episodes.step >= self.episode_length
+        no = np.zeros(self.num_envs, bool)
+        return (done, no) if self.terminates else (no, done)
+
+
+def _check_rows(what: str, array: np.ndarray, dtype: type, rows: int) -> None:
+    if array.dtype != dtype or array.shape != (rows,):
+        raise ValueError(f"{what} must be {np.dtype(dtype)} ({rows},), found {array.dtype} {array.shape}")

@@ -1,0 +1,276 @@
+"""Bundles: what was packed comes back; anything else is refused with one sentence."""
+
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import warnings
+import zipfile
+
+import pytest
+
+from ant_rl_core import bundle
+from ant_rl_core.bundle import BundleError, Manifest
+
+MEMBERS = {"actor.tflite": bytes(range(256)) * 4, "actor.keras": b"keras" * 50}
+MANIFEST = Manifest(algorithm="ppo", robot="Ant-v5", observation_size=105, action_size=8, version=7, stochastic=True,
+                    state_shapes=((4, 2), (3,)), provenance={"seed": 1})
+DATA = bundle.pack(MANIFEST, MEMBERS, {"actor.tflite": {"precision": "float32"}})
+
+
+def zipped(files, compression=zipfile.ZIP_DEFLATED):
+    """A zip of (name, bytes) pairs, duplicates allowed."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # zipfile warns about duplicates, which are the point
+        with zipfile.ZipFile(buffer, "w", compression) as archive:
+            for name, data in files:
+                archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def parts():
+    with zipfile.ZipFile(io.BytesIO(DATA)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def rezipped(**fields):
+    """The bundle with changed manifest fields; a value of None removes the field."""
+    manifest = json.loads(parts()["manifest.json"])
+    manifest.update(fields)
+    manifest = {name: value for name, value in manifest.items() if value is not None}
+    return zipped({**parts(), "manifest.json": json.dumps(manifest)}.items())
+
+
+def refusal(data, **arguments):
+    with pytest.raises(BundleError) as caught:
+        bundle.unpack(data, **arguments)
+    sentence = str(caught.value)
+    assert "\n" not in sentence and 10 < len(sentence) < 400
+    return sentence
+
+
+def test_what_was_packed_comes_back():
+    found = bundle.unpack(DATA)
+    assert found.members == MEMBERS
+    assert found.manifest.version == 7 and found.manifest.state_shapes == ((4, 2), (3,))
+    assert found.manifest.members["actor.tflite"] == {"precision": "float32", "bytes": 1024,
+                                                      "sha256": bundle.sha256(MEMBERS["actor.tflite"])}
+    assert bundle.pack(found.manifest, found.members, found.manifest.members) == DATA
+
+
+def test_a_bundle_says_what_it_lacks():
+    found = bundle.unpack(DATA)
+    assert found.member("actor.keras") == MEMBERS["actor.keras"]
+    with pytest.raises(BundleError, match="no actor_int8.tflite; it holds actor.keras, actor.tflite"):
+        found.member("actor_int8.tflite")
+    found.check_sizes(105, 8)
+    with pytest.raises(BundleError, match="27 observations and 8 actions.* 105 and 8"):
+        found.check_sizes(27, 8)
+
+
+def test_every_truncation_is_refused():
+    for length in range(len(DATA)):
+        assert "not a whole bundle" in refusal(DATA[:length])
+
+
+def test_no_altered_byte_changes_what_is_accepted():
+    """Bytes that zip itself ignores (dates, attributes) may change; then the content is the very same."""
+    original, refused = bundle.unpack(DATA), 0
+    for position in range(len(DATA)):
+        for change in (0x01, 0xFF):
+            altered = bytearray(DATA)
+            altered[position] ^= change
+            try:
+                assert bundle.unpack(bytes(altered)) == original, f"byte {position} went unnoticed"
+            except BundleError:
+                refused += 1
+    assert refused > len(DATA)
+
+
+@pytest.mark.parametrize("name", ["actor.tflite", "actor.keras"])
+def test_tampered_and_wrong_sized_members_are_refused(name):
+    """With valid zip checksums, as someone who repacks the file would leave them."""
+    altered = bytearray(MEMBERS[name])
+    altered[len(altered) // 2] ^= 1
+    assert f"{name} was altered: sha256 should be" in refusal(zipped({**parts(), name: bytes(altered)}.items()))
+    cut = zipped({**parts(), name: MEMBERS[name][:-1]}.items())
+    assert f"{name} should have {len(MEMBERS[name])} bytes, found {len(MEMBERS[name]) - 1}" in refusal(cut)
+
+
+def test_members_and_manifest_must_agree():
+    missing = {name: data for name, data in parts().items() if name != "actor.keras"}
+    assert "lists actor.keras, actor.tflite, but the bundle holds actor.tflite" in refusal(zipped(missing.items()))
+    extra = {**parts(), "run_me.py": b""}
+    assert "holds actor.keras, actor.tflite, run_me.py" in refusal(zipped(extra.items()))
+
+
+def test_a_zip_without_manifest_and_an_empty_one_are_refused():
+    assert "no manifest.json; it holds actor.keras, actor.tflite" in refusal(zipped(MEMBERS.items()))
+    assert "it holds nothing" in refusal(zipped([]))
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"not a zip at all", b"\x1f\x8b" + bytes(100), bytes(5000)])
+def test_what_is_no_zip_is_refused(data):
+    assert f"expected a zip file, found {len(data)} bytes" in refusal(data)
+
+
+@pytest.mark.parametrize("text, found", [
+    (b"", "JSONDecodeError"), (b"[]", "TypeError"), (b"null", "TypeError"), (b"{}", "format_version"),
+    (b"\xff\xfe\x00", "UnicodeDecodeError"), (b"[" * 100_000, "RecursionError"), (parts()["manifest.json"][:-2], "JSON"),
+])
+def test_what_is_no_manifest_is_refused(text, found):
+    sentence = refusal(zipped({**parts(), "manifest.json": text}.items()))
+    assert "manifest.json is not a manifest" in sentence and found in sentence
+
+
+@pytest.mark.parametrize("fields, sentence", [
+    ({"format_version": 2}, "format version 2, this software reads 1"),
+    ({"format_version": "1" * 200}, "format version 1111"),
+    ({"colour": "red", "anchor": 1}, "unknown fields: anchor, colour"),
+    ({"version": None}, "has no version"),
+    ({"members": None}, "has no members"),
+    ({"observation_size": 0}, "observation_size must be a positive integer, found 0"),
+    ({"observation_size": True}, "found True"),
+    ({"action_size": "8"}, "action_size must be a positive integer, found 8"),
+    ({"version": -1}, "version must be an integer from 0"),
+    ({"version": 2**64}, "found 18446744073709551616"),
+    ({"algorithm": 5}, "algorithm must be text"),
+    ({"stochastic": 1}, "stochastic must be true or false"),
+    ({"state_shapes": [4]}, "list of lists of positive integers"),
+    ({"state_shapes": [[-4]]}, "list of lists of positive integers"),
+    ({"members": []}, "members must be a table"),
+    ({"members": {"actor.keras": "abc"}}, "members must be a table of tables"),
+    ({"members": {"actor.keras": {}, "actor.tflite": {}}}, "actor.keras should have None bytes, found 250"),
+    ({"provenance": []}, "provenance must be a table"),
+    ({"signature": 1}, "signature must be text or null"),
+])
+def test_a_manifest_that_lies_is_refused(fields, sentence):
+    assert sentence in refusal(rezipped(**fields))
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/b", "a\\b", ".hidden", "C:x", "folder/", "new\nline"])
+def test_names_that_are_paths_are_refused(name):
+    assert "plain file names" in refusal(zipped([*parts().items(), (name, b"x")]))
+    with pytest.raises(BundleError, match="plain file names"):
+        bundle.pack(MANIFEST, {name: b"x"}, {})
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "actor.tflite"])
+def test_duplicated_members_are_refused(name):
+    assert f"each member once, found '{name}' 2 times" in refusal(zipped([*parts().items(), (name, parts()[name])]))
+    with pytest.raises(BundleError, match="once"):
+        bundle.pack(MANIFEST, {"manifest.json": b"x"}, {})
+
+
+def test_bombs_and_floods_are_refused_before_they_are_unpacked():
+    bomb = zipped([*parts().items(), ("zeros", bytes(5_000_000))])
+    assert len(bomb) < 10_000
+    assert "unpacks to 500" in refusal(bomb, max_bytes=1_000_000)
+    assert "at most 64 members, found 1003" in refusal(zipped([*parts().items(), *((f"m{i}", b"") for i in range(1000))]))
+    assert f"has {len(DATA)} bytes, at most 100 are allowed" in refusal(DATA, max_bytes=100)
+
+
+def test_a_bomb_that_lies_about_its_size_is_refused():
+    data = bytearray(zipped([*parts().items(), ("zeros", bytes(5_000_000))]))
+    sizes = [at for at in range(len(data)) if data[at:at + 4] == struct.pack("<I", 5_000_000)]
+    assert sizes
+    for at in sizes:
+        data[at:at + 4] = struct.pack("<I", 10)
+    refusal(bytes(data), max_bytes=1_000_000)
+
+
+def test_other_compressions_and_encryption_are_no_way_around():
+    assert bundle.unpack(zipped(parts().items(), zipfile.ZIP_LZMA)).members == MEMBERS
+    data = bytearray(zipped(parts().items(), zipfile.ZIP_LZMA))
+    data[60] ^= 0xFF
+    refusal(bytes(data))
+    encrypted = bytearray(DATA)
+    for at in range(len(encrypted)):  # the flag bit in each local and central header
+        offset = {b"PK\x03\x04": 6, b"PK\x01\x02": 8}.get(bytes(encrypted[at:at + 4]))
+        if offset:
+            encrypted[at + offset] |= 1
+    assert "encrypted" in refusal(bytes(encrypted))
+
+
+def test_read_names_the_path(tmp_path):
+    path = tmp_path / "walker.zip"
+    bundle.write(path, DATA)
+    assert bundle.read(path) == bundle.unpack(DATA) and os.listdir(tmp_path) == ["walker.zip"]
+    path.write_bytes(DATA[:-10])
+    os.mkfifo(tmp_path / "pipe.zip")
+    (tmp_path / "loop.zip").symlink_to(tmp_path / "loop.zip")
+    for wrong, found in ((path, "not a whole bundle"), (tmp_path / "none.zip", "No such file"),
+                         (tmp_path, "no regular file"), (tmp_path / "pipe.zip", "no regular file"),
+                         ("/dev/zero", "no regular file"), (tmp_path / "loop.zip", "symbolic links"),
+                         (path / "x", "Not a directory")):
+        with pytest.raises(BundleError) as caught:
+            bundle.read(wrong)
+        assert str(caught.value).startswith(f"{wrong}: ") and str(caught.value).count(str(wrong)) == 1
+        assert found in str(caught.value)
+    with pytest.raises(BundleError, match=f"walker.zip: the bundle has {len(DATA) - 10} bytes, at most 100"):
+        bundle.read(path, max_bytes=100)
+
+
+def test_unreadable_files_are_named(tmp_path, monkeypatch):
+    """Root may read everything, so the refusal of the system is played."""
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", path)
+    monkeypatch.setattr(bundle.os, "open", refuse)
+    with pytest.raises(BundleError, match="secret.zip: expected a policy bundle, found none .Permission denied."):
+        bundle.read(tmp_path / "secret.zip")
+
+
+FILL_THE_DISK = """
+import resource, signal, sys
+from ant_rl_core import bundle
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # exceeding the limit is then an OSError, as a full disk is
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    bundle.write(sys.argv[1], b"x" * 100_000)
+except OSError as error:
+    print("refused", error.errno)
+"""
+
+
+def test_no_space_left_keeps_the_old_file_whole(tmp_path):
+    path = tmp_path / "walker.zip"
+    bundle.write(path, DATA)
+    done = subprocess.run([sys.executable, "-c", FILL_THE_DISK, path], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("refused"), done.stderr
+    assert bundle.read(path).members == MEMBERS and os.listdir(tmp_path) == ["walker.zip"]
+
+
+def test_a_failed_rename_keeps_the_old_file_whole(tmp_path, monkeypatch):
+    path = tmp_path / "walker.zip"
+    bundle.write(path, DATA)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(bundle.os, "replace", fail)
+    with pytest.raises(OSError, match="No space"):
+        bundle.write(path, b"new")
+    assert path.read_bytes() == DATA and os.listdir(tmp_path) == ["walker.zip"]
+
+
+def test_shipped_policies_are_found_by_name(tmp_path, monkeypatch):
+    prefixes = [tmp_path / "first", tmp_path / "absent", tmp_path / "second"]
+    for prefix, names in ((prefixes[0], ["default"]), (prefixes[2], ["default", "small"])):
+        folder = prefix / "share" / "ant_rl" / "policies"
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / f"{name}.zip").write_bytes(DATA)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", os.pathsep.join(map(str, prefixes)))
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert bundle.resolve_policy("default") == prefixes[0] / "share/ant_rl/policies/default.zip"
+    assert bundle.read(bundle.resolve_policy("small")) == bundle.unpack(DATA)
+    assert str(bundle.resolve_policy("~/w.zip")) == "/home/someone/w.zip"
+    assert str(bundle.resolve_policy("./default")) == "default"
+    for unknown in ("fast", ""):
+        with pytest.raises(BundleError, match=f"found '{unknown}'; shipped: default, small"):
+            bundle.resolve_policy(unknown)
+    monkeypatch.delenv("AMENT_PREFIX_PATH")
+    with pytest.raises(BundleError, match="none was found: is the workspace built and sourced"):
+        bundle.resolve_policy("default")

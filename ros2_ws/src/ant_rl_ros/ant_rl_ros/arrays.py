@@ -1,0 +1,38 @@
+"""Flat arrays of messages and numpy arrays: the fast way between them, with sizes checked."""
+
+from __future__ import annotations
+
+import array
+from typing import Any
+
+import numpy as np
+
+_CODES = {np.dtype(np.float32): "f", np.dtype(np.float64): "d", np.dtype(np.int64): "q", np.dtype(np.uint64): "Q",
+          np.dtype(np.int32): "i", np.dtype(np.uint32): "I", np.dtype(np.uint8): "B", np.dtype(np.bool_): "B"}
+
+
+def flat(values: np.ndarray) -> array.array:
+    """What a message's array field takes at once: the values in row-major order, bool as uint8."""
+    return array.array(_CODES[values.dtype], values.tobytes())
+
+
+def unflat(data: Any, dtype: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """A numpy array of its own from a message's array field.
+
+    Args:
+        data: array field of a message.
+        dtype: float32, int64, ...; bool reads a uint8 field.
+        shape: shape it must have.
+        name: name of the field, for the error.
+
+    Raises:
+        ValueError: another number of values than `shape` has.
+    """
+    expected = 1
+    for size in shape:
+        expected *= size
+    if len(data) != expected:
+        raise ValueError(f"{name} must have {expected} values ({' x '.join(map(str, shape))}), found {len(data)}")
+    if dtype is bool or dtype == np.bool_:
+        return np.frombuffer(data, np.uint8).reshape(shape) != 0
+    return np.frombuffer(data, dtype).reshape(shape).copy()

@@ -1,0 +1,170 @@
+"""Observation and JointTorques to and from the step types: the one place that environment, policy and trainer use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+import numpy as np
+from ant_rl_core.spec import RobotSpec
+from ant_rl_core.step import Previous, TimeStep, Transition
+from ant_rl_core.step import transition as join
+from ant_rl_interfaces.msg import JointTorques, Observation
+
+from ant_rl_ros.arrays import flat, unflat
+
+WORLD_FRAME = "world"
+_EXTRAS = ("log_prob", "value")
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One Observation message, decoded and checked.
+
+    Attributes:
+        session, step_id: which tick of which run of the environment.
+        time_step: observation and the ends of the transition it completes (reward 0 and no ends at the first tick).
+        action: float32 [n, action_size] that was applied; None at the first tick of a session.
+        extras: log_prob and value as the policy reported them, float32 [n] each; only what it gave.
+        policy_version: version that chose the action; 0 for none.
+    """
+
+    session: int
+    step_id: int
+    time_step: TimeStep
+    action: np.ndarray | None = None
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    policy_version: int = 0
+
+    @property
+    def num_envs(self) -> int:
+        """Number of robots."""
+        return len(self.time_step.observation)
+
+    @property
+    def reset_mask(self) -> np.ndarray:
+        """bool [n], rows at the first tick of an episode."""
+        return self.time_step.step == 0
+
+    def previous(self, action_size: int) -> Previous:
+        """What happened before this observation, as actors take it."""
+        if self.action is None:
+            return Previous.none(self.num_envs, action_size)
+        return Previous(self.action, self.time_step.reward, self.time_step.done)
+
+    def transition_from(self, before: Tick) -> Transition | None:
+        """The transition from the tick before; None where this one does not follow it without a gap."""
+        if self.action is None or before.session != self.session or before.step_id + 1 != self.step_id:
+            return None
+        return join(before.time_step, self.action, self.time_step, self.extras, self.policy_version)
+
+
+@dataclass(frozen=True)
+class Torques:
+    """One JointTorques message, decoded and checked.
+
+    Attributes:
+        session, step_id: the tick it answers.
+        action: float32 [n, action_size], finite, as sent: it may exceed [-1, 1].
+        extras: log_prob and value, float32 [n] each; only what the policy gave.
+        policy_version, policy_node: which version of which run of a policy node.
+        inference_time: time spent in the actor [s].
+    """
+
+    session: int
+    step_id: int
+    action: np.ndarray
+    extras: Mapping[str, np.ndarray]
+    policy_version: int
+    policy_node: int
+    inference_time: float
+
+
+def encode_observation(tick: Tick, stamp: Any) -> Observation:
+    """The message of a tick; `stamp` is a builtin_interfaces Time."""
+    step = tick.time_step
+    message = Observation()
+    message.header.stamp = stamp
+    message.header.frame_id = WORLD_FRAME
+    message.session = tick.session
+    message.step_id = tick.step_id
+    message.num_envs = tick.num_envs
+    message.observation = flat(step.observation)
+    message.episode_id = flat(step.episode_id)
+    message.episode_step = flat(step.step)
+    if tick.action is None:
+        return message
+    message.policy_version = tick.policy_version
+    message.action = flat(tick.action)
+    message.reward = flat(step.reward)
+    message.terminated = flat(step.terminated)
+    message.truncated = flat(step.truncated)
+    rows = np.flatnonzero(step.done)
+    if len(rows):
+        message.final_rows = flat(rows.astype(np.uint32))
+        message.final_observation = flat(step.final_observation[rows])
+    for name, values in tick.extras.items():
+        setattr(message, name, flat(values))
+    return message
+
+
+def decode_observation(message: Observation, spec: RobotSpec) -> Tick:
+    """Check and decode; ValueError where an array has another length than num_envs and `spec` call for."""
+    n = message.num_envs
+    if n < 1:
+        raise ValueError("num_envs must be at least 1, found 0")
+    size = spec.observation_size
+    observation = unflat(message.observation, np.float32, (n, size), "observation")
+    episode_id = unflat(message.episode_id, np.int64, (n,), "episode_id")
+    episode_step = unflat(message.episode_step, np.uint32, (n,), "episode_step")
+    if not len(message.action):
+        no = np.zeros(n, bool)
+        step = TimeStep(observation, np.zeros(n, np.float32), no, no, observation, episode_id, episode_step)
+        return Tick(message.session, message.step_id, step)
+    final = observation
+    rows = unflat(message.final_rows, np.uint32, (len(message.final_rows),), "final_rows")
+    if len(rows):
+        if rows.max() >= n:
+            raise ValueError(f"final_rows must be below num_envs = {n}, found {rows.max()}")
+        final = observation.copy()
+        final[rows] = unflat(message.final_observation, np.float32, (len(rows), size), "final_observation")
+    step = TimeStep(
+        observation=observation,
+        reward=unflat(message.reward, np.float32, (n,), "reward"),
+        terminated=unflat(message.terminated, bool, (n,), "terminated"),
+        truncated=unflat(message.truncated, bool, (n,), "truncated"),
+        final_observation=final, episode_id=episode_id, step=episode_step)
+    action = unflat(message.action, np.float32, (n, spec.action_size), "action")
+    return Tick(message.session, message.step_id, step, action, _extras(message, n), message.policy_version)
+
+
+def encode_torques(torques: Torques, stamp: Any) -> JointTorques:
+    """The message of an answer; `stamp` is a builtin_interfaces Time."""
+    message = JointTorques()
+    message.header.stamp = stamp
+    message.header.frame_id = WORLD_FRAME
+    message.session = torques.session
+    message.step_id = torques.step_id
+    message.policy_version = torques.policy_version
+    message.policy_node = torques.policy_node
+    message.torque = flat(torques.action)
+    for name in _EXTRAS:
+        if name in torques.extras:
+            setattr(message, name, flat(torques.extras[name]))
+    message.inference_time = torques.inference_time
+    return message
+
+
+def decode_torques(message: JointTorques, num_envs: int, spec: RobotSpec) -> Torques:
+    """Check and decode; ValueError for another number of torques, NaN or infinity."""
+    action = unflat(message.torque, np.float32, (num_envs, spec.action_size), "torque")
+    if not np.isfinite(action).all():
+        row, joint = np.argwhere(~np.isfinite(action))[0]
+        raise ValueError(f"torque must be finite, found {action[row, joint]} in row {row}, joint {joint}")
+    return Torques(message.session, message.step_id, action, _extras(message, num_envs), message.policy_version,
+                   message.policy_node, message.inference_time)
+
+
+def _extras(message: Observation | JointTorques, num_envs: int) -> dict[str, np.ndarray]:
+    return {name: unflat(getattr(message, name), np.float32, (num_envs,), name)
+            for name in _EXTRAS if len(getattr(message, name))}

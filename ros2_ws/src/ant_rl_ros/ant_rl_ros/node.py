@@ -1,0 +1,328 @@
+"""The base of every node of the stack: managed, started by itself if asked to, and telling how it is once per second.
+
+A node of the stack is a `StackNode` with a table of parameters and a few hooks (`configure`, `activate`, `work`, ...);
+`run` is its main function. Nodes own resources and no logic.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from typing import Any, Callable, Sequence
+
+import rclpy
+from ant_rl_core.timing import StageTimer
+from ant_rl_interfaces.msg import NodeTiming
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
+from rclpy.publisher import Publisher
+from rclpy.signals import SignalHandlerOptions
+
+from ant_rl_ros import qos, wait_loop
+from ant_rl_ros.parameters import Parameter, ParameterError
+from ant_rl_ros.wait_loop import WaitLoop
+
+EXIT_CONFIGURATION = 2
+_REPORT_PERIOD = 1.0
+_LAST_WORDS = 2.0  # [s] at most, for reliable messages to be acknowledged at the end
+
+BASE_PARAMETERS = (
+    Parameter("wait", "wait_set", "How the loop waits: wait_set (fast) or executor (plain rclpy).", wait_loop.MODES),
+    Parameter("autostart", True, "Configure and activate at start; else `ros2 lifecycle set` does."),
+)
+
+
+class StackNode(LifecycleNode):
+    """A managed node whose own loop, `run`, does its work and serves its callbacks in one thread.
+
+    Override `configure`, `activate`, `deactivate`, `cleanup` (ValueError or OSError with one sentence refuses),
+    `work` and, where wanted, `values`, `parameters_changed` and `finished`.
+
+    Args:
+        name: default name of the node.
+        parameters: further parameters; their checked values are in `settings`.
+
+    Attributes:
+        settings: parameter values by name, kept up to date.
+        loop: where data subscriptions are made and waited for.
+        stages: durations of the loop's stages; published and cleared once per second.
+        counters: events since start, by name.
+        ticks: control ticks since start; the published loop rate is made from it.
+        state, detail: one word (running, waiting, paused, inactive) and one sentence, published with the timing.
+        active: whether the lifecycle state is active.
+
+    Raises:
+        ParameterError: a parameter was given a value that it can't have.
+    """
+
+    def __init__(self, name: str, parameters: Sequence[Parameter] = (), **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        self._table = {parameter.name: parameter for parameter in (*BASE_PARAMETERS, *parameters)}
+        self.settings: dict[str, Any] = {}
+        for parameter in self._table.values():
+            declared = self.declare_parameter(parameter.name, parameter.default, parameter.descriptor())
+            self.settings[parameter.name] = parameter.check(declared.value)
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self.add_post_set_parameters_callback(self._parameters_set)
+
+        self.active = False
+        self.exit_code: int | None = None
+        self.state, self.detail = "inactive", ""
+        self.stages = StageTimer()
+        self.counters: Counter[str] = Counter()
+        self.ticks = 0
+        self.loop = WaitLoop(self, self.settings["wait"], lambda: self.exit_code is not None)
+        self._host, self._pid = socket.gethostname(), os.getpid()
+        self._said: dict[str, float] = {}
+        self._reported, self._ticks_reported = time.monotonic(), 0
+        self._timing = self.create_publisher(NodeTiming, "timing", qos.profile("timing"),
+                                             qos_overriding_options=qos.overriding())
+        self._last_words: list[Publisher] = [self._timing]
+
+    # Hooks
+
+    def configure(self) -> None:
+        """Load and check what the node needs, make its publishers and subscriptions."""
+
+    def activate(self) -> None:
+        """Begin to work."""
+
+    def deactivate(self) -> None:
+        """Stop working, keep what is loaded."""
+
+    def cleanup(self) -> None:
+        """Undo `configure`."""
+
+    def work(self) -> None:
+        """Do one piece of the work, called over and over while active; return within about 0.1 s."""
+        self.loop.wait(0.1)
+
+    def values(self) -> dict[str, float]:
+        """Further numbers that `timing` reports, by name."""
+        return {}
+
+    def parameters_changed(self) -> None:
+        """Take over new values from `settings`."""
+
+    def finished(self) -> None:
+        """The loop has ended, ROS is still up: say the last words."""
+
+    # For use by the node
+
+    def finish(self, exit_code: int = 0) -> None:
+        """End the loop; the process exits with this code. The first call counts."""
+        if self.exit_code is None:
+            self.exit_code = exit_code
+
+    def publisher(self, msg_type: type, topic: str, mode: str = "lockstep", last_words: bool = False) -> Publisher:
+        """A publisher with the QoS of the stack's table, which parameters may override.
+
+        With `last_words`, the end of the process waits (bounded) until its messages are acknowledged.
+        """
+        made = self.create_publisher(msg_type, topic, qos.profile(topic, mode),
+                                     qos_overriding_options=qos.overriding())
+        if last_words:
+            self._last_words.append(made)
+        return made
+
+    def discard_publisher(self, publisher: Publisher) -> None:
+        """Destroy a publisher made by `publisher`."""
+        if publisher in self._last_words:
+            self._last_words.remove(publisher)
+        self.destroy_publisher(publisher)
+
+    def say(self, key: str, sentence: str, every_s: float = 5.0) -> None:
+        """Log a warning, at most once per `every_s` seconds for the same key."""
+        now = time.monotonic()
+        if now - self._said.get(key, -every_s) >= every_s:
+            self._said[key] = now
+            self.get_logger().warning(sentence)
+
+    def unsay(self, key: str) -> bool:
+        """Forget that `key` was said, so that the next time is said at once; whether it had been said."""
+        return self._said.pop(key, None) is not None
+
+    def report(self, force: bool = False) -> None:
+        """Publish `timing` if it is due; `run` calls it after each piece of work. Call it within long work too."""
+        now = time.monotonic()
+        window = now - self._reported
+        if window < _REPORT_PERIOD and not force:
+            return
+        ticks = self.ticks - self._ticks_reported
+        self._reported, self._ticks_reported = now, self.ticks
+        summary = self.stages.summary()
+        self.stages.clear()
+        values = self.values()
+        message = NodeTiming()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.node = self.get_fully_qualified_name()
+        message.host, message.pid = self._host, self._pid
+        message.state, message.detail = self.state, self.detail
+        message.loop_rate = ticks / window if ticks else float("nan")
+        message.stage_names = list(summary)
+        message.stage_p50 = [stage.p50 for stage in summary.values()]
+        message.stage_p99 = [stage.p99 for stage in summary.values()]
+        message.stage_max = [stage.max for stage in summary.values()]
+        message.counter_names = list(self.counters)
+        message.counter_values = list(self.counters.values())
+        message.value_names = list(values)
+        message.value_values = [float(value) for value in values.values()]
+        self._timing.publish(message)
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Calls `configure`."""
+        return self._transition(self.configure, "configure")
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Calls `activate`."""
+        result = self._transition(self.activate, "activate")
+        if result is TransitionCallbackReturn.SUCCESS:
+            self.active, self.state, self.detail = True, "running", ""
+            super().on_activate(state)
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Calls `deactivate`."""
+        self.active, self.state, self.detail = False, "inactive", ""
+        super().on_deactivate(state)
+        return self._transition(self.deactivate, "deactivate")
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Calls `cleanup`."""
+        return self._transition(self.cleanup, "cleanup")
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Ends the process."""
+        self.active, self.state, self.detail = False, "inactive", ""
+        self.finish(0)
+        return TransitionCallbackReturn.SUCCESS
+
+    def _transition(self, hook: Callable[[], None], name: str) -> TransitionCallbackReturn:
+        try:
+            hook()
+        except (ValueError, OSError) as error:
+            self.get_logger().error(f"{name}: {error}")
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            # rclpy would swallow it.
+            self.get_logger().error(f"{name} failed", exc_info=True)
+            return TransitionCallbackReturn.ERROR
+        finally:
+            self.loop.refresh()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _start(self) -> None:
+        """Configure and activate; a refusal ends the process, for whoever started it asked for a running node."""
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() is not TransitionCallbackReturn.SUCCESS:
+                self.finish(EXIT_CONFIGURATION)
+                return
+
+    # Parameters
+
+    def _check_parameters(self, changes: list[rclpy.Parameter]) -> SetParametersResult:
+        try:
+            for change in changes:
+                if change.name in self._table:
+                    self._table[change.name].check(change.value)
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _parameters_set(self, changes: list[rclpy.Parameter]) -> None:
+        for change in changes:
+            if change.name in self._table:
+                self.settings[change.name] = self._table[change.name].check(change.value)
+        self.parameters_changed()
+
+    # The loop
+
+    def _serve(self) -> None:
+        if self.settings["autostart"]:
+            self._start()
+        while self.loop.running:
+            if self.active:
+                self.work()
+            else:
+                self.loop.wait(0.1)
+                self.loop.discard()
+            self.report()
+
+    def _end(self) -> None:
+        """Last words, and time for them to arrive."""
+        if self.context.ok():
+            self.finished()
+            self.report(force=True)
+            end = time.monotonic() + _LAST_WORDS
+            for publisher in self._last_words:
+                publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
+        if self.active:
+            self.deactivate()
+        self.cleanup()
+        self.loop.close()
+        self.destroy_node()
+
+
+def peer_hint(node: StackNode, topic: str, msg_type: str) -> str:
+    """Where else in the graph somebody publishes or subscribes this topic: the end of a sentence, or nothing.
+
+    Args:
+        node: the node that waits.
+        topic: relative name, e.g. joint_torques.
+        msg_type: e.g. ant_rl_interfaces/msg/JointTorques.
+
+    Returns:
+        E.g. "; one publishes on /b/joint_torques: give both the same namespace:=", or "".
+    """
+    own = node.resolve_topic_name(topic)
+    for name, types in node.get_topic_names_and_types():
+        if name == own or name.rsplit("/", 1)[-1] != topic or msg_type not in types:
+            continue
+        for verb, found in (("publishes", node.count_publishers(name)), ("listens", node.count_subscribers(name))):
+            if found:
+                return f"; one {verb} on {name}: give both the same namespace:="
+    return ""
+
+
+def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -> int:
+    """Main function of a node: build it, run it until it ends or SIGINT or SIGTERM comes; returns the exit code.
+
+    0 after a clean end, a signal's included; 2, with one sentence, where parameters or what they name can't be
+    used; 1, with a traceback, for anything else. A second signal interrupts at once.
+    """
+    node: StackNode | None = None
+    stop_asked = False
+
+    def stop(signum: int, frame: object) -> None:
+        nonlocal stop_asked
+        if stop_asked or node is None:
+            raise KeyboardInterrupt
+        stop_asked = True
+        node.finish(0)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            node = make_node()
+            node._serve()
+            node._end()
+            return node.exit_code or 0
+        finally:
+            rclpy.try_shutdown()
+    except KeyboardInterrupt:
+        return 0
+    except ParameterError as error:
+        get_logger("ant_rl").fatal(str(error))
+        return EXIT_CONFIGURATION
+    except rclpy.exceptions.ROSInterruptException:
+        return 0

@@ -1,0 +1,1 @@
+"""Measures the stack's processes on one host and publishes statistics and diagnostics."""

@@ -1,0 +1,1 @@
+"""Runs a policy bundle: observation in, joint torques out."""

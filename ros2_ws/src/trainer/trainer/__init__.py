@@ -1,0 +1,1 @@
+"""Learning: buffers, networks, algorithms, the loop that drives them, checkpoints and export."""

@@ -1,0 +1,1 @@
+"""Where transitions are kept until they are learned from."""

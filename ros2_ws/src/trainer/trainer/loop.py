@@ -1,0 +1,45 @@
+"""The loop that drives an environment, an actor and a learner in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ant_rl_core.contracts import Actor, Learner, VectorEnv
+from ant_rl_core.step import Previous, TimeStep, transition
+
+OnStep = Callable[[TimeStep], None]
+OnUpdate = Callable[[Mapping[str, float]], bool]
+
+
+def run(env: VectorEnv, actor: Actor, learner: Learner | None, start: TimeStep, on_step: OnStep,
+        on_update: OnUpdate) -> TimeStep:
+    """Act, step, observe, update, until a callback ends it.
+
+    Args:
+        env: environment, already at `start`.
+        actor: chooses the actions; shares its parameters with the learner where there is one.
+        learner: learns from the transitions; None only runs the actor.
+        start: time step to go on from.
+        on_step: is given every time step; returns True to end.
+        on_update: is given the figures of every update; returns True to end.
+
+    Returns:
+        The last time step, from which another call can go on.
+    """
+    time_step = start
+    previous = Previous.none(env.num_envs, env.action_size)
+    state = actor.initial_state(env.num_envs)
+    while True:
+        version = actor.version
+        action, extras, state = actor.act(time_step.observation, previous, state, time_step.step == 0)
+        after = env.step(action)
+        if learner is not None:
+            learner.observe(transition(time_step, action, after, extras, version))
+        previous = Previous(action, after.reward, after.done)
+        time_step = after
+        if on_step(after):
+            return after
+        if learner is not None and learner.ready() and on_update(learner.update()):
+            return after

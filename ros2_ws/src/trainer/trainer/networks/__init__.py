@@ -1,0 +1,1 @@
+"""Keras networks of actors and critics."""

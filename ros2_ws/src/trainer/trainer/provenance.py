@@ -1,0 +1,22 @@
+"""Where a policy came from: the code version that made it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def code_version() -> str:
+    """Commit of the checkout this code runs from, with "+changes" where files differ from it; else "unknown"."""
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", folder.parent.parent)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit + ("+changes" if changed else "")
+
+
+def _git(folder: Path, *arguments: object) -> str:
+    command = ["git", "-C", str(folder), *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,62 @@
+"""Configuration from `key:=value` arguments: names, types and defaults come from frozen dataclasses."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+
+class SettingsError(ValueError):
+    """An argument that no configuration knows, or a value that doesn't fit; the text says what was expected."""
+
+
+def build(classes: Sequence[type], arguments: Mapping[str, str]) -> list[Any]:
+    """One instance of each dataclass, with the fields that `arguments` names set to the parsed values.
+
+    Raises:
+        SettingsError: unknown name (the nearest right one is named) or a value of another type.
+    """
+    known = {field.name: cls for cls in classes for field in fields(cls)}
+    for name in arguments:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise SettingsError(f"unknown argument {name!r}; the nearest one is {nearest!r}")
+    built = []
+    for cls in classes:
+        types = typing.get_type_hints(cls)
+        values = {name: _parse(name, types[name], text) for name, text in arguments.items() if known[name] is cls}
+        built.append(cls(**values))
+    return built
+
+
+def describe(cls: type) -> list[tuple[str, str, str]]:
+    """(name, default, description) of each field; the descriptions are those of the class's docstring."""
+    text = inspect.getdoc(cls).partition("Attributes:\n")[2]
+    entries = dict(re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {8}.*)*)", text, re.MULTILINE))
+    meanings = {name.strip(): " ".join(meaning.split()) for names, meaning in entries.items()
+                for name in names.split(",")}
+    return [(field.name, format_value(field.default), meanings[field.name]) for field in fields(cls)]
+
+
+def _parse(name: str, kind: Any, text: str) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if typing.get_origin(kind) is tuple:
+            return tuple(int(part) for part in text.strip("[]()").split(",") if part.strip())
+        return kind(text.replace("_", "")) if kind in (int, float) else kind(text)
+    except (ValueError, KeyError):
+        expected = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "numbers such as 64,64")
+        raise SettingsError(f"{name} must be {expected}, found {text!r}") from None
+
+
+def format_value(value: Any) -> str:
+    """The text that `build` parses back to `value`."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,243 @@
+"""Training in one process: `./run train ALGORITHM key:=value …`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from tqdm import tqdm
+
+from ant_env_node.vec_env import VectorAnt
+from ant_rl_core import bundle as policy_bundle
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import TimeStep, TimeStepEnv
+from trainer import checkpoint, loop, provenance, settings
+from trainer.algorithms.table import ALGORITHMS
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run, whatever the method.
+
+    Attributes:
+        num_envs: robots that collect in parallel.
+        num_threads: threads that step physics; 0 means one per core.
+        seed: seed of networks, exploration and environments.
+        output: folder for checkpoint, curve and policy; empty means runs/ALGORITHM-SEED.
+        checkpoint_interval: environment steps between checkpoints.
+        resume: go on from the checkpoint in the output folder.
+    """
+
+    num_envs: int = 16
+    num_threads: int = 0
+    seed: int = 0
+    output: str = ""
+    checkpoint_interval: int = 250_000
+    resume: bool = False
+
+
+class EpisodeReturns:
+    """Undiscounted return and length of the last finished episodes.
+
+    Args:
+        num_envs: number of rows.
+        window: how many episodes are kept.
+    """
+
+    def __init__(self, num_envs: int, window: int = 100) -> None:
+        self._return, self._length = np.zeros(num_envs), np.zeros(num_envs)
+        self.finished: deque[tuple[float, float]] = deque(maxlen=window)
+
+    def add(self, time_step: TimeStep) -> None:
+        """Take the rewards of one step."""
+        self._return += time_step.reward
+        self._length += 1
+        for row in np.flatnonzero(time_step.done):
+            self.finished.append((self._return[row], self._length[row]))
+            self._return[row] = self._length[row] = 0.0
+
+    def means(self) -> tuple[float, float]:
+        """Mean return and mean length, NaN before the first end of an episode."""
+        if not self.finished:
+            return float("nan"), float("nan")
+        mean_return, mean_length = np.mean(self.finished, axis=0)
+        return float(mean_return), float(mean_length)
+
+    def save(self) -> dict[str, np.ndarray]:
+        """State as named arrays."""
+        return {"return": self._return, "length": self._length,
+                "finished": np.array(self.finished).reshape(-1, 2)}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `save` gave."""
+        self._return, self._length = saved["return"].copy(), saved["length"].copy()
+        self.finished.extend(map(tuple, saved["finished"]))
+
+
+class Run:
+    """One training run and its folder: checkpoint.npz, curve.csv, config.json, policy.zip."""
+
+    def __init__(self, algorithm: str, config: TrainConfig, learner_config: Any) -> None:
+        learner_class = ALGORITHMS[algorithm][0]
+        self.algorithm, self.config, self.learner_config = algorithm, config, learner_config
+        self.folder = Path(config.output or f"runs/{algorithm}-{config.seed}")
+        self.env = TimeStepEnv(VectorAnt(config.num_envs, config.seed, config.num_threads or None))
+        self.learner = learner_class(learner_config, config.num_envs, self.env.observation_size,
+                                     self.env.action_size, config.seed, robot=ANT.name)
+        self.returns = EpisodeReturns(config.num_envs)
+        self.wall_seconds = 0.0
+        self._clock = time.monotonic()
+        self._next_checkpoint = config.checkpoint_interval
+        self._start = self._resume() if config.resume else self._begin()
+        self._resumed_steps = self.learner.env_steps
+
+    def train(self) -> Path:
+        """Train to the end; returns the path of the policy bundle."""
+        total = self.learner_config.total_steps
+        with tqdm(total=total, initial=self.learner.env_steps, unit="step", unit_scale=True, mininterval=1.0,
+                  disable=None, file=sys.stderr) as self._bar:
+            if self.learner.env_steps < total:
+                loop.run(self.env, self.learner, self.learner, self._start, self._on_step, self._on_update)
+        path = self.folder / "policy.zip"
+        policy_bundle.write(path, self.policy())
+        return path
+
+    def policy(self) -> bytes:
+        """The current policy as bundle bytes, with this run in its provenance."""
+        return self.learner.policy({
+            "command": f"./run train {self.algorithm} " + " ".join(self._arguments()), "seed": self.config.seed,
+            "code_version": self._code_version, "wall_seconds": round(self._elapsed(), 1)})
+
+    def close(self) -> None:
+        """Release the environment."""
+        self.env.close()
+
+    def _begin(self) -> TimeStep:
+        if (self.folder / "checkpoint.npz").exists():
+            raise settings.SettingsError(f"{self.folder} already holds a run: add resume:=true to go on with it, or "
+                                         "choose another output:=")
+        self._code_version = provenance.code_version()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"algorithm": self.algorithm, "train": asdict(self.config),
+                               "learner": asdict(self.learner_config), "code_version": self._code_version}, indent=2)
+            policy_bundle.write(self.folder / "config.json", text.encode())
+            (self.folder / "curve.csv").unlink(missing_ok=True)
+        except OSError as error:
+            raise checkpoint.CheckpointError(f"can't write to the output folder {self.folder} ({error.strerror}): "
+                                             "choose another output:=") from error
+        return self.env.reset()
+
+    def _resume(self) -> TimeStep:
+        saved = checkpoint.load(self.folder / "checkpoint.npz")
+        self.learner.restore(_part(saved, "learner."))
+        self.returns.restore(_part(saved, "returns."))
+        self.wall_seconds = float(saved["wall_seconds"])
+        self._code_version = str(saved["code_version"])
+        self._next_checkpoint = self.learner.env_steps + self.config.checkpoint_interval
+        self._drop_rows_after(self.learner.env_steps)
+        return self.env.restore(_part(saved, "env."))
+
+    def _on_step(self, time_step: TimeStep) -> bool:
+        self.returns.add(time_step)
+        return False
+
+    def _on_update(self, figures: Mapping[str, float]) -> bool:
+        steps = self.learner.env_steps
+        mean_return, mean_length = self.returns.means()
+        self._bar.set_postfix_str(f"return {mean_return:.0f}", refresh=False)
+        self._bar.update(steps - self._bar.n)
+        self._add_row({"env_steps": steps, "wall_seconds": round(self._elapsed(), 2), "mean_return": mean_return,
+                       "mean_length": mean_length, **figures})
+        finished = steps >= self.learner_config.total_steps
+        if steps >= self._next_checkpoint or finished:
+            self._next_checkpoint = steps + self.config.checkpoint_interval
+            self.save_checkpoint()
+        return finished
+
+    def save_checkpoint(self) -> None:
+        """Write the state of learner and environments; CheckpointError where there is no room."""
+        arrays = {"wall_seconds": np.asarray(self._elapsed()), "code_version": np.asarray(self._code_version)}
+        for prefix, part in (("learner.", self.learner), ("env.", self.env), ("returns.", self.returns)):
+            arrays.update({prefix + name: array for name, array in part.save().items()})
+        checkpoint.save(self.folder / "checkpoint.npz", arrays)
+
+    def _elapsed(self) -> float:
+        return self.wall_seconds + time.monotonic() - self._clock
+
+    def _add_row(self, row: Mapping[str, float]) -> None:
+        path = self.folder / "curve.csv"
+        new = not path.exists()
+        with open(path, "a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def _drop_rows_after(self, steps: int) -> None:
+        """A killed run may have written rows after its last checkpoint; they will be made again."""
+        path = self.folder / "curve.csv"
+        lines = path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[0]) <= steps]
+        policy_bundle.write(path, "".join([*lines[:1], *kept]).encode())
+
+    def _arguments(self) -> list[str]:
+        """The arguments that differ from the defaults."""
+        pairs = []
+        for config in (self.config, self.learner_config):
+            defaults = {name: default for name, default, _ in settings.describe(type(config))}
+            for name, value in asdict(config).items():
+                text = settings.format_value(value)
+                if text != defaults[name] and name not in ("resume", "output"):
+                    pairs.append(f"{name}:={text}")
+        return pairs
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name[len(prefix):]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def main(algorithm: str, arguments: dict[str, str]) -> int:
+    """Train in one process; returns the exit code."""
+    if algorithm not in ALGORITHMS:
+        print(f"unknown method {algorithm!r}: choose one of {', '.join(ALGORITHMS)}", file=sys.stderr)
+        return 2
+    try:
+        config, learner_config = settings.build([TrainConfig, ALGORITHMS[algorithm][1]], arguments)
+        run = Run(algorithm, config, learner_config)
+    except (settings.SettingsError, ValueError, checkpoint.CheckpointError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        path = run.train()
+    except KeyboardInterrupt:
+        print(f"stopped at {run.learner.env_steps} steps; go on from the last checkpoint with resume:=true",
+              file=sys.stderr)
+        return 130
+    except (checkpoint.CheckpointError, FloatingPointError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        run.close()
+    mean_return, _ = run.returns.means()
+    print(f"{run.learner.env_steps} steps, mean return of the last episodes {mean_return:.0f}, policy in {path}")
+    return 0
+
+
+def help_text(algorithm: str) -> str:
+    """Every setting of a method with its default and meaning."""
+    lines = []
+    for cls in (TrainConfig, ALGORITHMS[algorithm][1]):
+        lines += [f"  {name}:={default}\n      {meaning}" for name, default, meaning in settings.describe(cls)]
+    return "\n".join(lines)
