@@ -222,21 +222,39 @@ def test_infinite_velocity_at_a_healthy_height_terminates_as_in_gymnasium(monkey
     assert 4 <= ended < 16
 
 
+def arrays_in(value) -> list[np.ndarray]:
+    """Every numeric array in nested results and infos."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return [value]
+    return [] if value is None else [array for part in value for array in arrays_in(part)]
+
+
 def test_what_step_returns_is_the_callers_to_keep():
     with VectorAnt(2, 0, max_episode_steps=3) as env:
-        kept, copies = [], []
-        for action in random_actions(6, 7, 2):
-            result = env.reset() if not kept else env.step(action)
-            arrays = [value for value in (*result[:-1], *result[-1].values()) if isinstance(value, np.ndarray)]
+        kept = arrays_in(env.reset())
+        copies = [array.copy() for array in kept]
+        for action in random_actions(6, 4, 2):
+            arrays = arrays_in(env.step(action))
             kept += arrays
             copies += [array.copy() for array in arrays]
         for array, copy in zip(kept, copies, strict=True):
             assert_same(array, copy)
-        for array in kept:  # no array shares memory with another or with the environment
-            if array.dtype != object:
-                array[...] = 1
+        for i, array in enumerate(kept):
+            assert not any(np.shares_memory(array, other) for other in kept[:i])
+            array[...] = 1
         env.step(np.zeros((2, 8)))
-        assert env.episode_step.tolist() == [1, 1]
+        assert env.episode_step.tolist() == [2, 2]
+
+
+def test_bounds_of_the_healthy_height_are_healthy():
+    action = random_actions(0, 1, 1)
+    with VectorAnt(1, 0) as env:
+        env.reset()
+        env.step(action[0])
+        z = float(env.data(0).qpos[2])
+    assert assert_equals_single_envs({"healthy_z_range": (z, z)}, 0, action) == 0
 
 
 def test_offers_gymnasiums_vector_interface():

@@ -267,12 +267,26 @@ class Environment:
             self.state.building = []  # an end, if a bad one: what was compiled can be built upon
             self.save()
             raise
-        for link in (self.workspace / "install" / "share").rglob("*"):
-            if link.is_symlink() and not link.exists():
-                link.unlink()
+        self.link_modules()
         self.state.building = []
         self.state.built.update(changed)
         self.save()
+
+    def link_modules(self) -> None:
+        """Put links to the Python packages into the install folder, and take out those to data files that are gone.
+
+        colcon puts each package's build folder on PYTHONPATH instead; those hold folders named launch and config,
+        which Python takes for modules.
+        """
+        install = self.workspace / "install"
+        for metadata in (self.workspace / "build").glob("*/*.egg-info"):
+            for target in (metadata, self.source / metadata.stem / metadata.stem):
+                link = install / "lib" / f"python{_version()}" / "site-packages" / target.name
+                if not link.is_symlink():
+                    link.symlink_to(target)
+        for link in (install / "share").rglob("*"):
+            if link.is_symlink() and not link.exists():
+                link.unlink()
 
     # What to run with
 
@@ -300,8 +314,7 @@ class Environment:
         install = self.workspace / "install"
         overlay = [install] if built else []
         underlay = [self.folder] if self.ros in WHEELS else []
-        links = sorted(folder.parent for folder in (self.workspace / "build").glob("*/setup.py")) if built else []
-        python = [*links, *(prefix / "lib" / f"python{_version()}" / "site-packages" for prefix in overlay)]
+        python = [prefix / "lib" / f"python{_version()}" / "site-packages" for prefix in overlay]
         libraries = [prefix / "lib" for prefix in (*overlay, *underlay)]
         values = {
             "ROS_FROM": self.ros,

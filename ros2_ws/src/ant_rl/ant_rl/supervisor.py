@@ -57,6 +57,7 @@ class Patience:
 
     interrupt: float = 6.0  # from SIGINT to SIGTERM; a trainer ends its update and saves
     terminate: float = 2.0  # from SIGTERM to SIGKILL
+    starting: float = 3.0  # an interpreter interrupted sooner than this may end with any code
     first_delay: float = 0.5  # before the first respawn; doubles with each early death
     longest_delay: float = 30.0
     early: float = 10.0  # a process that dies sooner than this after its start died early
@@ -136,6 +137,8 @@ class Supervisor:
     def _asked_to_stop(self) -> None:
         if self._end.is_set():
             self._hurry.set()
+        else:
+            self._say("stopping; once more to wait no longer")
         self._finish(0)
 
     def _finish(self, code: int) -> None:
@@ -149,12 +152,12 @@ class Supervisor:
         while not self._end.is_set():
             started = time.monotonic()
             code = await self._run_once(command)
+            lived = time.monotonic() - started
             if self._end.is_set():
-                if code not in _CLEAN:
+                if code not in _CLEAN and lived > self._patience.starting:
                     self._say(f"{command.name} ended with {_cause(code)} when asked to stop")
                     self._finish(_exit_code(code))
                 return
-            lived = time.monotonic() - started
             deaths = deaths + 1 if lived < self._patience.early else 1
             if command.main and (code == 0 or not command.respawn):
                 self._say(f"{command.name} ended{'' if code == 0 else ' with ' + _cause(code)}: stopping the others")

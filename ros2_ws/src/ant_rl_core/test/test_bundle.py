@@ -216,9 +216,10 @@ def test_read_names_the_path(tmp_path):
 
 def test_unreadable_files_are_named(tmp_path, monkeypatch):
     """Root may read everything, so the refusal of the system is played."""
-    def refuse(path, *_):
+    def refuse(path):
         raise PermissionError(13, "Permission denied", path)
-    monkeypatch.setattr(bundle.os, "open", refuse)
+    bundle.write(tmp_path / "secret.zip", DATA)
+    monkeypatch.setattr(bundle.Path, "read_bytes", refuse)
     with pytest.raises(BundleError, match="secret.zip: expected a policy bundle, found none .Permission denied."):
         bundle.read(tmp_path / "secret.zip")
 

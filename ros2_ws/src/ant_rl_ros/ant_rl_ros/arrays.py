@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ def flat(values: np.ndarray) -> array.array:
 
 
 def unflat(data: Any, dtype: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """A numpy array of its own from a message's array field.
+    """A numpy view of a received message's array field, which lives as long as the view.
 
     Args:
         data: array field of a message.
@@ -28,11 +29,9 @@ def unflat(data: Any, dtype: Any, shape: tuple[int, ...], name: str) -> np.ndarr
     Raises:
         ValueError: another number of values than `shape` has.
     """
-    expected = 1
-    for size in shape:
-        expected *= size
-    if len(data) != expected:
-        raise ValueError(f"{name} must have {expected} values ({' x '.join(map(str, shape))}), found {len(data)}")
-    if dtype is bool or dtype == np.bool_:
+    if len(data) != math.prod(shape):
+        raise ValueError(f"{name} must have {math.prod(shape)} values ({' x '.join(map(str, shape))}), "
+                         f"found {len(data)}")
+    if dtype is bool:
         return np.frombuffer(data, np.uint8).reshape(shape) != 0
-    return np.frombuffer(data, dtype).reshape(shape).copy()
+    return np.frombuffer(data, dtype).reshape(shape)

@@ -14,7 +14,8 @@ from ant_rl_interfaces.msg import JointTorques, Observation
 from ant_rl_ros.arrays import flat, unflat
 
 WORLD_FRAME = "world"
-_EXTRAS = ("log_prob", "value")
+# What a policy may report of an action, float32 [n] each.
+EXTRAS = ("log_prob", "value")
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,10 @@ class Torques:
     inference_time: float
 
 
-def encode_observation(tick: Tick, stamp: Any) -> Observation:
-    """The message of a tick; `stamp` is a builtin_interfaces Time."""
+def encode_observation(tick: Tick, stamp: Any, message: Observation | None = None) -> Observation:
+    """The message of a tick; `stamp` is a builtin_interfaces Time. A message given is filled anew, which is faster."""
     step = tick.time_step
-    message = Observation()
+    message = message or Observation()
     message.header.stamp = stamp
     message.header.frame_id = WORLD_FRAME
     message.session = tick.session
@@ -92,19 +93,17 @@ def encode_observation(tick: Tick, stamp: Any) -> Observation:
     message.observation = flat(step.observation)
     message.episode_id = flat(step.episode_id)
     message.episode_step = flat(step.step)
-    if tick.action is None:
-        return message
     message.policy_version = tick.policy_version
-    message.action = flat(tick.action)
-    message.reward = flat(step.reward)
-    message.terminated = flat(step.terminated)
-    message.truncated = flat(step.truncated)
+    first = tick.action is None
+    message.action = [] if first else flat(tick.action)
+    message.reward = [] if first else flat(step.reward)
+    message.terminated = [] if first else flat(step.terminated)
+    message.truncated = [] if first else flat(step.truncated)
     rows = np.flatnonzero(step.done)
-    if len(rows):
-        message.final_rows = flat(rows.astype(np.uint32))
-        message.final_observation = flat(step.final_observation[rows])
-    for name, values in tick.extras.items():
-        setattr(message, name, flat(values))
+    message.final_rows = flat(rows.astype(np.uint32))
+    message.final_observation = flat(step.final_observation[rows])
+    for name in EXTRAS:
+        setattr(message, name, flat(tick.extras[name]) if name in tick.extras else [])
     return message
 
 
@@ -138,9 +137,9 @@ def decode_observation(message: Observation, spec: RobotSpec) -> Tick:
     return Tick(message.session, message.step_id, step, action, _extras(message, n), message.policy_version)
 
 
-def encode_torques(torques: Torques, stamp: Any) -> JointTorques:
-    """The message of an answer; `stamp` is a builtin_interfaces Time."""
-    message = JointTorques()
+def encode_torques(torques: Torques, stamp: Any, message: JointTorques | None = None) -> JointTorques:
+    """The message of an answer; `stamp` is a builtin_interfaces Time. A message given is filled anew."""
+    message = message or JointTorques()
     message.header.stamp = stamp
     message.header.frame_id = WORLD_FRAME
     message.session = torques.session
@@ -148,9 +147,8 @@ def encode_torques(torques: Torques, stamp: Any) -> JointTorques:
     message.policy_version = torques.policy_version
     message.policy_node = torques.policy_node
     message.torque = flat(torques.action)
-    for name in _EXTRAS:
-        if name in torques.extras:
-            setattr(message, name, flat(torques.extras[name]))
+    for name in EXTRAS:
+        setattr(message, name, flat(torques.extras[name]) if name in torques.extras else [])
     message.inference_time = torques.inference_time
     return message
 
@@ -167,4 +165,4 @@ def decode_torques(message: JointTorques, num_envs: int, spec: RobotSpec) -> Tor
 
 def _extras(message: Observation | JointTorques, num_envs: int) -> dict[str, np.ndarray]:
     return {name: unflat(getattr(message, name), np.float32, (num_envs,), name)
-            for name in _EXTRAS if len(getattr(message, name))}
+            for name in EXTRAS if len(getattr(message, name))}

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections import Counter
 from typing import Any, Callable, Sequence
 
@@ -30,6 +31,7 @@ from ant_rl_ros.wait_loop import WaitLoop
 
 EXIT_CONFIGURATION = 2
 _REPORT_PERIOD = 1.0
+_SECOND_SIGNAL = 1.0  # [s] after the first a signal interrupts
 _LAST_WORDS = 2.0  # [s] at most, for reliable messages to be acknowledged at the end
 
 BASE_PARAMETERS = (
@@ -184,7 +186,7 @@ class StackNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Calls `activate`."""
         result = self._transition(self.activate, "activate")
-        if result is TransitionCallbackReturn.SUCCESS:
+        if result == TransitionCallbackReturn.SUCCESS:
             self.active, self.state, self.detail = True, "running", ""
             super().on_activate(state)
         return result
@@ -213,7 +215,7 @@ class StackNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         except Exception:
             # rclpy would swallow it.
-            self.get_logger().error(f"{name} failed", exc_info=True)
+            self.get_logger().error(f"{name} failed:\n{traceback.format_exc()}")
             return TransitionCallbackReturn.ERROR
         finally:
             self.loop.refresh()
@@ -222,7 +224,7 @@ class StackNode(LifecycleNode):
     def _start(self) -> None:
         """Configure and activate; a refusal ends the process, for whoever started it asked for a running node."""
         for trigger in (self.trigger_configure, self.trigger_activate):
-            if trigger() is not TransitionCallbackReturn.SUCCESS:
+            if trigger() != TransitionCallbackReturn.SUCCESS:
                 self.finish(EXIT_CONFIGURATION)
                 return
 
@@ -245,7 +247,8 @@ class StackNode(LifecycleNode):
 
     # The loop
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
+        """The loop of the node, until `finish` is called or ROS shuts down."""
         if self.settings["autostart"]:
             self._start()
         while self.loop.running:
@@ -256,7 +259,7 @@ class StackNode(LifecycleNode):
                 self.loop.discard()
             self.report()
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Last words, and time for them to arrive."""
         if self.context.ok():
             self.finished()
@@ -296,33 +299,37 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
     """Main function of a node: build it, run it until it ends or SIGINT or SIGTERM comes; returns the exit code.
 
     0 after a clean end, a signal's included; 2, with one sentence, where parameters or what they name can't be
-    used; 1, with a traceback, for anything else. A second signal interrupts at once.
+    used; 130 where a second signal, a second or more after the first, had to interrupt. Anything else is raised.
     """
     node: StackNode | None = None
-    stop_asked = False
+    asked = 0.0
 
     def stop(signum: int, frame: object) -> None:
-        nonlocal stop_asked
-        if stop_asked or node is None:
+        nonlocal asked
+        now = time.monotonic()
+        # A terminal and a launch system may both pass on one Ctrl-C.
+        if node is None or (asked and now - asked > _SECOND_SIGNAL):
             raise KeyboardInterrupt
-        stop_asked = True
+        asked = asked or now
         node.finish(0)
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, stop)
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        except RuntimeError as error:  # the base of what rclpy raises for arguments that it can't read
+            print(f"ROS refused the arguments: {' '.join(str(error).split())}", file=sys.stderr)
+            return EXIT_CONFIGURATION
         try:
             node = make_node()
-            node._serve()
-            node._end()
+            node.serve()
+            node.end()
             return node.exit_code or 0
+        except ParameterError as error:
+            get_logger("ant_rl").fatal(str(error))
+            return EXIT_CONFIGURATION
         finally:
             rclpy.try_shutdown()
     except KeyboardInterrupt:
-        return 0
-    except ParameterError as error:
-        get_logger("ant_rl").fatal(str(error))
-        return EXIT_CONFIGURATION
-    except rclpy.exceptions.ROSInterruptException:
-        return 0
+        return 130 if asked else 0

@@ -29,6 +29,8 @@ MODES = ("wait_set", "executor")
 _SLICE = 0.05
 # Events of the middleware (e.g. QoS that doesn't match) are not in the kept wait set; they are served this often [s].
 _FULL_SERVICE_PERIOD = {"wait_set": 1.0, "executor": 0.05}
+# While messages come fast, everything else is looked at this often [s].
+_LOOK_PERIOD = 0.02
 # At most this many callbacks in a row before the data is looked at again.
 _CALLBACKS_AT_ONCE = 8
 
@@ -50,17 +52,21 @@ class WaitLoop:
     def __init__(self, node: Node, mode: str = "wait_set", stopped: Callable[[], bool] = lambda: False) -> None:
         if mode not in MODES:
             raise ValueError(f"wait must be one of {', '.join(MODES)}, found {mode!r}")
-        self.mode = mode
+        self._fast = mode == "wait_set"
         self._node = node
         self._stopped = stopped
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         self._data: list[tuple[Subscription, deque[Any]]] = []
+        # Plain subscriptions, timers, clients and services of the node.
         self._others: tuple[list[Any], list[Any], list[Any], list[Any]] = ([], [], [], [])
-        self._wait_set: Any = None
+        self._data_set: Any = None
+        self._full_set: Any = None
         self._sizes: tuple[int, ...] = ()
+        self._looked = -_LOOK_PERIOD
         self._period = _FULL_SERVICE_PERIOD[mode]
         self._served = -self._period
+        self.refresh()
 
     @property
     def running(self) -> bool:
@@ -83,9 +89,9 @@ class WaitLoop:
 
     def unsubscribe(self, inbox: deque[Any]) -> None:
         """End the subscription that fills `inbox`."""
-        for subscription, other in self._data:
+        for index, (subscription, other) in enumerate(self._data):
             if other is inbox:
-                self._data.remove((subscription, other))
+                del self._data[index]
                 self._node.destroy_subscription(subscription)
                 self.refresh()
                 return
@@ -102,108 +108,118 @@ class WaitLoop:
         Returns:
             Whether a message is there. False after the timeout, and at once when `running` ends.
         """
+        for _, inbox in self._data:
+            if inbox:
+                return True
         now = time.monotonic()
         end = now + timeout_s
-        while True:
-            if now - self._served >= self._period:
-                self.serve()
-            if any(inbox for _, inbox in self._data):
+        # The hot path: while messages come fast, only the data is waited for.
+        if now - self._looked < _LOOK_PERIOD and self._fast:
+            self._wait_for_data(min(timeout_s, _LOOK_PERIOD))
+            if self._take():
                 return True
-            remaining = end - now
-            if not self.running:
-                return False
-            if self._wait_once(min(max(remaining, 0.0), _SLICE)):
+            now = time.monotonic()
+        while self.running:
+            self._wait_for_all(min(max(end - now, 0.0), _SLICE))
+            if any(inbox for _, inbox in self._data):
                 return True
             now = time.monotonic()
             if now >= end:
-                return any(inbox for _, inbox in self._data)
+                break
+        return False
 
     def serve(self) -> None:
         """Run the callbacks that are ready now (parameters, services, lifecycle, timers, events)."""
-        self._served = time.monotonic()
         for _ in range(_CALLBACKS_AT_ONCE):
             self._spin(0.0)
-            if not self.running or (self.mode == "wait_set" and not self._others_ready()):
+            if not self.running or (self._fast and not self._others_ready()):
                 break
         self.refresh()
+        self._served = time.monotonic()
 
     def refresh(self) -> None:
-        """Look again at which subscriptions, services and timers the node has; needed where they changed outside `wait`."""
-        data = {subscription for subscription, _ in self._data}
+        """Look again at which subscriptions, services and timers the node has, where they changed outside `wait`."""
+        data = [subscription for subscription, _ in self._data]
         node = self._node
         self._others = ([s for s in node.subscriptions if s not in data], list(node.timers), list(node.clients),
                         list(node.services))
+        sizes = (len(data) + len(self._others[0]), 0, *map(len, self._others[1:]), 0)
+        if self._fast and sizes != self._sizes:
+            context = self._node.context.handle
+            self._data_set = _rclpy.WaitSet(len(data), 0, 0, 0, 0, 0, context)
+            self._full_set = _rclpy.WaitSet(*sizes, context)
+            self._sizes = sizes
 
     def close(self) -> None:
         """Let go of the node, which may then be destroyed."""
         self._data.clear()
-        self._others = ([], [], [], [])
-        self._wait_set = None
+        self._data_set = self._full_set = None
         self._executor.remove_node(self._node)
         self._executor.shutdown(timeout_sec=0)
 
-    def _wait_once(self, timeout_s: float) -> bool:
-        """One wait of at most `timeout_s`; takes one message of each ready topic. True if one was taken."""
-        if self.mode == "executor":
-            self._spin(timeout_s)
-            return any(inbox for _, inbox in self._data)
-        ready = self._wait_on_set(timeout_s)
-        taken = False
-        if ready:
-            for subscription, inbox in self._data:
-                if subscription.handle.pointer in ready:
-                    received = subscription.handle.take_message(subscription.msg_type, subscription.raw)
-                    if received is not None:
-                        inbox.append(received[0])
-                        taken = True
-        return taken
-
-    def _wait_on_set(self, timeout_s: float) -> list[int]:
-        """Wait on the kept set, serve others that are ready; returns the handles of ready subscriptions."""
-        wait_set = self._armed()
-        wait_set.wait(int(timeout_s * 1e9))
-        ready = wait_set.get_ready_entities("subscription")
-        if self._any_other(wait_set, ready):
-            self.serve()
-        return ready
-
-    def _others_ready(self) -> bool:
-        wait_set = self._armed()
-        wait_set.wait(0)
-        return self._any_other(wait_set, wait_set.get_ready_entities("subscription"))
-
-    def _any_other(self, wait_set: Any, ready: list[int]) -> bool:
-        if any(wait_set.get_ready_entities(kind) for kind in ("service", "timer", "client")):
-            return True
-        return bool(ready) and any(subscription.handle.pointer in ready for subscription in self._others[0])
-
-    def _armed(self) -> Any:
-        """The kept wait set, filled anew: waiting empties it of what is not ready."""
-        try:
-            return self._fill()
-        except InvalidHandle:  # something was destroyed since the last look
-            self.refresh()
-            return self._fill()
-
-    def _fill(self) -> Any:
-        subscriptions, timers, clients, services = self._others
-        sizes = (len(self._data) + len(subscriptions), 0, len(timers), len(clients), len(services), 0)
-        if self._wait_set is None or sizes != self._sizes:
-            self._wait_set = _rclpy.WaitSet(*sizes, self._node.context.handle)
-            self._sizes = sizes
-        wait_set = self._wait_set
-        wait_set.clear_entities()
+    def _wait_for_data(self, timeout_s: float) -> None:
+        wait_set = self._data_set
+        wait_set.clear_entities()  # waiting empties a set of what is not ready
         for subscription, _ in self._data:
             wait_set.add_subscription(subscription.handle)
+        wait_set.wait(int(timeout_s * 1e9))
+
+    def _take(self) -> bool:
+        """Take the next message of each data subscription, if there is one."""
+        taken = False
+        for subscription, inbox in self._data:
+            received = subscription.handle.take_message(subscription.msg_type, False)
+            if received is not None:
+                inbox.append(received[0])
+                taken = True
+        return taken
+
+    def _wait_for_all(self, timeout_s: float) -> None:
+        """One wait for data and everything else; takes the data and serves the others."""
+        now = time.monotonic()
+        if now - self._served >= self._period:
+            self.serve()
+            timeout_s = 0.0 if any(inbox for _, inbox in self._data) else timeout_s
+        if not self._fast:
+            self._spin(timeout_s)
+            return
+        others = self._others_ready(timeout_s)
+        self._looked = time.monotonic()
+        self._take()
+        if others:
+            self.serve()
+
+    def _others_ready(self, timeout_s: float = 0.0) -> bool:
+        """Wait for anything; whether something other than data is ready."""
+        try:
+            self._fill()
+        except InvalidHandle:  # something was destroyed since the last look
+            self.refresh()
+            self._fill()
+        full = self._full_set
+        full.wait(int(timeout_s * 1e9))
+        if any(full.get_ready_entities(kind) for kind in ("service", "timer", "client")):
+            return True
+        plain = self._others[0]
+        if not plain:
+            return False
+        ready = full.get_ready_entities("subscription")
+        return any(subscription.handle.pointer in ready for subscription in plain)
+
+    def _fill(self) -> None:
+        full = self._full_set
+        subscriptions, timers, clients, services = self._others
+        full.clear_entities()
+        for subscription, _ in self._data:
+            full.add_subscription(subscription.handle)
         for subscription in subscriptions:
-            wait_set.add_subscription(subscription.handle)
+            full.add_subscription(subscription.handle)
         for timer in timers:
-            wait_set.add_timer(timer.handle)
+            full.add_timer(timer.handle)
         for client in clients:
-            wait_set.add_client(client.handle)
+            full.add_client(client.handle)
         for service in services:
-            wait_set.add_service(service.handle)
-        return wait_set
+            full.add_service(service.handle)
 
     def _spin(self, timeout_s: float) -> None:
         try:

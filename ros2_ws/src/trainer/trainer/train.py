@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep, TimeStepEnv
 from trainer import checkpoint, loop, provenance, settings
 from trainer.algorithms.table import ALGORITHMS
+from trainer.returns import EpisodeReturns
 
 
 @dataclass(frozen=True)
@@ -45,44 +45,6 @@ class TrainConfig:
     output: str = ""
     checkpoint_interval: int = 250_000
     resume: bool = False
-
-
-class EpisodeReturns:
-    """Undiscounted return and length of the last finished episodes.
-
-    Args:
-        num_envs: number of rows.
-        window: how many episodes are kept.
-    """
-
-    def __init__(self, num_envs: int, window: int = 100) -> None:
-        self._return, self._length = np.zeros(num_envs), np.zeros(num_envs)
-        self.finished: deque[tuple[float, float]] = deque(maxlen=window)
-
-    def add(self, time_step: TimeStep) -> None:
-        """Take the rewards of one step."""
-        self._return += time_step.reward
-        self._length += 1
-        for row in np.flatnonzero(time_step.done):
-            self.finished.append((self._return[row], self._length[row]))
-            self._return[row] = self._length[row] = 0.0
-
-    def means(self) -> tuple[float, float]:
-        """Mean return and mean length, NaN before the first end of an episode."""
-        if not self.finished:
-            return float("nan"), float("nan")
-        mean_return, mean_length = np.mean(self.finished, axis=0)
-        return float(mean_return), float(mean_length)
-
-    def save(self) -> dict[str, np.ndarray]:
-        """State as named arrays."""
-        return {"return": self._return, "length": self._length,
-                "finished": np.array(self.finished).reshape(-1, 2)}
-
-    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `save` gave."""
-        self._return, self._length = saved["return"].copy(), saved["length"].copy()
-        self.finished.extend(map(tuple, saved["finished"]))
 
 
 class Run:
@@ -150,7 +112,7 @@ class Run:
         return self.env.restore(_part(saved, "env."))
 
     def _on_step(self, time_step: TimeStep) -> bool:
-        self.returns.add(time_step)
+        self.returns.add(time_step.reward, time_step.done)
         return False
 
     def _on_update(self, figures: Mapping[str, float]) -> bool:

@@ -1,0 +1,160 @@
+"""From a policy bundle to an actor: the same contract whatever runs the graph."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Protocol
+
+import numpy as np
+from ant_rl_core.bundle import Bundle, BundleError, Manifest
+from ant_rl_core.step import Previous
+
+from policy_node.exploration import sample
+
+
+class Graph(Protocol):
+    """What a backend offers: a function from named arrays to named arrays, float32 with one row per robot.
+
+    Attributes:
+        inputs, outputs: shape of each array by name, without the batch axis.
+    """
+
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, tuple[int, ...]]
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the graph; the returned arrays belong to the caller."""
+
+
+class BundleActor:
+    """Runs the graph of a bundle; see `contracts.Actor`.
+
+    The state of a recurrent actor is a tuple of float32 arrays [n, *shape], one for each of the manifest's
+    `state_shapes`; rows under the reset mask start from zeros. Others have the state ().
+
+    Args:
+        graph: the loaded graph.
+        manifest: of the bundle it comes from.
+        random: what to explore with; None: take the graph's own action, without exploring.
+
+    Raises:
+        BundleError: the graph is not what the manifest says, which one run with two rows shows.
+    """
+
+    def __init__(self, graph: Graph, manifest: Manifest, random: np.random.Generator | None = None) -> None:
+        self.version = manifest.version
+        self.manifest = manifest
+        self._graph = graph
+        self._random = random
+        self._states = {f"state_{i}": shape for i, shape in enumerate(manifest.state_shapes)}
+        self._check()
+
+    def initial_state(self, num_envs: int) -> tuple[np.ndarray, ...]:
+        """Zeros for each recurrent state."""
+        return tuple(np.zeros((num_envs, *shape), np.float32) for shape in self._states.values())
+
+    def act(self, observation: np.ndarray, previous: Previous, state: tuple[np.ndarray, ...],
+            reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], tuple[np.ndarray, ...]]:
+        """As `contracts.Actor.act`; `extras` holds log_prob where it explores."""
+        inputs = {"observation": observation}
+        if self._states:
+            inputs.update(zip(self._states, _reset(state, reset_mask)))
+        outputs = self._graph(inputs)
+        state = tuple(outputs[name] for name in self._states)
+        if self._random is None:
+            return outputs["action"], {}, state
+        action, log_prob = sample(outputs["mean"], outputs["log_std"], self._random)
+        return action, {"log_prob": log_prob}, state
+
+    def warm_up(self, num_envs: int) -> None:
+        """Prepare the graph for this number of rows, so that the first `act` takes no longer than the next."""
+        self._run_empty(num_envs)
+
+    def _run_empty(self, rows: int) -> dict[str, np.ndarray]:
+        shapes = {"observation": (self.manifest.observation_size,), **self._states}
+        return self._graph({name: np.zeros((rows, *shape), np.float32) for name, shape in shapes.items()})
+
+    def _check(self) -> None:
+        size = (self.manifest.action_size,)
+        expected = {"action": size, **({"mean": size, "log_std": size} if self.manifest.stochastic else {}),
+                    **self._states}
+        _compare("takes", {"observation": (self.manifest.observation_size,), **self._states}, self._graph.inputs)
+        _compare("gives", expected, {name: self._graph.outputs[name] for name in self._graph.outputs
+                                     if name in expected})
+        outputs = self._run_empty(rows=2)
+        _compare("gives", {name: (2, *shape) for name, shape in expected.items()},
+                 {name: outputs[name].shape for name in expected})
+        for name in expected:
+            if not np.isfinite(outputs[name]).all():
+                raise BundleError(f"expected an actor that gives numbers, found NaN or infinity in its {name} for an "
+                                  "observation of zeros")
+
+
+def load_actor(bundle: Bundle, backend: str = "litert", variant: str | None = None, explore: bool = False,
+               seed: int | np.random.Generator = 0) -> BundleActor:
+    """The actor of a bundle, ready to act.
+
+    Args:
+        bundle: the checked bundle.
+        backend: litert or keras.
+        variant: which of the bundle's members to run; default actor.tflite for litert, actor.keras for keras.
+        explore: draw actions from the policy's distribution instead of taking its best one.
+        seed: of the exploration; a generator goes on where it is, as successive versions of a policy should.
+
+    Raises:
+        BundleError: the bundle has no such member, or it can't be run, is of another size than the manifest says or
+            can't explore.
+        ValueError: unknown backend, or one whose library is not installed.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be {' or '.join(BACKENDS)}, found {backend!r}")
+    if explore and not bundle.manifest.stochastic:
+        raise BundleError("to explore, a policy must be stochastic, and this bundle's manifest says it is not: "
+                          "start it with explore:=false")
+    load, suffix, package = BACKENDS[backend]
+    name = variant or f"actor{suffix}"
+    if not name.endswith(suffix):
+        raise BundleError(f"backend {backend} runs members that end in {suffix}, found {name}")
+    model = bundle.member(name)
+    try:
+        graph = load(model)
+        return BundleActor(graph, bundle.manifest, np.random.default_rng(seed) if explore else None)
+    except ImportError as error:
+        raise ValueError(f"backend {backend} needs the Python package {package}, which is not installed "
+                         f"({error})") from error
+    except BundleError as error:
+        raise BundleError(f"{name}: {error}") from error
+
+
+def _load_litert(model: bytes) -> Graph:
+    from policy_node.litert_actor import LiteRTGraph
+    return LiteRTGraph(model)
+
+
+def _load_keras(model: bytes) -> Graph:
+    from policy_node.keras_actor import KerasGraph  # TensorFlow: seconds and hundreds of megabytes
+    return KerasGraph(model)
+
+
+# For each backend: its loader, the suffix of the members it runs, the package it needs.
+BACKENDS: dict[str, tuple[Callable[[bytes], Graph], str, str]] = {
+    "litert": (_load_litert, ".tflite", "ai-edge-litert (or tflite-runtime)"),
+    "keras": (_load_keras, ".keras", "tensorflow"),
+}
+
+
+def _reset(state: tuple[np.ndarray, ...], mask: np.ndarray) -> tuple[np.ndarray, ...]:
+    if not mask.any():
+        return state
+    fresh = tuple(array.copy() for array in state)
+    for array in fresh:
+        array[mask] = 0.0
+    return fresh
+
+
+def _compare(verb: str, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+    if dict(expected) != dict(found):
+        raise BundleError(f"expected a graph that {verb} {_names(expected)}, found one that {verb} {_names(found)}")
+
+
+def _names(shapes: Mapping[str, tuple[Any, ...]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in sorted(shapes.items())) or "nothing of these"

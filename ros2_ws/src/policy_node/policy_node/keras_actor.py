@@ -1,0 +1,66 @@
+"""Actors run by Keras: for development on a desktop, where a policy has not been exported to LiteRT."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Mapping
+
+import numpy as np
+from ant_rl_core.bundle import BundleError
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings about missing GPUs are no news; before the import
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+
+class KerasGraph:
+    """The model of a .keras file as one compiled function.
+
+    Loaded in Keras's safe mode, which refuses code within the file (Lambda layers).
+
+    Args:
+        model: the file's bytes.
+
+    Attributes:
+        inputs, outputs: shape of each tensor by its name, without the batch axis.
+
+    Raises:
+        BundleError: the bytes are no Keras model with named outputs, or it holds code.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        loaded = _load(model)
+        if not isinstance(loaded.output, dict):
+            raise BundleError(f"expected a Keras model with named outputs, found {type(loaded.output).__name__}")
+        self.inputs = {tensor.name: tuple(tensor.shape[1:]) for tensor in loaded.inputs}
+        self.outputs = {name: tuple(tensor.shape[1:]) for name, tensor in loaded.output.items()}
+        signature = {name: tf.TensorSpec((None, *shape), tf.float32, name=name) for name, shape in self.inputs.items()}
+
+        @tf.function(input_signature=[signature])
+        def call(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return loaded([inputs[tensor.name] for tensor in loaded.inputs], training=False)
+
+        self._call = call
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run with float32 [n, ...] inputs; arrays of its own for every output."""
+        outputs = self._call({name: tf.constant(inputs[name], tf.float32) for name in self.inputs})
+        return {name: np.array(tensor) for name, tensor in outputs.items()}
+
+
+def _load(model: bytes) -> keras.Model:
+    with tempfile.TemporaryDirectory() as folder:  # Keras reads from paths only
+        path = os.path.join(folder, "actor.keras")
+        with open(path, "wb") as file:
+            file.write(model)
+        try:
+            loaded = keras.models.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:  # Keras answers damage with errors of any kind
+            text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise BundleError(f"expected a Keras model without code in it, found {len(model)} bytes that Keras "
+                              f"refuses ({text})") from error
+    if not isinstance(loaded, keras.Model):
+        raise BundleError(f"expected a Keras model, found {type(loaded).__name__}")
+    return loaded

@@ -1,0 +1,96 @@
+"""Transitions out of ticks that come over a network: gaps and stale versions are left out, robots put side by side."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ant_rl_core.step import TimeStep, Transition
+
+# Ticks of one source that may wait for the others before the oldest are given up.
+_MAX_WAITING = 2000
+
+
+class Tick(Protocol):
+    """A decoded observation message; see `ant_rl_ros.messages.Tick`."""
+
+    time_step: TimeStep
+    num_envs: int
+
+    def transition_from(self, before: Tick) -> Transition | None:
+        """The transition between two ticks, None if they do not follow each other."""
+
+
+class Collector:
+    """Joins the ticks of several environments into batches with one row per robot.
+
+    Args:
+        sources: name of each environment, in the order of their rows in a batch.
+
+    Attributes:
+        dropped_rows: rows not passed on: another policy version, a gap in the step ids, no partner.
+        gaps: missed ticks.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self._before: dict[str, Tick | None] = dict.fromkeys(sources)
+        self._waiting: dict[str, deque[Transition]] = {source: deque() for source in sources}
+        self.dropped_rows = 0
+        self.gaps = 0
+
+    def num_envs(self) -> int | None:
+        """Rows of a batch, None until every environment was heard of."""
+        if any(tick is None for tick in self._before.values()):
+            return None
+        return sum(tick.num_envs for tick in self._before.values())
+
+    def add(self, source: str, tick: Tick, version: int | None) -> None:
+        """Take one tick; of a transition only if policy `version` acted in it (None: any version)."""
+        before, self._before[source] = self._before[source], tick
+        if before is None:
+            return
+        transition = tick.transition_from(before)
+        if transition is None:
+            if self._is_repeat(before, tick):
+                self._before[source] = before
+                return
+            self.gaps += 1
+            self.dropped_rows += tick.num_envs
+            return
+        if version is not None and transition.policy_version != version:
+            self.dropped_rows += tick.num_envs
+            return
+        waiting = self._waiting[source]
+        waiting.append(transition)
+        if len(waiting) > _MAX_WAITING:
+            waiting.popleft()
+            self.dropped_rows += tick.num_envs
+
+    def next_batch(self) -> Transition | None:
+        """One transition of every robot, None while a source has none waiting."""
+        if not all(self._waiting.values()):
+            return None
+        parts = [waiting.popleft() for waiting in self._waiting.values()]
+        return parts[0] if len(parts) == 1 else _join(parts)
+
+    def drop_waiting(self) -> None:
+        """Give up what waits, e.g. because the policy that acted in it was replaced."""
+        for waiting in self._waiting.values():
+            self.dropped_rows += sum(len(transition.reward) for transition in waiting)
+            waiting.clear()
+
+    @staticmethod
+    def _is_repeat(before: Tick, tick: Tick) -> bool:
+        return (before.session, before.step_id) == (tick.session, tick.step_id)
+
+
+def _join(parts: Sequence[Transition]) -> Transition:
+    extras: Mapping[str, np.ndarray] = {
+        name: np.concatenate([part.extras[name] for part in parts])
+        for name in parts[0].extras if all(name in part.extras for part in parts)}
+    arrays = (np.concatenate([getattr(part, name) for part in parts])
+              for name in ("observation", "action", "reward", "terminated", "truncated", "next_observation"))
+    return Transition(*arrays, extras, parts[0].policy_version)

@@ -1,0 +1,232 @@
+"""The trainer as a ROS node: learns from `observation` and publishes `policy`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from ant_rl_core.bundle import write as write_bundle
+from ant_rl_core.spec import ANT
+from ant_rl_interfaces.msg import Observation, PolicyUpdate, TrainingProgress
+from ant_rl_ros import qos
+from ant_rl_ros.messages import decode_observation
+from ant_rl_ros.node import StackNode, peer_hint, run
+from ant_rl_ros.parameters import Parameter
+from rclpy.qos import QoSProfile
+from std_srvs.srv import SetBool, Trigger
+
+from trainer.codec import encode_policy, encode_progress
+from trainer.collector import Collector
+
+PARAMETERS = (
+    Parameter("mode", "lockstep", "lockstep: hold the environments while learning. realtime: let them go on.",
+              qos.MODES),
+    Parameter("algorithm", "ppo", "Learning method."),
+    Parameter("config", [""], "Settings of the method as NAME:=VALUE, see ./run train ALGORITHM --help."),
+    Parameter("namespaces", [""], "Namespaces of the environments to learn from; empty text: the node's own."),
+    Parameter("seed", 0, "Seed of networks and of the order of learning.", minimum=0),
+    Parameter("output", "runs/ros", "Folder for checkpoint and policy."),
+    Parameter("checkpoint_interval", 250_000, "Environment steps between checkpoints.", minimum=1),
+    Parameter("resume", False, "Go on from the checkpoint in the output folder, if there is one."),
+)
+# The environment may run many ticks ahead while something else is served.
+_DEPTH = 2000
+_HOLD_TIMEOUT = 2.0
+
+
+class TrainerNode(StackNode):
+    """Feeds decoded ticks to a learner and publishes what it learned."""
+
+    def __init__(self) -> None:
+        super().__init__("trainer", PARAMETERS)
+        self._inboxes = {}
+        self._learner = None
+
+    def configure(self) -> None:
+        """Import the method, check its settings and the output folder."""
+        # TensorFlow takes seconds to import: not at the top, so that --help and a wrong parameter answer at once.
+        from trainer import settings
+        from trainer.algorithms.table import ALGORITHMS
+        from trainer.returns import EpisodeReturns
+
+        name = self.settings["algorithm"]
+        if name not in ALGORITHMS:
+            raise ValueError(f"algorithm must be {' or '.join(ALGORITHMS)}, found {name!r}")
+        self._make_learner, config_class = ALGORITHMS[name]
+        arguments = dict(text.partition(":=")[::2] for text in self.settings["config"] if text)
+        (self._config,) = settings.build([config_class], arguments)
+        self._new_returns = EpisodeReturns
+        self._folder = Path(self.settings["output"])
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"can't make the output folder {self._folder} ({error.strerror}): choose another "
+                             "output") from error
+        if not os.access(self._folder, os.W_OK):
+            raise ValueError(f"can't write to the output folder {self._folder}: choose another output")
+        self._namespaces = [ns.strip("/") for ns in self.settings["namespaces"]]
+        self._progress = self.publisher(TrainingProgress, "training")
+        topics = {ns: (f"/{ns}/" if ns else "") for ns in self._namespaces}
+        self._policies = [self.publisher(PolicyUpdate, prefix + "policy", last_words=True)
+                          for prefix in topics.values()]
+        self._holds = [self.create_client(SetBool, f"{prefix}env/pause") for prefix in topics.values()]
+        self._save_service = self.create_service(Trigger, "~/save_checkpoint", self._save_now)
+        self._topics = {ns: prefix + "observation" for ns, prefix in topics.items()}
+
+    def activate(self) -> None:
+        """Listen to the environments, which an earlier run of this node may have left on hold."""
+        self._collector = Collector(self._namespaces)
+        for ns, topic in self._topics.items():
+            profile: QoSProfile = qos.profile("observation", self.settings["mode"])
+            profile.depth = _DEPTH if self.settings["mode"] == "lockstep" else profile.depth
+            self._inboxes[ns] = self.loop.subscribe(Observation, topic, profile, qos.overriding())
+        if self._learner is not None:
+            self._publish_policy()
+        self._hold(False)
+
+    def deactivate(self) -> None:
+        """Stop listening."""
+        for inbox in self._inboxes.values():
+            self.loop.unsubscribe(inbox)
+        self._inboxes = {}
+
+    def cleanup(self) -> None:
+        """Forget the learner."""
+        self._learner = None
+
+    def work(self) -> None:
+        """Take what came, learn when there is enough."""
+        if not self.loop.wait(0.1):
+            self._say_waiting()
+            return
+        for ns, inbox in self._inboxes.items():
+            while inbox:
+                self._take(ns, inbox.popleft())
+
+    def values(self) -> dict[str, float]:
+        """Live figures for `timing`."""
+        if self._learner is None:
+            return {}
+        return {"env_steps": float(self._learner.env_steps), "policy_version": float(self._learner.version),
+                "mean_return": self._returns.means()[0], "dropped_rows": float(self._collector.dropped_rows)}
+
+    def _take(self, ns: str, message: Observation) -> None:
+        try:
+            tick = decode_observation(message, ANT)
+        except ValueError as error:
+            self.counters["invalid_observations"] += 1
+            self.say("invalid", f"an observation on {self._topics[ns]} can't be used: {error}")
+            return
+        self.ticks += 1
+        self.state, self.detail = "running", ""
+        if self.unsay("waiting"):
+            self.get_logger().info("observations are back")
+        learner = self._learner
+        # A learner that is on-policy learns from what its present policy did, from nothing else.
+        self._collector.add(ns, tick, learner.version if learner is not None else 0)
+        if learner is None:
+            rows = self._collector.num_envs()
+            if rows is not None:
+                self._start_learning(rows)
+            return
+        while not learner.ready() and (batch := self._collector.next_batch()) is not None:
+            learner.observe(batch)
+            self._returns.add(batch.reward, batch.terminated | batch.truncated)
+        if learner.ready():
+            self._learn()
+
+    def _start_learning(self, rows: int) -> None:
+        self._learner = self._make_learner(self._config, rows, ANT.observation_size, ANT.action_size,
+                                           self.settings["seed"], robot=ANT.name)
+        self._returns = self._new_returns(rows)
+        path = self._folder / "checkpoint.npz"
+        if self.settings["resume"] and path.exists():
+            from trainer import checkpoint
+
+            self._learner.restore(checkpoint.load(path))
+            self.get_logger().info(f"resumed from {path} at {self._learner.env_steps} steps")
+        self._snapshot = self._learner.save()
+        self._next_checkpoint = self._learner.env_steps + self.settings["checkpoint_interval"]
+        self._updated, self._steps_at_update = time.monotonic(), self._learner.env_steps
+        self._publish_policy()
+
+    def _learn(self) -> None:
+        learner = self._learner
+        self.state, self.detail = "running", "learning; the environments are on hold"
+        self._hold(True)
+        with self.stages.stage("update"):
+            metrics = learner.update()
+        self._collector.drop_waiting()
+        self._snapshot = learner.save()
+        with self.stages.stage("export"):
+            self._publish_policy()
+        self._hold(False)
+        self._publish_progress(metrics)
+        finished = learner.env_steps >= self._config.total_steps
+        if learner.env_steps >= self._next_checkpoint or finished:
+            self._next_checkpoint = learner.env_steps + self.settings["checkpoint_interval"]
+            self._save()
+        if finished:
+            write_bundle(self._folder / "policy.zip", learner.policy())
+            self.get_logger().info(f"{learner.env_steps} steps learned from, policy in {self._folder}/policy.zip")
+            self.finish()
+
+    def _hold(self, hold: bool) -> None:
+        """Pause or resume the environments; a robot in real time goes on with the policy it has."""
+        if self.settings["mode"] == "realtime":
+            return
+        for client in self._holds:
+            if client.service_is_ready():
+                client.call_async(SetBool.Request(data=hold))
+
+    def _publish_policy(self) -> None:
+        bundle = self._learner.policy()
+        message = encode_policy(bundle, self._learner.version, self.get_clock().now().to_msg())
+        for publisher in self._policies:
+            publisher.publish(message)
+
+    def _publish_progress(self, metrics: dict[str, float]) -> None:
+        now = time.monotonic()
+        learner = self._learner
+        mean_return, mean_length = self._returns.means()
+        figures = {"env_steps": learner.env_steps, "updates": learner.version - 1, "policy_version": learner.version,
+                   "mean_return": mean_return, "mean_length": mean_length,
+                   "steps_per_second": (learner.env_steps - self._steps_at_update) / (now - self._updated),
+                   "dropped_rows": self._collector.dropped_rows}
+        self._updated, self._steps_at_update = now, learner.env_steps
+        self._progress.publish(encode_progress(learner.name, figures, metrics, self.get_clock().now().to_msg()))
+
+    def _save(self) -> str | None:
+        """Write the state after the last update; returns what went wrong, if anything did."""
+        from trainer import checkpoint
+
+        try:
+            checkpoint.save(self._folder / "checkpoint.npz", self._snapshot)
+        except checkpoint.CheckpointError as error:
+            self.say("checkpoint", str(error))
+            return str(error)
+        return None
+
+    def _save_now(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._learner is None:
+            response.success, response.message = False, "nothing was learned yet: no observation came"
+            return response
+        problem = self._save()
+        response.success = problem is None
+        response.message = problem or f"saved to {self._folder / 'checkpoint.npz'}"
+        return response
+
+    def _say_waiting(self) -> None:
+        silent = [ns for ns in self._topics if not self.count_publishers(self._topics[ns])]
+        if silent:
+            topic = self._topics[silent[0]]
+            self.state = "waiting"
+            self.detail = f"waiting for an env node on {self.resolve_topic_name(topic)}"
+            hint = peer_hint(self, topic, "ant_rl_interfaces/msg/Observation")
+            self.say("waiting", self.detail + hint)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    return run(TrainerNode, args)

@@ -1,0 +1,224 @@
+"""The supervisor with small stand-in programs: exit codes, respawn, stopping, and that nothing is left behind."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from ant_rl.stack import NodeEntry
+from ant_rl.supervisor import NotBuiltError, node_command
+
+# Runs the supervisor on commands given as JSON, as a process of its own, the way a user has it.
+RUNNER = """
+import json, sys
+from ant_rl.console import Console
+from ant_rl.supervisor import Command, Patience, Supervisor
+given = json.loads(sys.argv[1])
+commands = [Command(**command) for command in given["commands"]]
+sys.exit(Supervisor(commands, Console(sys.stdout), Patience(**given["patience"])).run())
+"""
+QUICK = {"interrupt": 5.0, "terminate": 5.0, "first_delay": 0.01, "early": 10.0, "attempts": 3}
+# Ends cleanly on SIGINT, like a node.
+NODE = ("import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: (print('down', flush=True), sys.exit(0)))\n"
+        "print('up', flush=True)\nwhile True: signal.pause()")
+DEAF = ("import signal\nfor s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\n"
+        "print('up', flush=True)\nwhile True: signal.pause()")
+
+
+def python(name: str, code: str, *arguments: str, **options) -> dict:
+    return {"name": name, "argv": [sys.executable, "-c", code, *arguments], **options}
+
+
+def start(*commands: dict, **patience) -> subprocess.Popen:
+    given = json.dumps({"commands": commands, "patience": {**QUICK, **patience}})
+    return subprocess.Popen([sys.executable, "-c", RUNNER, given], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            text=True, start_new_session=True)
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str]:
+    """Exit code and the rest of the output; everything it started must be gone by then."""
+    output, _ = process.communicate(timeout=30)
+    return process.returncode, output
+
+
+def read_until(process: subprocess.Popen, *texts: str) -> str:
+    """Read lines until each of the texts was seen."""
+    seen = ""
+    while not all(text in seen for text in texts):
+        line = process.stdout.readline()
+        assert line, f"ended before {texts} came: {seen}"
+        seen += line
+    return seen
+
+
+def assert_gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not alive
+
+
+def descendants(process: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("code, expected", [("", 0), ("raise SystemExit(7)", 7), ("import os; os.abort()", 134)])
+def test_the_exit_code_is_the_main_process_s(code, expected):
+    process = start(python("env", code, main=True), python("policy", NODE, respawn=True))
+    found, output = finish(process)
+    assert found == expected
+    assert "[supervisor] env ended" in output
+
+
+def test_output_has_a_prefix_and_loses_nothing():
+    code = ("import sys\nfor i in range(3000): print('line', i)\nprint('x' * 200_000)\n"
+            "sys.stdout.write('no newline at the end')")
+    found, output = finish(start(python("env", code, main=True)))
+    lines = output.splitlines()
+    assert found == 0
+    assert [line for line in lines if line.startswith("[env] line")] == [f"[env] line {i}" for i in range(3000)]
+    assert "[env] " + "x" * 200_000 in lines
+    assert "[env] no newline at the end" in lines
+
+
+def test_ctrl_c_stops_everything_the_observer_last():
+    process = start(python("status", NODE, observer=True, prefix=False), python("env", NODE, main=True),
+                    python("policy", NODE, respawn=True))
+    read_until(process, "[env] up\n", "[policy] up\n", "up\n")
+    children = descendants(process)
+    assert len(children) == 3
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 0
+    assert output.splitlines()[-1] == "down"  # the observer has no prefix
+    assert "[env] down" in output and "[policy] down" in output
+    assert_gone(children)
+
+
+def test_a_failure_while_stopping_counts():
+    failing = NODE.replace("sys.exit(0)", "sys.exit(5)")
+    process = start(python("env", failing, main=True), starting=0.0)
+    read_until(process, "[env] up")
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 5
+    assert "env ended with exit code 5 when asked to stop" in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_stop_it_cleanly_too(number):
+    process = start(python("env", NODE, main=True))
+    read_until(process, "[env] up")
+    children = descendants(process)
+    process.send_signal(number)
+    code, output = finish(process)
+    assert (code, "[env] down" in output) == (0, True)
+    assert_gone(children)
+
+
+def test_the_deaf_are_killed_in_bounded_time():
+    process = start(python("env", DEAF, main=True), interrupt=0.2, terminate=0.2)
+    read_until(process, "[env] up")
+    children = descendants(process)
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code != 0
+    assert "env did not stop when asked to: killed" in output
+    assert_gone(children)
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    process = start(python("env", DEAF, main=True), interrupt=600.0, terminate=600.0)
+    read_until(process, "[env] up")
+    process.send_signal(signal.SIGINT)
+    read_until(process, "stopping")
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code != 0
+    assert "killed" in output
+
+
+def test_no_orphan_when_the_supervisor_is_killed():
+    process = start(python("env", DEAF, main=True), python("policy", DEAF, respawn=True))
+    read_until(process, "[env] up", "[policy] up")
+    children = descendants(process)
+    assert len(children) == 2
+    process.kill()
+    assert_gone(children)
+
+
+def test_grandchildren_are_stopped_too():
+    parent = ("import subprocess, sys\n"
+              f"child = subprocess.Popen([sys.executable, '-c', {DEAF!r}])\nprint('pid', child.pid, flush=True)\n"
+              "sys.stdin.read()")
+    process = start(python("env", parent + "\nraise SystemExit(3)", main=True))
+    output = read_until(process, "pid")
+    grandchild = int(output.split("pid")[1].split()[0])
+    code, _ = finish(process)
+    assert code == 3
+    assert not psutil.pid_exists(grandchild)
+
+
+def test_respawn_with_back_off(tmp_path):
+    """Dies twice at once, then stays: three starts with growing waits, and the stack goes on."""
+    code = ("import os, sys\npath = sys.argv[1]\nopen(path, 'a').write('x')\n"
+            f"if os.path.getsize(path) < 3: sys.exit(1)\n{NODE}")
+    process = start(python("env", NODE, main=True),
+                    python("policy", code, str(tmp_path / "starts"), respawn=True), attempts=5)
+    seen = read_until(process, "[policy] up", "[env] up")
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[0] == 0
+    assert "starting it again in 0.01 s" in seen
+    assert "starting it again in 0.02 s" in seen
+
+
+def test_a_killed_process_is_started_again():
+    process = start(python("env", NODE, main=True), python("policy", NODE, respawn=True))
+    read_until(process, "[env] up", "[policy] up")
+    before = descendants(process)
+    before[1].kill()
+    read_until(process, "policy ended with signal SIGKILL", "[policy] up")
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[0] == 0
+
+
+def test_a_process_that_always_dies_early_is_given_up():
+    process = start(python("env", NODE, main=True), python("policy", "raise SystemExit(1)", respawn=True))
+    code, output = finish(process)
+    assert code == 1
+    assert output.count("starting it again") == 2
+    assert "policy died 3 times" in output
+    assert "[env] down" in output
+
+
+def test_a_refused_configuration_is_not_tried_again():
+    process = start(python("env", NODE, main=True),
+                    python("policy", "import sys; print('no such bundle'); sys.exit(2)", respawn=True))
+    code, output = finish(process)
+    assert code == 2
+    assert "[policy] no such bundle" in output
+    assert output.count("no such bundle") == 1
+    assert "can't run with what it was given" in output
+
+
+def test_a_program_that_is_missing():
+    code, output = finish(start({"name": "env", "argv": ["/nowhere/env_node"], "main": True}))
+    assert code == 2
+    assert "env can't be started: /nowhere/env_node: No such file or directory" in output
+
+
+def test_nobody_reads_the_output():
+    talker = "import itertools\nfor i in itertools.count(): print(i)"
+    process = start(python("env", talker, main=True))
+    read_until(process, "[env]")
+    children = descendants(process)
+    process.stdout.close()
+    assert process.wait(timeout=30) == 0
+    assert_gone(children)
+
+
+def test_node_that_is_not_built():
+    pytest.importorskip("ament_index_python", reason="ROS is not installed")
+    with pytest.raises(NotBuiltError, match="no_such_package is not built.*run build"):
+        node_command(NodeEntry("no_such_package", "x", "x"), [], {})
