@@ -145,6 +145,7 @@ def test_no_orphan_when_the_supervisor_is_killed():
     children = descendants(process)
     assert len(children) == 2
     process.kill()
+    finish(process)
     assert_gone(children)
 
 

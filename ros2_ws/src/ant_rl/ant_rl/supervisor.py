@@ -73,7 +73,7 @@ def node_command(entry: NodeEntry, params_files: Sequence[str], environment: Map
     from ament_index_python.packages import PackageNotFoundError, get_package_prefix
     try:
         program = Path(get_package_prefix(entry.package), "lib", entry.package, entry.executable)
-    except PackageNotFoundError as error:
+    except (PackageNotFoundError, OSError) as error:  # OSError: AMENT_PREFIX_PATH is not set
         raise NotBuiltError(f"the package {entry.package} is not built, or not sourced: {_BUILD_FIRST}") from error
     if not os.access(program, os.X_OK):
         raise NotBuiltError(f"the node {entry.name} needs the program {program}, which is not there: {_BUILD_FIRST}")
@@ -181,48 +181,60 @@ class Supervisor:
 
     async def _run_once(self, command: Command) -> int:
         """Start a command, pass its output on, return its return code (minus the signal that killed it)."""
+        # A pipe of our own: with asyncio's, wait() lasts until every grandchild that inherited it has closed it.
+        read_end, write_end = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
-                *command.argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1", **command.environment},
+                *command.argv, stdin=asyncio.subprocess.DEVNULL, stdout=write_end, stderr=write_end, env={**os.environ, "PYTHONUNBUFFERED": "1", **command.environment},
                 # Ctrl-C in the terminal reaches the supervisor alone, which then stops the others in order.
                 start_new_session=True, preexec_fn=_die_with(os.getpid()))
         except OSError as error:
+            os.close(read_end)
             self._say(f"{command.name} can't be started: {command.argv[0]}: {error.strerror}")
             return CONFIGURATION_ERROR
+        finally:
+            os.close(write_end)
         self._running[command.name] = process
         if self._end.is_set():  # the end came while it was being started
             process.send_signal(signal.SIGINT)
-        reader = asyncio.create_task(self._pass_on(command, process.stdout))
+        reader = asyncio.create_task(self._pass_on(command, read_end))
         code = await process.wait()
-        # A grandchild may hold the pipe open, so the rest of the output is waited for, but not for ever.
+        # The rest of the output is waited for, but not for ever: a grandchild may hold the pipe open.
         await asyncio.wait([reader], timeout=1.0)
         reader.cancel()
         del self._running[command.name]
         return code
 
-    async def _pass_on(self, command: Command, stream: asyncio.StreamReader) -> None:
+    async def _pass_on(self, command: Command, read_end: int) -> None:
+        """Write what comes out of a pipe, line by line, until it is closed."""
+        stream = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(read_end, "rb", buffering=0))
+        prefix = command.name if command.prefix else ""
         rest = b""
-        while data := await stream.read(65536):
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._write(command.name if command.prefix else "", line.decode(errors="replace"))
-        if rest:
-            self._write(command.name if command.prefix else "", rest.decode(errors="replace"))
+        try:
+            while data := await stream.read(65536):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._write(prefix, line.decode(errors="replace"))
+            if rest:
+                self._write(prefix, rest.decode(errors="replace"))
+        finally:
+            transport.close()
 
     async def _stop(self, commands: Sequence[Command]) -> None:
         """SIGINT, then SIGTERM, then SIGKILL, each after a bounded wait, which a second Ctrl-C cuts short."""
         for number, patience in ((signal.SIGINT, self._patience.interrupt), (signal.SIGTERM, self._patience.terminate),
                                  (signal.SIGKILL, self._patience.terminate)):
-            left = {command.name: self._running[command.name] for command in commands if command.name in self._running}
+            left = {command.name: self._running[command.name] for command in commands
+                    if command.name in self._running and self._running[command.name].returncode is None}
             if not left:
                 return
             if number == signal.SIGKILL:
                 self._say(f"{', '.join(left)} did not stop when asked to: killed")
                 self._code = self._code or 1
             for process in left.values():
-                if process.returncode is None:
-                    process.send_signal(number)
+                process.send_signal(number)
             ends = asyncio.gather(*(process.wait() for process in left.values()))
             hurry = asyncio.create_task(self._hurry.wait())
             await asyncio.wait([ends, hurry], timeout=patience, return_when=asyncio.FIRST_COMPLETED)

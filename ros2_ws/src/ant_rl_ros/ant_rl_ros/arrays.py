@@ -22,7 +22,7 @@ def unflat(data: Any, dtype: Any, shape: tuple[int, ...], name: str) -> np.ndarr
 
     Args:
         data: array field of a message.
-        dtype: float32, int64, ...; bool reads a uint8 field.
+        dtype: float32, int64, ...; bool reads a uint8 field of one dimension.
         shape: shape it must have.
         name: name of the field, for the error.
 
@@ -32,6 +32,7 @@ def unflat(data: Any, dtype: Any, shape: tuple[int, ...], name: str) -> np.ndarr
     if len(data) != math.prod(shape):
         raise ValueError(f"{name} must have {math.prod(shape)} values ({' x '.join(map(str, shape))}), "
                          f"found {len(data)}")
+    values = np.frombuffer(data, np.uint8 if dtype is bool else dtype)
     if dtype is bool:
-        return np.frombuffer(data, np.uint8).reshape(shape) != 0
-    return np.frombuffer(data, dtype).reshape(shape)
+        return values != 0
+    return values if len(shape) == 1 else values.reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
@@ -14,8 +15,8 @@ from ant_rl_interfaces.msg import JointTorques, Observation
 from ant_rl_ros.arrays import flat, unflat
 
 WORLD_FRAME = "world"
-# What a policy may report of an action, float32 [n] each.
-EXTRAS = ("log_prob", "value")
+# Assigned where an array is empty; messages are serialised at once and never change them.
+_NO_FLOATS, _NO_BYTES, _NO_ROWS = array.array("f"), array.array("B"), array.array("I")
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,19 @@ def encode_observation(tick: Tick, stamp: Any, message: Observation | None = Non
     message.episode_step = flat(step.step)
     message.policy_version = tick.policy_version
     first = tick.action is None
-    message.action = [] if first else flat(tick.action)
-    message.reward = [] if first else flat(step.reward)
-    message.terminated = [] if first else flat(step.terminated)
-    message.truncated = [] if first else flat(step.truncated)
-    rows = np.flatnonzero(step.done)
-    message.final_rows = flat(rows.astype(np.uint32))
-    message.final_observation = flat(step.final_observation[rows])
-    for name in EXTRAS:
-        setattr(message, name, flat(tick.extras[name]) if name in tick.extras else [])
+    message.action = _NO_FLOATS if first else flat(tick.action)
+    message.reward = _NO_FLOATS if first else flat(step.reward)
+    message.terminated = _NO_BYTES if first else flat(step.terminated)
+    message.truncated = _NO_BYTES if first else flat(step.truncated)
+    done = step.done
+    if done.any():
+        rows = np.flatnonzero(done)
+        message.final_rows = flat(rows.astype(np.uint32))
+        message.final_observation = flat(step.final_observation[rows])
+    else:
+        message.final_rows = _NO_ROWS
+        message.final_observation = _NO_FLOATS
+    _encode_extras(tick.extras, message)
     return message
 
 
@@ -116,13 +121,13 @@ def decode_observation(message: Observation, spec: RobotSpec) -> Tick:
     observation = unflat(message.observation, np.float32, (n, size), "observation")
     episode_id = unflat(message.episode_id, np.int64, (n,), "episode_id")
     episode_step = unflat(message.episode_step, np.uint32, (n,), "episode_step")
-    if not len(message.action):
+    if not message.action:
         no = np.zeros(n, bool)
         step = TimeStep(observation, np.zeros(n, np.float32), no, no, observation, episode_id, episode_step)
         return Tick(message.session, message.step_id, step)
     final = observation
-    rows = unflat(message.final_rows, np.uint32, (len(message.final_rows),), "final_rows")
-    if len(rows):
+    if message.final_rows:
+        rows = unflat(message.final_rows, np.uint32, (len(message.final_rows),), "final_rows")
         if rows.max() >= n:
             raise ValueError(f"final_rows must be below num_envs = {n}, found {rows.max()}")
         final = observation.copy()
@@ -134,7 +139,7 @@ def decode_observation(message: Observation, spec: RobotSpec) -> Tick:
         truncated=unflat(message.truncated, bool, (n,), "truncated"),
         final_observation=final, episode_id=episode_id, step=episode_step)
     action = unflat(message.action, np.float32, (n, spec.action_size), "action")
-    return Tick(message.session, message.step_id, step, action, _extras(message, n), message.policy_version)
+    return Tick(message.session, message.step_id, step, action, _decode_extras(message, n), message.policy_version)
 
 
 def encode_torques(torques: Torques, stamp: Any, message: JointTorques | None = None) -> JointTorques:
@@ -147,8 +152,7 @@ def encode_torques(torques: Torques, stamp: Any, message: JointTorques | None = 
     message.policy_version = torques.policy_version
     message.policy_node = torques.policy_node
     message.torque = flat(torques.action)
-    for name in EXTRAS:
-        setattr(message, name, flat(torques.extras[name]) if name in torques.extras else [])
+    _encode_extras(torques.extras, message)
     message.inference_time = torques.inference_time
     return message
 
@@ -159,10 +163,19 @@ def decode_torques(message: JointTorques, num_envs: int, spec: RobotSpec) -> Tor
     if not np.isfinite(action).all():
         row, joint = np.argwhere(~np.isfinite(action))[0]
         raise ValueError(f"torque must be finite, found {action[row, joint]} in row {row}, joint {joint}")
-    return Torques(message.session, message.step_id, action, _extras(message, num_envs), message.policy_version,
+    return Torques(message.session, message.step_id, action, _decode_extras(message, num_envs), message.policy_version,
                    message.policy_node, message.inference_time)
 
 
-def _extras(message: Observation | JointTorques, num_envs: int) -> dict[str, np.ndarray]:
-    return {name: unflat(getattr(message, name), np.float32, (num_envs,), name)
-            for name in EXTRAS if len(getattr(message, name))}
+def _encode_extras(extras: Mapping[str, np.ndarray], message: Observation | JointTorques) -> None:
+    message.log_prob = flat(extras["log_prob"]) if "log_prob" in extras else _NO_FLOATS
+    message.value = flat(extras["value"]) if "value" in extras else _NO_FLOATS
+
+
+def _decode_extras(message: Observation | JointTorques, num_envs: int) -> dict[str, np.ndarray]:
+    extras = {}
+    if message.log_prob:
+        extras["log_prob"] = unflat(message.log_prob, np.float32, (num_envs,), "log_prob")
+    if message.value:
+        extras["value"] = unflat(message.value, np.float32, (num_envs,), "value")
+    return extras

@@ -18,6 +18,7 @@ from typing import Any, Callable, Sequence
 import rclpy
 from ant_rl_core.timing import StageTimer
 from ant_rl_interfaces.msg import NodeTiming
+from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -81,6 +82,7 @@ class StackNode(LifecycleNode):
         self.ticks = 0
         self.loop = WaitLoop(self, self.settings["wait"], lambda: self.exit_code is not None)
         self._host, self._pid = socket.gethostname(), os.getpid()
+        self._system_time = not self.get_parameter("use_sim_time").value
         self._said: dict[str, float] = {}
         self._reported, self._ticks_reported = time.monotonic(), 0
         self._timing = self.create_publisher(NodeTiming, "timing", qos.profile("timing"),
@@ -139,6 +141,13 @@ class StackNode(LifecycleNode):
             self._last_words.remove(publisher)
         self.destroy_publisher(publisher)
 
+    def stamp(self) -> Time:
+        """The node's time now, for a header; ten times cheaper than asking the clock where that is the system's."""
+        if self._system_time:
+            seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+            return Time(sec=seconds, nanosec=nanoseconds)
+        return self.get_clock().now().to_msg()
+
     def say(self, key: str, sentence: str, every_s: float = 5.0) -> None:
         """Log a warning, at most once per `every_s` seconds for the same key."""
         now = time.monotonic()
@@ -162,7 +171,7 @@ class StackNode(LifecycleNode):
         self.stages.clear()
         values = self.values()
         message = NodeTiming()
-        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.stamp = self.stamp()
         message.node = self.get_fully_qualified_name()
         message.host, message.pid = self._host, self._pid
         message.state, message.detail = self.state, self.detail
@@ -243,6 +252,8 @@ class StackNode(LifecycleNode):
         for change in changes:
             if change.name in self._table:
                 self.settings[change.name] = self._table[change.name].check(change.value)
+            elif change.name == "use_sim_time":
+                self._system_time = not change.value
         self.parameters_changed()
 
     # The loop

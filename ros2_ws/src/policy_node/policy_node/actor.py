@@ -6,9 +6,8 @@ from typing import Any, Callable, Mapping, Protocol
 
 import numpy as np
 from ant_rl_core.bundle import Bundle, BundleError, Manifest
+from ant_rl_core.exploration import sample
 from ant_rl_core.step import Previous
-
-from policy_node.exploration import sample
 
 
 class Graph(Protocol):

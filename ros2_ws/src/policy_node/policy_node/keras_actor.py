@@ -40,7 +40,7 @@ class KerasGraph:
 
         @tf.function(input_signature=[signature])
         def call(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return loaded([inputs[tensor.name] for tensor in loaded.inputs], training=False)
+            return loaded(keras.tree.map_structure(lambda tensor: inputs[tensor.name], loaded.input), training=False)
 
         self._call = call
 

@@ -1,0 +1,151 @@
+"""The policy as a ROS node: answers each `observation` with `joint_torques`."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from functools import partial
+
+import numpy as np
+from ant_rl_core import bundle
+from ant_rl_core.bundle import BundleError
+from ant_rl_core.spec import ANT
+from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate
+from ant_rl_interfaces.srv import LoadPolicy
+from ant_rl_ros import qos
+from ant_rl_ros.node import StackNode, peer_hint, run
+from ant_rl_ros.parameters import Parameter
+
+from policy_node.actor import BACKENDS, load_actor
+from policy_node.codec import Responder
+from policy_node.slot import ActorSlot
+
+PARAMETERS = (
+    Parameter("mode", "lockstep", "How the environment runs: lockstep or realtime.", qos.MODES),
+    Parameter("policy", "default", "Path of a policy bundle, or the name of a shipped one; empty: wait for the topic."),
+    Parameter("backend", "litert", "What runs the actor: litert is small and fast, keras needs TensorFlow.",
+              tuple(BACKENDS)),
+    Parameter("variant", "", "Member of the bundle to run; empty: actor.tflite for litert, actor.keras for keras."),
+    Parameter("explore", False, "Draw actions from the policy's distribution instead of taking its best one."),
+    Parameter("seed", 0, "Seed of the exploration.", minimum=0),
+    Parameter("max_policy_bytes", bundle.MAX_BUNDLE_BYTES, "Largest bundle that is accepted [bytes].", minimum=1),
+)
+_SILENCE = 1.0  # [s] without an observation until the node says that it waits
+
+
+class PolicyNode(StackNode):
+    """Owns the topics, the service and the slot of the running actor."""
+
+    def __init__(self) -> None:
+        super().__init__("policy", PARAMETERS)
+        self._undo = []
+
+    def configure(self) -> None:
+        """Load and check the policy, then take part in the graph; BundleError if it can't be used."""
+        settings = self.settings
+        load = partial(load_actor, backend=settings["backend"], variant=settings["variant"] or None,
+                       explore=settings["explore"], seed=np.random.default_rng(settings["seed"]))
+        self._slot = ActorSlot(load, ANT, settings["max_policy_bytes"])
+        if settings["policy"]:
+            self.get_logger().info(self._load(settings["policy"]))
+        self._responder = Responder(self._slot, ANT, secrets.randbits(64), self.counters, self.stages)
+        self._torques = self.publisher(JointTorques, "joint_torques", settings["mode"])
+        self._inbox = self.loop.subscribe(Observation, "observation",
+                                          qos.profile("observation", settings["mode"]), qos.overriding())
+        updates = self.create_subscription(PolicyUpdate, "policy", self._take_update, qos.profile("policy"),
+                                           qos_overriding_options=qos.overriding())
+        service = self.create_service(LoadPolicy, "~/load_policy", self._load_now)
+        self._undo = [partial(self.discard_publisher, self._torques), partial(self.loop.unsubscribe, self._inbox),
+                      partial(self.destroy_subscription, updates), partial(self.destroy_service, service)]
+
+    def activate(self) -> None:
+        """Answer from now on."""
+        self._heard = time.monotonic()
+
+    def cleanup(self) -> None:
+        """Leave the graph."""
+        while self._undo:
+            self._undo.pop()()
+
+    def work(self) -> None:
+        """Answer what came; say what is waited for where nothing comes."""
+        if self.loop.wait(0.1):
+            while self._inbox:
+                self._answer(self._inbox.popleft())
+        elif time.monotonic() - self._heard > _SILENCE:
+            self._say_waiting()
+        for sentence in self._slot.refusals():
+            self.counters["refused_policies"] += 1
+            self.get_logger().warning(sentence)
+
+    def values(self) -> dict[str, float]:
+        """The running version, for `timing`."""
+        return {"policy_version": float("nan") if self._slot.current is None else float(self._slot.current.version)}
+
+    def _answer(self, message: Observation) -> None:
+        start = self._heard = time.monotonic()
+        try:
+            answer = self._responder.answer(message, self._now)
+        except ValueError as error:
+            self.counters["invalid_observations"] += 1
+            self.detail = f"no torque for {self._inbox_topic()}: {error}"
+            self.say("invalid", self.detail)
+            return
+        if answer is None:
+            if self._slot.current is None:
+                self._wait_for(f"waiting for a policy on {self.resolve_topic_name('policy')}")
+            return
+        self._torques.publish(answer)
+        self.ticks += 1
+        self.stages.add("tick", time.monotonic() - start)
+        if self.state != "running" or self.detail:
+            self.state, self.detail = "running", ""
+            if self.unsay("waiting"):
+                self.get_logger().info("answering observations")
+
+    def _say_waiting(self) -> None:
+        topic = self._inbox_topic()
+        if self.count_publishers("observation"):
+            self._wait_for(f"waiting for the next observation on {topic}", tell=False)
+        else:
+            self._wait_for(f"waiting for an env node on {topic}"
+                           + peer_hint(self, "observation", "ant_rl_interfaces/msg/Observation"))
+
+    def _wait_for(self, sentence: str, tell: bool = True) -> None:
+        self.state, self.detail = "waiting", sentence
+        if tell:
+            self.say("waiting", sentence, every_s=30.0)
+
+    def _take_update(self, message: PolicyUpdate) -> None:
+        self._slot.offer(message.bundle.tobytes(), message.version, message.sha256)
+
+    def _load_now(self, request: LoadPolicy.Request, response: LoadPolicy.Response) -> LoadPolicy.Response:
+        try:
+            response.success, response.message = True, self._load(request.path)
+            self.counters["swaps"] += 1
+        except ValueError as error:
+            self.counters["refused_policies"] += 1
+            response.success, response.message = False, f"refused: {error}"
+        self.get_logger().info(response.message)
+        response.version = 0 if self._slot.current is None else self._slot.current.version
+        return response
+
+    def _load(self, policy: str) -> str:
+        path = bundle.resolve_policy(policy)
+        data = bundle.read_bytes(path, self.settings["max_policy_bytes"])
+        try:
+            loaded = self._slot.load(data)
+        except BundleError as error:
+            raise BundleError(f"{path}: {error}") from error
+        return f"running policy version {loaded.version} from {path}"
+
+    def _now(self):
+        return self.get_clock().now().to_msg()
+
+    def _inbox_topic(self) -> str:
+        return self.resolve_topic_name("observation")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    return run(PolicyNode, args)
