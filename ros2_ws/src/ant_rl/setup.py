@@ -19,4 +19,5 @@ setup(
     maintainer_email="maintainers@ant-rl.example.org",
     description="The whole stack: launch files, configuration, shipped policies and the commands behind ./run.",
     license="Apache-2.0",
+    entry_points={"console_scripts": ["status_node = ant_rl.node:main"]},
 )

@@ -1,9 +1,9 @@
 """Many Gymnasium Ant-v5 robots in one process, stepped by threads, equal to Gymnasium bit for bit.
 
-MuJoCo releases Python's global lock while it integrates, so threads share the rows of one batch and everything that
-is cheap (observations, rewards, infos) is computed afterwards for all rows at once. Every expression keeps the
-operand order and the dtypes of ``gymnasium.envs.mujoco.ant_v5``; where numpy could round differently over a batch
-than over one row, a comment says what keeps the two equal.
+MuJoCo releases Python's global lock while it integrates, so threads share the rows of one batch; everything
+cheap (observations, rewards, infos) is computed afterwards for all rows at once. Every expression keeps the
+operand order and the dtypes of ``gymnasium.envs.mujoco.ant_v5``; where numpy could round differently over a
+batch than over one row, a comment says what keeps the two equal.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _OWN_KEYWORDS = ("num_threads", "max_episode_steps", "render_mode", "width", "he
 
 
 class VectorAnt(VectorEnv):
-    """``num_envs`` Ant-v5 robots; row i equals ``gymnasium.make("Ant-v5", **ant_kwargs)`` with seed ``seed + i``.
+    """``num_envs`` Ants; row i equals ``gymnasium.make("Ant-v5", **ant_kwargs)`` seeded with ``seed + i``.
 
     A finished row is reset within the same step (``AutoresetMode.SAME_STEP``): its observation row is the new
     episode's first, and ``infos["final_obs"]`` and ``infos["final_info"]`` keep the old episode's last.
@@ -52,8 +52,8 @@ class VectorAnt(VectorEnv):
     Args:
         num_envs: number of robots, at least 1.
         seed: row i draws its reset noise from ``seed + i``; None draws from the operating system.
-        num_threads: threads that step physics, the caller's included; default: one per usable core, at most one per
-            robot. Results do not depend on it.
+        num_threads: threads that step physics, the caller's included; default: one per usable core, at most
+            one per robot. Results do not depend on it.
         max_episode_steps: steps after which an episode is truncated.
         render_mode: None or ``"rgb_array"``, which lets ``render`` picture row 0.
         width: picture width in pixels.
@@ -67,8 +67,8 @@ class VectorAnt(VectorEnv):
     """
 
     def __init__(self, num_envs: int, seed: int | None = None, num_threads: int | None = None, *,
-                 max_episode_steps: int = 1000, render_mode: str | None = None, width: int = 480, height: int = 480,
-                 **ant_kwargs: Any) -> None:
+                 max_episode_steps: int = 1000, render_mode: str | None = None, width: int = 480,
+                 height: int = 480, **ant_kwargs: Any) -> None:
         for name in ant_kwargs:
             if name not in ANT_DEFAULTS:
                 raise TypeError(_unknown_keyword(name))
@@ -98,8 +98,8 @@ class VectorAnt(VectorEnv):
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": int(np.round(1.0 / self.dt)),
                          "autoreset_mode": AutoresetMode.SAME_STEP}
 
-        self._rngs, self._seeds = map(list, zip(*(
-            seeding.np_random(None if seed is None else int(seed) + i) for i in range(num_envs)), strict=True))
+        row_seeds = [None if seed is None else int(seed) + i for i in range(num_envs)]
+        self._rngs, self._seeds = map(list, zip(*map(seeding.np_random, row_seeds), strict=True))
         self._allocate()
         self._jobs, self._threads = _start_workers(self.num_threads - 1)
         self._stop = weakref.finalize(self, _stop_workers, self._jobs, self._threads)
@@ -163,8 +163,8 @@ class VectorAnt(VectorEnv):
         """Begins new episodes.
 
         Args:
-            seed: an int reseeds row i with ``seed + i``, a list gives each row's seed; None goes on with the row's
-                stream, which the first time is the constructor's seed.
+            seed: an int reseeds row i with ``seed + i``, a list gives each row's seed; None goes on with the
+                row's stream, which the first time is the constructor's seed.
             options: ``{"reset_mask": bool [n]}`` resets only the marked rows.
 
         Returns:
@@ -200,12 +200,12 @@ class VectorAnt(VectorEnv):
         """Applies one action per row for ``dt`` seconds and resets the rows that finish.
 
         Args:
-            actions: [n, 8], numeric and finite, 1.0 = 150 N m in the stock model. MuJoCo clamps them to the action
-                space; the control cost counts them as given, as in Gymnasium.
+            actions: [n, 8], numeric and finite, 1.0 = 150 N m in the stock model. MuJoCo clamps them to the
+                action space; the control cost counts them as given, as in Gymnasium.
 
         Returns:
-            observations float64 [n, obs], rewards float64 [n], terminated bool [n], truncated bool [n], infos; all
-            are the caller's to keep.
+            observations float64 [n, obs], rewards float64 [n], terminated bool [n], truncated bool [n],
+            infos; all are the caller's to keep.
 
         Raises:
             ValueError: actions of another shape, or NaN or infinity in them; no row was stepped.
@@ -265,11 +265,11 @@ class VectorAnt(VectorEnv):
         return self._obs.copy()
 
     def render(self) -> tuple[np.ndarray]:
-        """Pictures row 0 as uint8 [height, width, 3]; needs ``render_mode="rgb_array"``, else raises ValueError."""
+        """Pictures row 0, uint8 [height, width, 3]; raises ValueError unless render_mode is "rgb_array"."""
         if self.render_mode is None:
             raise ValueError("render() needs render_mode='rgb_array', found None")
         if self._renderer is None:
-            from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer  # needs OpenGL, so only on demand
+            from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
 
             screen = self.model.vis.global_
             screen.offwidth, screen.offheight = (max(a, b) for a, b in zip(
@@ -295,8 +295,8 @@ class VectorAnt(VectorEnv):
             raise ClosedEnvironmentError("step() after close()")
         if not self._was_reset:
             raise ResetNeeded("call reset() before step()")
-        # Contiguous rows are summed in the order of a single row; the dtype is kept, as the control cost's precision
-        # in Gymnasium is that of the action.
+        # Contiguous rows are summed in the order of a single row; the dtype is kept, as the control cost's
+        # precision in Gymnasium is that of the action.
         actions = np.ascontiguousarray(actions)
         if actions.shape != self.action_space.shape:
             raise ValueError(f"expected actions of shape {self.action_space.shape}, found {actions.shape}")
@@ -369,11 +369,11 @@ class VectorAnt(VectorEnv):
         control = config["ctrl_cost_weight"] * np.add.reduce(np.square(actions), axis=1)
         contact = config["contact_cost_weight"] * np.add.reduce(np.square(forces), axis=1)
         rewards = (forward + survive) - (control + contact)
-        return rewards, healthy, {"reward_forward": forward, "reward_ctrl": -control, "reward_contact": -contact,
-                                  "reward_survive": survive}
+        return rewards, healthy, {"reward_forward": forward, "reward_ctrl": -control,
+                                  "reward_contact": -contact, "reward_survive": survive}
 
     def _position_info(self) -> Infos:
-        # matmul takes a BLAS dot product per row, as np.linalg.norm does; x*x + y*y would miss its fused rounding.
+        # matmul takes a BLAS dot product per row, as np.linalg.norm does; x*x + y*y would round otherwise.
         xy = self._state[:, :2]
         squared = xy[:, None, :] @ xy[:, :, None]
         return {"x_position": xy[:, 0].copy(), "y_position": xy[:, 1].copy(),
@@ -385,8 +385,10 @@ class VectorAnt(VectorEnv):
         for i in np.flatnonzero(done):
             final_obs[i] = self._obs[i].copy()
         final_info: Infos = {}
-        _add(final_info, {key: np.where(done, value, value.dtype.type(0)) for key, value in info.items()}, done)
-        infos.update(final_obs=final_obs, _final_obs=done.copy(), final_info=final_info, _final_info=done.copy())
+        _add(final_info, {key: np.where(done, value, value.dtype.type(0)) for key, value in info.items()},
+             done)
+        infos.update(final_obs=final_obs, _final_obs=done.copy(),
+                     final_info=final_info, _final_info=done.copy())
         self._reset_rows(done)
         position = self._position_info()
         _add(infos, position, np.ones(self.num_envs, np.bool_))

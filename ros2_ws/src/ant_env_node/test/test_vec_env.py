@@ -1,4 +1,4 @@
-"""VectorAnt against Gymnasium's own Ant-v5: every number equal bit for bit, with the same seeds and actions."""
+"""VectorAnt against Gymnasium's own Ant-v5: equal bit for bit, with the same seeds and actions."""
 
 import gc
 import os
@@ -25,7 +25,8 @@ KEYWORD_SETS = {
     "integer weights": {"forward_reward_weight": 2, "ctrl_cost_weight": 1, "healthy_reward": 3, **FALLS},
     "unhealthy goes on": {"terminate_when_unhealthy": False, "healthy_z_range": (0.5, 0.7)},
     "contact forces": {"contact_force_range": (-3.0, 0.5), "contact_cost_weight": 0.02},
-    "noise and positions": {"reset_noise_scale": 0.4, "exclude_current_positions_from_observation": False, **FALLS},
+    "noise and positions": {"reset_noise_scale": 0.4, "exclude_current_positions_from_observation": False,
+                            **FALLS},
     "no contact forces": {"include_cfrc_ext_in_observation": False, "main_body": 4, **FALLS},
     "short": {"include_cfrc_ext_in_observation": False, "exclude_current_positions_from_observation": False,
               "frame_skip": 2, "max_episode_steps": 25, "main_body": "front_left_leg"},
@@ -77,7 +78,7 @@ def assert_same(found, expected, where: str = "") -> None:
 
 
 def assert_equals_single_envs(keywords: dict, seed: int, actions: np.ndarray) -> int:
-    """Plays the actions in VectorAnt and in one Gymnasium environment per row; returns how many episodes ended."""
+    """Plays the actions in VectorAnt and in one Gymnasium env per row; returns how many episodes ended."""
     steps, num_envs, _ = actions.shape
     singles = [gymnasium.make("Ant-v5", disable_env_checker=True, **keywords) for _ in range(num_envs)]
     ended = 0
@@ -142,7 +143,8 @@ def test_full_episode_is_truncated_at_1000_steps():
     assert ended == 1
 
 
-@pytest.mark.parametrize("keywords", [FALLS, {**FALLS, "max_episode_steps": 9}, {"max_episode_steps": 4}], ids=str)
+@pytest.mark.parametrize("keywords", [FALLS, {**FALLS, "max_episode_steps": 9}, {"max_episode_steps": 4}],
+                         ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_infos_equal_sync_vector_env(keywords, dtype):
     actions = random_actions(1, 60, 3, dtype)

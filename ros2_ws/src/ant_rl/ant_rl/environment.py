@@ -113,8 +113,15 @@ class Environment:
     def wanted(self) -> str:
         """Digest of everything that decides what is installed."""
         files = [*self.requirements(), self.constraints()]
-        sourced = os.environ.get("ROS_DISTRO", "") if self.ros == "system" else ""
-        return _digest(sourced.encode(), *(file.read_bytes() for file in files))
+        return _digest(self.underlay(), *(file.read_bytes() for file in files))
+
+    def underlay(self) -> bytes:
+        """Which ROS 2 the workspace is built upon: the versions of the wheels, or the folder of the sourced one."""
+        if self.ros == "system":
+            prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(":")
+            marker = "share/ament_index/resource_index/packages/rclpy"
+            return next((prefix for prefix in prefixes if (Path(prefix) / marker).exists()), "").encode()
+        return (self.root / "requirements" / f"ros-{self.ros}.txt").read_bytes()
 
     def constraints(self) -> Path:
         """Versions of what the requirements need in turn."""
@@ -130,7 +137,8 @@ class Environment:
 
     def packages(self) -> dict[str, str]:
         """Digest of the build's input for each package of the workspace."""
-        return {file.parent.name: build_digest(file.parent) for file in sorted(self.source.glob("*/package.xml"))}
+        return {file.parent.name: build_digest(file.parent, self.underlay())
+                for file in sorted(self.source.glob("*/package.xml"))}
 
     def is_done(self) -> bool:
         """Whether nothing is left to install or build."""
@@ -156,7 +164,6 @@ class Environment:
                 self.remove()
             if self.state.installed != self.wanted():
                 self.install()
-                rebuild = True
             packages = self.packages()
             if rebuild or set(self.state.built) - set(packages):
                 shutil.rmtree(self.workspace, ignore_errors=True)
@@ -182,7 +189,8 @@ class Environment:
     def install(self) -> None:
         """Make the virtual environment if there is none, and install the requirements into it."""
         self.check_system()
-        self.state = State(root=str(self.root), python=_this_python(), installing=True)
+        self.state.root, self.state.python = str(self.root), _this_python()
+        self.state.installing = True
         self.save()
         log = self.folder / "install.log"
         if not self.python.exists():
@@ -334,12 +342,12 @@ class Environment:
         return values
 
 
-def build_digest(package: Path) -> str:
+def build_digest(package: Path, underlay: bytes) -> str:
     """Digest of what a package's build depends on: its build files and interfaces, and the names of its data files.
 
     Python modules and data files are symbolic links in the build, so their content does not count.
     """
-    parts = []
+    parts = [underlay]
     for file in sorted(package.rglob("*")):
         name = file.relative_to(package)
         if name.parts[0] in (package.name, "test") or "__pycache__" in name.parts or not file.is_file():

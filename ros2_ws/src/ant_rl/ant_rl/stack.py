@@ -39,7 +39,7 @@ class Argument:
 
     Attributes:
         name: as typed before `:=`.
-        kind: int, bool, text, name (a ROS namespace), input or output (a path).
+        kind: int, bool, text, list (texts between commas), name (a ROS namespace), input or output (a path).
         default: as text; `defaults` overrides it per arrangement.
         description: one line for --show-args and --help.
         choices: allowed values, empty where any value of the kind will do.
@@ -60,16 +60,18 @@ class Argument:
         """Default in this arrangement, as text."""
         return self.defaults.get(arrangement, self.default)
 
-    def value(self, text: str) -> int | bool | str:
+    def value(self, text: str) -> int | bool | str | list[str]:
         """The typed value of `text`; ArgumentError says what was expected and what was found."""
         if self.kind == "bool":
             if text.lower() not in ("true", "false"):
                 raise self._refused("true or false", text)
             return text.lower() == "true"
         if self.kind == "int":
-            if not re.fullmatch(r"[+-]?\d+", text) or int(text) < self.minimum:
+            if not re.fullmatch(r"[+-]?\d{1,18}", text) or int(text) < self.minimum:
                 raise self._refused(f"a whole number of at least {self.minimum}", text)
             return int(text)
+        if self.kind == "list":
+            return text.split(",")  # at least one item: ROS can't tell the type of an empty list
         if self.kind == "name" and not re.fullmatch(r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", text):
             raise self._refused("a ROS name (letters, digits, _ and /, no digit first)", text)
         if self.kind == "input" and text and not os.access(text, os.R_OK):
@@ -104,9 +106,10 @@ ARGUMENTS = (
     Argument("trainer", "bool", "false", "learn from what the robots do and send new policies",
              arrangements=_WITH_TRAINER, defaults={"train": "true"}),
     Argument("algorithm", "text", "ppo", "learning method of the trainer", choices=("ppo",), arrangements=_WITH_TRAINER),
-    Argument("total_steps", "int", "0", "the trainer stops learning after this many steps of all robots; 0: never",
+    Argument("config", "list", "", "settings of the learning method, e.g. config:=total_steps:=1000000,learning_rate:=1e-4",
              arrangements=_WITH_TRAINER),
-    Argument("checkpoint", "text", "", "folder of the trainer's checkpoints; it goes on from the newest one there; empty: none",
+    Argument("output", "text", "runs/ros", "folder for the trainer's checkpoint and policy", arrangements=_WITH_TRAINER),
+    Argument("resume", "bool", "false", "the trainer goes on from the checkpoint in its output folder",
              arrangements=_WITH_TRAINER),
     Argument("log_level", "text", "info", "least severe log message that is shown",
              choices=("debug", "info", "warn", "error", "fatal")),
@@ -158,7 +161,7 @@ _PARTS = (
     _Part(NodeEntry("policy_node", "policy_node", "policy"), _WITH_POLICY, None,
           ("policy", "backend", "explore", "mode", "seed")),
     _Part(NodeEntry("trainer", "trainer_node", "trainer", main=True), _WITH_TRAINER, "trainer",
-          ("algorithm", "total_steps", "checkpoint", "seed")),
+          ("mode", "algorithm", "config", "seed", "output", "resume")),
     _Part(NodeEntry("monitor_node", "monitor_node", "monitor"), _EVERYWHERE, "monitor", ()),
 )
 
@@ -243,4 +246,6 @@ def check_writable(name: str, path: str) -> None:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

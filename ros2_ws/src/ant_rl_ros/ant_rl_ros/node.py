@@ -6,6 +6,7 @@ A node of the stack is a `StackNode` with a table of parameters and a few hooks 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -148,12 +149,18 @@ class StackNode(LifecycleNode):
             return Time(sec=seconds, nanosec=nanoseconds)
         return self.get_clock().now().to_msg()
 
-    def say(self, key: str, sentence: str, every_s: float = 5.0) -> None:
-        """Log a warning, at most once per `every_s` seconds for the same key."""
+    def say(self, key: str, sentence: str | Callable[[], str], every_s: float = 5.0) -> str:
+        """Log a warning, at most once per `every_s` seconds for the same key.
+
+        A sentence that costs something to make may be given as a function. Returns what was said, "" for nothing.
+        """
         now = time.monotonic()
-        if now - self._said.get(key, -every_s) >= every_s:
-            self._said[key] = now
-            self.get_logger().warning(sentence)
+        if now - self._said.get(key, -every_s) < every_s:
+            return ""
+        self._said[key] = now
+        text = sentence if isinstance(sentence, str) else sentence()
+        self.get_logger().warning(text)
+        return text
 
     def unsay(self, key: str) -> bool:
         """Forget that `key` was said, so that the next time is said at once; whether it had been said."""
@@ -249,12 +256,14 @@ class StackNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _parameters_set(self, changes: list[rclpy.Parameter]) -> None:
+        own = [change for change in changes if change.name in self._table]
+        for change in own:
+            self.settings[change.name] = self._table[change.name].check(change.value)
         for change in changes:
-            if change.name in self._table:
-                self.settings[change.name] = self._table[change.name].check(change.value)
-            elif change.name == "use_sim_time":
+            if change.name == "use_sim_time":
                 self._system_time = not change.value
-        self.parameters_changed()
+        if own:
+            self.parameters_changed()
 
     # The loop
 
@@ -262,6 +271,9 @@ class StackNode(LifecycleNode):
         """The loop of the node, until `finish` is called or ROS shuts down."""
         if self.settings["autostart"]:
             self._start()
+        # What lives until the end needs no looking at by the garbage collector, whose pauses would show in the loop.
+        gc.collect()
+        gc.freeze()
         while self.loop.running:
             if self.active:
                 self.work()

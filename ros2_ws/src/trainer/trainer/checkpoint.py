@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +19,9 @@ class CheckpointError(RuntimeError):
 
 def save(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
     """Write `arrays` to `path` (.npz), whole or not at all; CheckpointError if the folder can't be written."""
+    for name, array in arrays.items():
+        if np.asarray(array).dtype.hasobject:
+            raise TypeError(f"{name} must hold numbers or text, found Python objects, which `load` refuses")
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     try:
@@ -35,7 +37,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: expected a checkpoint, found no file of that name") from error
+    except Exception as error:  # zipfile and numpy answer damage with many types, from struct.error to EOFError
         raise CheckpointError(f"{path}: expected a checkpoint, found none that can be read ({error})") from error
 
 

@@ -43,6 +43,11 @@ class EvaluateConfig:
     num_threads: int = 0
     summary: str = ""
 
+    def __post_init__(self) -> None:
+        for name, least in (("episodes", 1), ("seed", 0), ("num_envs", 0), ("num_threads", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -114,14 +119,12 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
     """Evaluate a bundle (a path or the name of a shipped one); returns the exit code."""
     try:
         (config,) = settings.build([EvaluateConfig], arguments)
-        if config.episodes < 1:
-            raise settings.SettingsError(f"episodes must be at least 1, found {config.episodes}")
         if config.summary:
             _check_writable(Path(config.summary))
         policy = policy_bundle.read(policy_bundle.resolve_policy(bundle))
         policy.check_sizes(ANT.observation_size, ANT.action_size)
         actor = load_actor(policy, config.backend)
-    except (settings.SettingsError, policy_bundle.BundleError) as error:
+    except ValueError as error:  # of the settings or of the bundle
         print(error, file=sys.stderr)
         return 2
     timer = StageTimer()
@@ -134,7 +137,12 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
               f"{episode.distance:6.1f} m{', fell' if episode.terminated else ''}")
     print(f"mean return {summary['mean_return']:.1f} ± {summary['std_return']:.1f} over {len(episodes)} episodes")
     if config.summary:
-        policy_bundle.write(config.summary, json.dumps(summary, indent=2).encode())
+        try:
+            policy_bundle.write(config.summary, json.dumps(summary, indent=2).encode())
+        except OSError as error:
+            print(f"can't write the summary {config.summary} ({error.strerror}): make room or choose another path",
+                  file=sys.stderr)
+            return 1
     return 0
 
 

@@ -34,7 +34,10 @@ def stochastic_graph(actor: keras.Model, log_std: np.ndarray, observation_mean: 
                                            variance=np.square(observation_std.astype(np.float64)))
     x = keras.ops.clip(normalise(observation), -observation_clip, observation_clip)
     for layer in actor.layers[1:]:
-        x = layer(x)
+        # A copy: a layer remembers, and so keeps in memory, every graph that it is ever a part of.
+        copy = type(layer).from_config(layer.get_config())
+        x = copy(x)
+        copy.set_weights(layer.get_weights())
     # A graph can't return a bare constant; a layer without weights on its input is one in effect.
     constant = keras.layers.Dense(size, kernel_initializer="zeros", name="log_std", trainable=False)
     outputs = {"action": keras.ops.tanh(x), "mean": x, "log_std": constant(x)}
@@ -67,11 +70,7 @@ def keras_bytes(graph: keras.Model) -> bytes:
 
 def litert_bytes(graph: keras.Model) -> bytes:
     """The graph as a .tflite file with float32 weights and the batch size open."""
-    spec = tf.TensorSpec((None, graph.input_shape[1]), tf.float32, name="observation")
-    # Signature names travel with a module; a bare function would lose them.
-    module = tf.Module()
-    module.model = graph
-    module.serve = tf.function(lambda observation: graph(observation), input_signature=[spec])
-    function = module.serve.get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    return converter.convert()
+    with tempfile.TemporaryDirectory() as folder:
+        # Through a saved model: the converter keeps the weights of a bare function as variables.
+        graph.export(folder, format="tf_saved_model", verbose=False)
+        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()

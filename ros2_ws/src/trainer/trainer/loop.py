@@ -9,7 +9,7 @@ import numpy as np
 from ant_rl_core.contracts import Actor, Learner, VectorEnv
 from ant_rl_core.step import Previous, TimeStep, transition
 
-OnStep = Callable[[TimeStep], None]
+OnStep = Callable[[TimeStep], bool]
 OnUpdate = Callable[[Mapping[str, float]], bool]
 
 

@@ -11,7 +11,7 @@ def code_version() -> str:
     folder = Path(__file__).resolve().parent
     try:
         commit = _git(folder, "rev-parse", "--short=12", "HEAD")
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", folder.parent.parent)
+        changed = _git(folder, "status", "--porcelain", "--", ":(top)ros2_ws/src")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit + ("+changes" if changed else "")

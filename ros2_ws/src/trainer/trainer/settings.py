@@ -57,6 +57,6 @@ def _parse(name: str, kind: Any, text: str) -> Any:
 
 def format_value(value: Any) -> str:
     """The text that `build` parses back to `value`."""
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

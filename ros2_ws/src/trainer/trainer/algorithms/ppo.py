@@ -61,6 +61,28 @@ class PPOConfig:
     actor_hidden: tuple[int, ...] = (64, 64)
     critic_hidden: tuple[int, ...] = (64, 64)
 
+    def __post_init__(self) -> None:
+        for holds, rule in (
+                (self.rollout_length >= 1, "rollout_length must be at least 1"),
+                (self.epochs >= 1, "epochs must be at least 1"),
+                (self.minibatch_size >= 2, "minibatch_size must be at least 2, as advantages are normalised within one"),
+                (0 < self.learning_rate < np.inf, "learning_rate must be positive"),
+                (0 <= self.learning_rate_end <= 1, "learning_rate_end must be from 0 to 1"),
+                (self.total_steps >= 1, "total_steps must be at least 1"),
+                (0 <= self.discount <= 1, "discount must be from 0 to 1"),
+                (0 <= self.gae_lambda <= 1, "gae_lambda must be from 0 to 1"),
+                (self.clip_ratio > 0, "clip_ratio must be positive"),
+                (0 <= self.value_coefficient < np.inf, "value_coefficient must be at least 0"),
+                (abs(self.entropy_coefficient) < np.inf, "entropy_coefficient must be a finite number"),
+                (0 < self.max_gradient_norm < np.inf, "max_gradient_norm must be positive"),
+                (self.target_kl >= 0, "target_kl must be at least 0"),
+                (abs(self.initial_log_std) < np.inf, "initial_log_std must be a finite number"),
+                (self.observation_clip > 0, "observation_clip must be positive"),
+                (min(self.actor_hidden, default=1) >= 1, "actor_hidden must hold sizes of at least 1"),
+                (min(self.critic_hidden, default=1) >= 1, "critic_hidden must hold sizes of at least 1")):
+            if not holds:
+                raise ValueError(f"{rule}, found {getattr(self, rule.split()[0])}")
+
 
 class PPO:
     """Learner for `num_envs` robots; see `PPOConfig`.
@@ -124,7 +146,13 @@ class PPO:
     # -- learning ----------------------------------------------------------------------------------------------------
 
     def observe(self, batch: Transition) -> None:
-        """Take one tick of the rollout."""
+        """Take one tick of the rollout; FloatingPointError where it holds NaN or infinity."""
+        for name in ("observation", "action", "reward", "next_observation"):
+            array = getattr(batch, name)
+            if not np.isfinite(array).all():
+                value = array[~np.isfinite(array)][0]
+                raise FloatingPointError(f"{name} became {value} at {self.env_steps} environment steps; the last "
+                                         "checkpoint is the last good one")
         self.buffer.add(batch)
         self.env_steps += self.num_envs
 
@@ -191,13 +219,15 @@ class PPO:
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `save` returned; ValueError if it was of networks of other sizes."""
-        for prefix, variables in (("variable_", self._variables), ("optimizer_", self.optimizer.variables)):
-            for i, variable in enumerate(variables):
-                saved = state[f"{prefix}{i}"]
-                if saved.shape != tuple(variable.shape):
-                    raise ValueError(f"the checkpoint's {prefix}{i} has shape {saved.shape}, "
-                                     f"this configuration needs {tuple(variable.shape)}")
-                variable.assign(saved)
+        targets = {f"{prefix}{i}": variable
+                   for prefix, variables in (("variable_", self._variables), ("optimizer_", self.optimizer.variables))
+                   for i, variable in enumerate(variables)}
+        saved = {name: state[name].shape for name in state if name.startswith(("variable_", "optimizer_"))}
+        if saved != {name: tuple(variable.shape) for name, variable in targets.items()}:
+            raise ValueError("the checkpoint is of other networks than these settings give: set actor_hidden and "
+                             "critic_hidden to what it was made with")
+        for name, variable in targets.items():
+            variable.assign(state[name])
         self.observation_statistics.restore(state, "observation_")
         self.return_statistics.restore(state, "return_")
         checkpoint.unpack_generator(self.rng, state["rng"])

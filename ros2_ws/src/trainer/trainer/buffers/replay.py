@@ -75,10 +75,12 @@ class ReplayBuffer:
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Continue from what `save` gave; ValueError if it holds more than `capacity`."""
-        self.size = len(saved["reward"])
-        if self.size > self.capacity:
-            raise ValueError(f"the saved buffer holds {self.size} transitions, this one at most {self.capacity}")
+        size, oldest = len(saved["reward"]), 0
+        if size > self.capacity:
+            raise ValueError(f"the saved buffer holds {size} transitions, this one at most {self.capacity}")
+        self.size, self._next = size, int(saved["next"]) % self.capacity
+        if self._next < size < self.capacity:  # a smaller ring that had wrapped around: unroll it
+            self._next, oldest = size, self._next
         for name in ("observation", "action", "reward", "bootstrap", "next_observation"):
-            getattr(self, name)[:self.size] = saved[name]
-        self._next = int(saved["next"]) % self.capacity
+            getattr(self, name)[:size] = np.roll(saved[name], -oldest, axis=0)
         unpack_generator(self._rng, saved["rng"])

@@ -8,8 +8,7 @@ from ant_rl_core.step import Transition, bootstrap_mask
 
 
 class RolloutBuffer:
-    """Holds `length` ticks of `num_envs` rows in arrays [length, num_envs, ...].
-    """
+    """Holds `length` ticks of `num_envs` rows in arrays [length, num_envs, ...]."""
 
     def __init__(self, length: int, num_envs: int, observation_size: int, action_size: int) -> None:
         self.length, self.num_envs = length, num_envs
@@ -28,9 +27,11 @@ class RolloutBuffer:
         return self.size == self.length
 
     def add(self, batch: Transition) -> None:
-        """Append one tick; RuntimeError when full."""
+        """Append one tick; RuntimeError when full, ValueError for another number of rows."""
         if self.full:
             raise RuntimeError(f"the rollout buffer is full: {self.length} ticks were added and not yet learned from")
+        if len(batch.reward) != self.num_envs:  # numpy would repeat a single row
+            raise ValueError(f"expected one transition for each of {self.num_envs} rows, found {len(batch.reward)}")
         t = self.size
         self.observation[t] = batch.observation
         self.action[t] = batch.action

@@ -1,0 +1,79 @@
+"""What the environment node publishes beside observations: episode summaries and the standard robot topics."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from ant_rl_core.spec import ANT
+from ant_rl_interfaces.msg import EpisodeSummary
+from builtin_interfaces.msg import Time
+from nav_msgs.msg import Odometry
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Imu, JointState
+
+from ant_env_node.episodes import Episode
+from ant_env_node.robot_state import RobotState
+
+ODOM_FRAME = "odom"
+STATE_TOPICS = {"joint_states": JointState, "imu": Imu, "odom": Odometry, "clock": Clock}
+
+
+def encode_episode(episode: Episode, session: int, seed: int, policy_version: int, stamp: Time) -> EpisodeSummary:
+    """Summary of a finished episode; `seed` is that of the robot's random stream."""
+    message = EpisodeSummary()
+    message.header.stamp = stamp
+    message.session, message.row, message.episode_id, message.seed = session, episode.row, episode.episode_id, seed
+    message.length, message.duration = episode.length, episode.length * ANT.control_period
+    message.episode_return = episode.episode_return
+    for name, value in episode.parts.items():
+        setattr(message, name, value)
+    message.distance = episode.distance
+    message.terminated, message.truncated = episode.terminated, episode.truncated
+    message.policy_version = policy_version
+    return message
+
+
+def encode_joint_state(state: RobotState, names: Sequence[str], stamp: Time) -> JointState:
+    """Angles [rad], velocities [rad/s] and actuator torques [N*m] of the joints."""
+    message = JointState()
+    message.header.stamp = stamp
+    message.name = list(names)
+    message.position = state.joint_position.tolist()
+    message.velocity = state.joint_velocity.tolist()
+    message.effort = state.joint_effort.tolist()
+    return message
+
+
+def encode_imu(state: RobotState, base_frame: str, stamp: Time) -> Imu:
+    """An exact inertial unit at the base's origin; the acceleration includes gravity, as sensors measure it."""
+    message = Imu()
+    message.header.stamp = stamp
+    message.header.frame_id = base_frame
+    _set(message.orientation, "xyzw", state.orientation)
+    _set(message.angular_velocity, "xyz", state.angular_velocity)
+    _set(message.linear_acceleration, "xyz", state.acceleration)
+    return message
+
+
+def encode_odometry(state: RobotState, base_frame: str, stamp: Time) -> Odometry:
+    """Pose of the base in the odom frame; twist in the base's frame (REP 105)."""
+    message = Odometry()
+    message.header.stamp = stamp
+    message.header.frame_id = ODOM_FRAME
+    message.child_frame_id = base_frame
+    _set(message.pose.pose.position, "xyz", state.position)
+    _set(message.pose.pose.orientation, "xyzw", state.orientation)
+    _set(message.twist.twist.linear, "xyz", state.linear_velocity)
+    _set(message.twist.twist.angular, "xyz", state.angular_velocity)
+    return message
+
+
+def encode_clock(seconds: float) -> Clock:
+    """Simulated time since the node's start [s]."""
+    nanoseconds = round(seconds * 1e9)
+    return Clock(clock=Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9))
+
+
+def _set(target: object, fields: str, values: Sequence[float]) -> None:
+    for name, value in zip(fields, values):
+        setattr(target, name, float(value))

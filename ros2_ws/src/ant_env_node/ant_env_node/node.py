@@ -1,0 +1,317 @@
+"""The environment node: simulated robots that publish `observation` and act on `joint_torques`.
+
+Lock-step: every tick waits for the torques that answer it. Real time: 20 ticks per second of the steady clock with the
+newest torques, and zero torque where they are too old.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Mapping
+
+import numpy as np
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import TimeStepEnv
+from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, Observation
+from ant_rl_interfaces.srv import Reset, Step
+from ant_rl_ros import qos
+from ant_rl_ros.messages import Tick, Torques, decode_torques, encode_observation
+from ant_rl_ros.node import StackNode, peer_hint, run
+from ant_rl_ros.parameters import Parameter
+from std_srvs.srv import SetBool
+
+from ant_env_node.codec import encode_episode
+from ant_env_node.episodes import EpisodeLedger
+from ant_env_node.state_topics import StateTopics
+from ant_env_node.vec_env import VectorAnt
+from ant_env_node.watchdog import PolicyLock, TorqueWatchdog
+
+RESEND_PERIOD = 0.2  # [s] between two copies of an unanswered observation
+
+PARAMETERS = (
+    Parameter("mode", "lockstep", "lockstep: each tick waits for its torques; realtime: 20 Hz of the steady clock.",
+              qos.MODES),
+    Parameter("num_envs", 1, "Number of robots.", minimum=1, maximum=4096),
+    Parameter("seed", 0, "Seed of the first robot; robot i has seed + i.", minimum=0),
+    Parameter("num_threads", 0, "Threads that step physics; 0: one per core.", minimum=0),
+    Parameter("torque_timeout", 0.1, "Real time: torques that answer an older observation than this count as missing, "
+              "then the torque is zero [s].", minimum=0.001, read_only=False),
+    Parameter("response_timeout", 1.0, "After this much silence the node says whom it waits for, and may turn to "
+              "another policy node [s].", minimum=0.05, read_only=False),
+    Parameter("publish_state", True, "Publish joint_states, imu, odom and clock of the first robot."),
+    Parameter("episodes", 0, "Stop after this many finished episodes of all robots; 0: never.", minimum=0),
+    Parameter("steps", 0, "Stop after this many control ticks; 0: never.", minimum=0),
+    Parameter("listeners", 0, "Start ticking only once this many subscribers of episode are there.", minimum=0),
+)
+
+
+class EnvNode(StackNode):
+    """Steps a `VectorAnt` with the torques of one policy node."""
+
+    def __init__(self) -> None:
+        super().__init__("env", PARAMETERS)
+        self._env: TimeStepEnv | None = None
+        self._finished_episodes = 0
+
+    def configure(self) -> None:
+        settings = self.settings
+        mode = settings["mode"]
+        self._ant = VectorAnt(settings["num_envs"], settings["seed"], settings["num_threads"] or None)
+        self._env = TimeStepEnv(self._ant)
+        self._observations = self.publisher(Observation, "observation", mode, last_words=True)
+        self._episodes = self.publisher(EpisodeSummary, "episode", last_words=True)
+        self._inbox = self.loop.subscribe(JointTorques, "joint_torques", qos.profile("joint_torques", mode),
+                                          qos.overriding())
+        self._states = StateTopics(self, self._ant.model) if settings["publish_state"] else None
+        self._own_services = [self.create_service(Reset, "~/reset", self._on_reset),
+                              self.create_service(SetBool, "~/pause", self._on_pause),
+                              self.create_service(Step, "~/step", self._on_step)]
+        self._message = Observation()  # filled anew at each tick
+        self._inbox_topic = self.resolve_topic_name("joint_torques")
+        self._paused, self._allowance = False, 0
+        self._listened = not settings["listeners"]
+        self._lock = PolicyLock(settings["response_timeout"])
+        self._zero = np.zeros((settings["num_envs"], ANT.action_size), np.float32)
+        self._begin_session(settings["seed"])
+
+    def activate(self) -> None:
+        self._resume()
+
+    def cleanup(self) -> None:
+        if self._env is None:
+            return
+        self.loop.unsubscribe(self._inbox)
+        self.discard_publisher(self._observations)
+        self.discard_publisher(self._episodes)
+        if self._states is not None:
+            self._states.close()
+        for service in self._own_services:
+            self.destroy_service(service)
+        self._env.close()
+        self._env = None
+
+    def parameters_changed(self) -> None:
+        if self._env is not None:
+            self._lock.silence = self.settings["response_timeout"]
+            self._watchdog.timeout = self.settings["torque_timeout"]
+
+    def values(self) -> Mapping[str, float]:
+        if self._env is None:
+            return {}
+        return {"ticks": self.ticks, "env_steps": self.ticks * self._env.num_envs, "episode": self._finished_episodes,
+                "episode_step": self._tick.time_step.step[0], "episode_return": self._ledger.episode_return[0],
+                "forward_speed": self._ledger.take_speed(), "step_id": self._tick.step_id}
+
+    def work(self) -> None:
+        if not self._listened:
+            self._await_listeners()
+            return
+        if self._fresh:
+            self._publish_new()
+        if self._paused and not self._allowance:
+            self.state, self.detail = "paused", ""
+            self.loop.wait(0.1)
+            self.loop.discard()
+        elif self.settings["mode"] == "lockstep":
+            self._work_lockstep()
+        else:
+            self._work_realtime()
+
+    # The two modes
+
+    def _work_lockstep(self) -> None:
+        self.loop.wait(0.1)
+        while self._inbox and not self._interrupted:
+            torques = self._admit(self._inbox.popleft())
+            if torques is not None and torques.step_id != self._tick.step_id:
+                self.counters["stale"] += 1
+            elif torques is not None:
+                self.stages.add("round_trip", time.monotonic() - self._sent)
+                self._advance(torques.action, torques.extras, torques.policy_version)
+                return
+        self._mind_silence("waiting for a policy node")
+
+    def _work_realtime(self) -> None:
+        while (left := self._deadline - time.monotonic()) > 0.0 and self.loop.running:
+            self.loop.wait(left)
+            if self._interrupted:
+                return
+            while self._inbox:
+                torques = self._admit(self._inbox.popleft())
+                if torques is None:
+                    continue
+                if not self._watchdog.received(torques.step_id, torques):
+                    self.counters["stale"] += 1
+                elif torques.step_id == self._tick.step_id:
+                    self.stages.add("round_trip", time.monotonic() - self._sent)
+        now = time.monotonic()
+        self.stages.add("lateness", now - self._deadline)
+        self._deadline += ANT.control_period
+        if now > self._deadline:  # a whole period late: don't hurry after it
+            self.counters["overruns"] += 1
+            self._deadline = now + ANT.control_period
+        if not self._watchdog.heard:
+            self._mind_silence("waiting for a policy node")
+            return
+        torques = self._watchdog.current(now)
+        if torques is None:
+            self.counters["deadline_misses"] += 1
+            self._mind_silence("zero torque, for there is no fresh one from a policy node")
+            self._advance(self._zero, {}, 0)
+        elif self._watchdog.answers(self._tick.step_id):
+            self._advance(torques.action, torques.extras, torques.policy_version)
+        else:  # chosen for an older observation, so what is known of its probability doesn't hold
+            self.counters["torque_gaps"] += 1
+            self._advance(torques.action, {}, torques.policy_version)
+
+    # One tick
+
+    def _publish_new(self) -> None:
+        """Publish the new observation first, then do the bookkeeping while the policy computes."""
+        stamp = self.stamp()
+        self._sent = self._first_sent = time.monotonic()
+        self._observations.publish(encode_observation(self._tick, stamp, self._message))
+        self._watchdog.sent(self._tick.step_id, self._sent)
+        self._fresh = False
+        if self._states is not None:
+            self._states.publish(self._ant.data(0), self.ticks * ANT.control_period, stamp)
+        if self._tick.action is None:
+            return
+        for episode in self._ledger.add(self._tick.time_step):
+            self._episodes.publish(encode_episode(episode, self._tick.session, self._ant.np_random_seed[episode.row],
+                                                  self._tick.policy_version, stamp))
+            self._finished_episodes += 1
+        episodes, steps = self.settings["episodes"], self.settings["steps"]
+        if (episodes and self._finished_episodes >= episodes) or (steps and self.ticks >= steps):
+            self.finish()
+
+    def _advance(self, action: np.ndarray, extras: Mapping[str, np.ndarray], policy_version: int) -> None:
+        """Apply torques for one control period."""
+        outside = np.abs(action) > 1.0
+        if outside.any():
+            self.counters["clipped"] += int(np.count_nonzero(outside))
+            action = np.clip(action, -1.0, 1.0)
+        start = time.monotonic()
+        time_step = self._env.step(action)
+        self.stages.add("physics", time.monotonic() - start)
+        self._tick = Tick(self._tick.session, self._tick.step_id + 1, time_step, action, extras, policy_version)
+        self._fresh = True
+        self.ticks += 1
+        self._allowance = max(0, self._allowance - 1)
+        if self._silent_since is not None and action is not self._zero:
+            self._hear_again()
+
+    def _begin_session(self, seed: int | None) -> None:
+        self._tick = Tick(secrets.randbits(63), 0, self._env.reset(seed))
+        self._ledger = EpisodeLedger(self._tick.time_step)
+        self._watchdog: TorqueWatchdog[Torques] = TorqueWatchdog(self.settings["torque_timeout"])
+        self._fresh = True  # the newest observation is still to be published
+        self._resume()
+
+    def _resume(self) -> None:
+        """Send the newest observation (again) and begin to wait for its answer now."""
+        now = time.monotonic()
+        self._sent, self._first_sent = -RESEND_PERIOD, now
+        self._deadline = now + ANT.control_period
+        self._silent_since: float | None = None
+
+    @property
+    def _interrupted(self) -> bool:
+        """Whether a callback that was served while waiting has changed what is to be done next."""
+        return self._fresh or not self.active or (self._paused and not self._allowance)
+
+    # Torques that come, and those that don't
+
+    def _admit(self, message: JointTorques) -> Torques | None:
+        """The torques of this session from the one policy that is listened to; None, counted, for any others."""
+        if message.session != self._tick.session:
+            self.counters["stale"] += 1
+            return None
+        if not self._lock.admit(message.policy_node, time.monotonic()):
+            self.counters["rival"] += 1
+            self.say("rival", f"two policy nodes answer on {self._inbox_topic}: using the run {self._lock.owner}, "
+                              f"not {message.policy_node}; stop one, or give each its own namespace:=")
+            return None
+        try:
+            return decode_torques(message, self._env.num_envs, ANT)
+        except ValueError as error:
+            self.counters["invalid"] += 1
+            self.say("invalid", f"dropped what the policy answered to tick {message.step_id}: {error}")
+            return None
+
+    def _mind_silence(self, what: str) -> None:
+        """Send the observation again now and then; say whom the node waits for, and how long already."""
+        if self._interrupted:
+            return
+        now = time.monotonic()
+        if now - self._sent >= RESEND_PERIOD:
+            self._sent = now
+            self._observations.publish(self._message)
+            self._watchdog.sent(self._tick.step_id, now)
+            self.counters["resent"] += 1
+        if self._silent_since is None:
+            self._silent_since = self._first_sent
+        silent = now - self._silent_since
+        if silent < self.settings["response_timeout"]:
+            return
+        self.state = "waiting"
+        said = self.say("silent", lambda: self._silence(what, silent))
+        self.detail = said or self.detail
+
+    def _silence(self, what: str, seconds: float) -> str:
+        there = self.count_publishers(self._inbox_topic)
+        return (f"{what} on {self._inbox_topic} (tick {self._tick.step_id} unanswered for {seconds:.1f} s; "
+                f"{there or 'none'} {'publish' if there > 1 else 'publishes'} there)"
+                + peer_hint(self, "joint_torques", "ant_rl_interfaces/msg/JointTorques"))
+
+    def _hear_again(self) -> None:
+        silent = time.monotonic() - self._silent_since
+        self._silent_since = None
+        self.state, self.detail = "running", ""
+        if self.unsay("silent"):
+            self.get_logger().info(f"a policy node answers on {self._inbox_topic} after {silent:.1f} s")
+
+    def _await_listeners(self) -> None:
+        wanted = self.settings["listeners"]
+        if self._episodes.get_subscription_count() >= wanted:
+            self._listened = True
+            self._resume()
+            return
+        self.state, self.detail = "waiting", f"waits for {wanted} listener(s) of {self._episodes.topic_name}"
+        self.say("listeners", self.detail)
+        self.loop.wait(0.02)
+        self.loop.discard()
+
+    # Services
+
+    def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
+        seed = int(request.seed) if request.use_seed else None
+        self._begin_session(seed)
+        response.success, response.session = True, self._tick.session
+        response.message = f"new session, {'seed ' + str(seed) if request.use_seed else 'random streams go on'}"
+        return response
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._paused and not request.data:
+            self._resume()
+        self._paused, self._allowance = request.data, 0
+        response.success = True
+        response.message = f"{'paused' if request.data else 'running'} at tick {self._tick.step_id}"
+        return response
+
+    def _on_step(self, request: Step.Request, response: Step.Response) -> Step.Response:
+        response.success = self._paused and request.steps > 0
+        if response.success:
+            self._resume()
+            self._allowance += request.steps
+            response.message = f"{request.steps} ticks"
+        else:
+            response.message = "steps must be at least 1" if self._paused else "pause the environment first"
+        response.step_id = self._tick.step_id + self._allowance
+        return response
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of the executable `env_node`."""
+    return run(EnvNode, args)

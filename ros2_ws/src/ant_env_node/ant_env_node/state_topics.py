@@ -1,0 +1,60 @@
+"""The standard topics of the first robot; each costs nothing while nobody listens."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import mujoco
+
+from ant_env_node import codec
+from ant_env_node.robot_state import StateReader
+
+if TYPE_CHECKING:
+    from ant_rl_ros.node import StackNode
+
+_LOOK_PERIOD = 0.5  # [s] between two looks at who listens
+
+
+class StateTopics:
+    """Publishes joint_states, imu, odom and clock of one robot.
+
+    Args:
+        node: its namespace prefixes the frames, so that several robots can share one tree of frames.
+        model: the robot's model.
+    """
+
+    def __init__(self, node: StackNode, model: mujoco.MjModel) -> None:
+        self._node = node
+        self._reader = StateReader(model)
+        self._publishers = {topic: node.publisher(kind, topic) for topic, kind in codec.STATE_TOPICS.items()}
+        self._base_frame = "/".join(filter(None, (node.get_namespace().strip("/"), self._reader.base_name)))
+        self._listened: set[str] = set()
+        self._looked = 0.0
+
+    def publish(self, data: mujoco.MjData, seconds: float, stamp: Any) -> None:
+        """Publish the robot's state to those who listen; `seconds` is the simulated time since the start [s]."""
+        now = time.monotonic()
+        if now - self._looked > _LOOK_PERIOD:
+            self._looked = now
+            self._listened = {topic for topic, publisher in self._publishers.items()
+                              if publisher.get_subscription_count()}
+        if not self._listened:
+            return
+        if "clock" in self._listened:
+            self._publishers["clock"].publish(codec.encode_clock(seconds))
+        if self._listened == {"clock"}:
+            return
+        state = self._reader.read(data)
+        if "joint_states" in self._listened:
+            self._publishers["joint_states"].publish(
+                codec.encode_joint_state(state, self._reader.joint_names, stamp))
+        if "imu" in self._listened:
+            self._publishers["imu"].publish(codec.encode_imu(state, self._base_frame, stamp))
+        if "odom" in self._listened:
+            self._publishers["odom"].publish(codec.encode_odometry(state, self._base_frame, stamp))
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for publisher in self._publishers.values():
+            self._node.discard_publisher(publisher)

@@ -1,0 +1,141 @@
+"""The commands of the stack: `./run VERB key:=value …`, which is `python -m ant_rl VERB key:=value …`.
+
+What a verb needs is imported when it is used: `sim` must not wait for the import of a learning library.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+from typing import Sequence
+
+from ant_rl import stack
+
+_ONE_PROCESS = {
+    "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1",
+    "eval BUNDLE": "evaluate a policy bundle in one process, e.g. ./run eval default episodes:=20 seed:=1000",
+    "bench": "measure speed and memory and compare with what is to be reached",
+}
+_SHELL = {
+    "setup": "install and build what is missing, and nothing else",
+    "build": "build everything from nothing",
+    "test": "run every test; further words go to pytest",
+    "exec CMD": "run a command in the environment",
+}
+_VERBS = [*stack.ARRANGEMENTS, "eval", "bench", "help"]
+_USAGE_ERROR = 2
+_WIDTH = 100
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the verb in `words`; returns the exit code. 2 and one sentence where the words can't be understood."""
+    try:
+        return _run(list(words))
+    except stack.ArgumentError as error:
+        print(f"ant_rl: {error}", file=sys.stderr)
+        return _USAGE_ERROR
+
+
+def _run(words: list[str]) -> int:
+    verb, *rest = words or ["help"]
+    wants_help = any(word in ("-h", "--help", "help") for word in words)
+    if verb in ("-h", "--help", "help"):
+        topic = rest[0] if rest else ""
+        print(verb_help(topic) if topic in stack.ARRANGEMENTS else overview())
+        return 0
+    if verb not in _VERBS:
+        near = difflib.get_close_matches(verb, [*_VERBS, *(name.split()[0] for name in _SHELL)], 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_VERBS)}"
+        raise stack.ArgumentError(f"there is no command {verb}; {hint}")
+    if verb == "eval":
+        return _evaluate(rest, wants_help)
+    if verb == "bench":
+        from ant_rl import bench
+        return bench.main(stack.split(rest))
+    if verb == "train" and rest and ":=" not in rest[0] and not rest[0].startswith("-"):
+        return _train(rest[0], rest[1:])
+    if wants_help:
+        print(verb_help(verb))
+        return 0
+    return _start(verb, stack.split(rest))
+
+
+def _start(arrangement: str, given: dict[str, str]) -> int:
+    """Run an arrangement of nodes as processes, until it ends."""
+    values = stack.parse(arrangement, given)
+    environment = stack.environment(arrangement, os.environ)
+    from ant_rl.console import Console
+    from ant_rl.supervisor import NotBuiltError, Supervisor, node_command
+    console = Console(sys.stdout)
+    params_files = [str(path) for path in (config_file(), values["params_file"]) if path]
+    try:
+        commands = [node_command(_styled(entry, console.live), params_files, environment)
+                    for entry in stack.nodes(arrangement, values)]
+    except NotBuiltError as error:
+        print(f"ant_rl: {error}", file=sys.stderr)
+        return _USAGE_ERROR
+    return Supervisor(commands, console).run()
+
+
+def config_file() -> Path:
+    """Path of the parameter file that every arrangement starts from."""
+    from ament_index_python.packages import get_package_share_directory
+    return Path(get_package_share_directory("ant_rl"), "config", "stack.yaml")
+
+
+def _styled(entry: stack.NodeEntry, live: bool) -> stack.NodeEntry:
+    """The observer's words are drawn in place where the console can do that."""
+    if not (entry.observer and live):
+        return entry
+    return replace(entry, parameters={**entry.parameters, "style": "frames"})
+
+
+def _train(algorithm: str, words: list[str]) -> int:
+    from trainer import train
+    return train.main(algorithm, stack.split(words))
+
+
+def _evaluate(words: list[str], wants_help: bool) -> int:
+    if wants_help or not words or ":=" in words[0]:
+        sentence = "eval needs a policy bundle, a path or the name of a shipped one: ./run eval BUNDLE key:=value …"
+        if not wants_help:
+            raise stack.ArgumentError(sentence)
+        print(sentence)
+        return 0
+    from trainer import evaluate
+    return evaluate.main(words[0], stack.split(words[1:]))
+
+
+def overview() -> str:
+    """Help on all verbs."""
+    parts = ["usage: ./run VERB [key:=value …]      help on one: ./run VERB --help", "",
+             "ROS 2 nodes, until Ctrl-C or until what was asked for is done:", _list(stack.ARRANGEMENTS), "",
+             "In one process:", _list(_ONE_PROCESS), "",
+             "Around them (of ./run itself):", _list(_SHELL), "",
+             "With ROS 2 sourced the arrangements are launch files too: ros2 launch ant_rl sim.launch.py key:=value …"]
+    return "\n".join(parts)
+
+
+def verb_help(arrangement: str) -> str:
+    """Help on one arrangement: what it starts and its arguments with their defaults."""
+    lines = [f"usage: ./run {arrangement} [key:=value …]", "", stack.ARRANGEMENTS[arrangement]]
+    if arrangement == "train":
+        lines.append("`./run train ALGORITHM …` learns in one process instead, which is faster.")
+    lines += ["", "arguments, with their defaults:"]
+    for argument in stack.arguments_of(arrangement):
+        lines.append(f"  {argument.name}:={argument.default_in(arrangement)}")
+        choices = f" [{' | '.join(argument.choices)}]" if argument.choices else ""
+        lines += textwrap.wrap(argument.description + choices, _WIDTH, initial_indent=" " * 8,
+                               subsequent_indent=" " * 8)
+    return "\n".join(lines)
+
+
+def _list(table: dict[str, str]) -> str:
+    lines = []
+    for name, description in table.items():
+        lines += textwrap.wrap(description, _WIDTH, initial_indent=f"  {name:<18}", subsequent_indent=" " * 20)
+    return "\n".join(lines)

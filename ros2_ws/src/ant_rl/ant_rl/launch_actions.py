@@ -1,0 +1,76 @@
+"""The list of `stack.py` as launch actions, for `launch/*.launch.py`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.events import Shutdown
+from launch.events.process import ProcessExited
+from launch_ros.actions import Node
+
+from ant_rl import stack
+
+_RESPAWN_DELAY = 1.0  # [s]
+# A trainer ends its update and saves before it stops.
+_SIGTERM_TIMEOUT, _SIGKILL_TIMEOUT = "6", "2"  # [s]
+
+
+def description(arrangement: str) -> LaunchDescription:
+    """Everything that `ros2 launch ant_rl ARRANGEMENT.launch.py` does."""
+    declared = [_declare(argument, arrangement) for argument in stack.arguments_of(arrangement)]
+    variables = [SetEnvironmentVariable(name, value)
+                 for name, value in stack.environment(arrangement, os.environ).items()]
+    return LaunchDescription([*declared, *variables, OpaqueFunction(function=_start, args=[arrangement])])
+
+
+def _declare(argument: stack.Argument, arrangement: str) -> DeclareLaunchArgument:
+    return DeclareLaunchArgument(argument.name, default_value=argument.default_in(arrangement),
+                                 description=argument.description, choices=list(argument.choices) or None)
+
+
+def _start(context: LaunchContext, arrangement: str) -> list[Any]:
+    """Check the arguments and make the nodes; stack.ArgumentError says what can't be used."""
+    names = [argument.name for argument in stack.arguments_of(arrangement)]
+    notes = [LogInfo(msg=sentence) for sentence in _unknown(context, arrangement, names)]
+    values = stack.parse(arrangement, {name: context.launch_configurations[name] for name in names})
+    config = str(Path(get_package_share_directory("ant_rl"), "config", "stack.yaml"))
+    params_files = [path for path in (config, values["params_file"]) if path]
+    return [*notes, *(_node(entry, params_files) for entry in stack.nodes(arrangement, values))]
+
+
+def _unknown(context: LaunchContext, arrangement: str, known: list[str]) -> list[str]:
+    """Sentences about arguments that the arrangement does not have.
+
+    Typed for this very file they are an error; a launch file that includes this one may have arguments of its own.
+    """
+    own = {Path(word).name for word in sys.argv} & {f"{arrangement}.launch.py"}
+    typed = dict(word.split(":=", 1) for word in context.argv if ":=" in word)
+    sentences = [stack.unknown_argument(arrangement, name) for name in typed if name not in known]
+    if own and sentences:
+        raise stack.ArgumentError(sentences[0])
+    return sentences
+
+
+def _node(entry: stack.NodeEntry, params_files: list[str]) -> Node:
+    return Node(
+        package=entry.package, executable=entry.executable, name=entry.name, namespace=entry.namespace,
+        parameters=[*params_files, dict(entry.parameters)], output="screen", emulate_tty=False,
+        ros_arguments=["--log-level", entry.log_level], respawn=entry.respawn, respawn_delay=_RESPAWN_DELAY,
+        sigterm_timeout=_SIGTERM_TIMEOUT, sigkill_timeout=_SIGKILL_TIMEOUT,
+        on_exit=lambda event, context: _ended(entry, event, context))
+
+
+def _ended(entry: stack.NodeEntry, event: ProcessExited, context: LaunchContext) -> list[Any]:
+    """The main node's end is the stack's; a node that refuses its configuration is not started again and again."""
+    code = event.returncode
+    if context.is_shutdown:
+        return []
+    if code == stack.CONFIGURATION_ERROR or (entry.main and (code == 0 or not entry.respawn)):
+        return [EmitEvent(event=Shutdown(reason=f"{entry.name} ended with exit code {code}"))]
+    return []

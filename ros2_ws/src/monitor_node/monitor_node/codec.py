@@ -1,0 +1,45 @@
+"""Between the monitor's plain types and its messages."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ant_rl_interfaces.msg import NodeStats, NodeTiming
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from monitor_node.latency import DEADLINE_MISSES, latency
+from monitor_node.watch import Report, Sample
+
+
+def decode_timing(message: NodeTiming) -> Report:
+    """What a node said of itself; ValueError if its arrays don't match."""
+    if len(message.counter_names) != len(message.counter_values):
+        raise ValueError(f"each counter must have a value, found {len(message.counter_names)} names and "
+                         f"{len(message.counter_values)} values")
+    return Report(message.node, message.host, message.pid, message.state, message.detail, message.loop_rate,
+                  latency(message.stage_names, message.stage_p50, message.stage_p99),
+                  dict(zip(message.counter_names, message.counter_values)))
+
+
+def encode_stats(sample: Sample, temperature: float, stamp: Any) -> NodeStats:
+    """The figures of one process; `temperature` [degC] is its host's."""
+    report, message = sample.report, NodeStats()
+    message.header.stamp = stamp
+    message.node, message.host, message.pid, message.alive = report.node, report.host, report.pid, sample.alive
+    message.cpu_percent, message.threads = sample.cpu_percent, sample.threads
+    message.rss_mib, message.uss_mib = sample.rss_mib, sample.uss_mib
+    message.loop_rate = report.loop_rate
+    message.stage_names = list(report.latency.names)
+    message.stage_p50_ms, message.stage_p99_ms = list(report.latency.p50_ms), list(report.latency.p99_ms)
+    message.round_trip_p50_ms = report.latency.round_trip_p50_ms
+    message.round_trip_p99_ms = report.latency.round_trip_p99_ms
+    message.deadline_misses = report.counters.get(DEADLINE_MISSES, 0)
+    message.temperature = temperature
+    return message
+
+
+def encode_status(name: str, host: str, level: int, sentence: str, values: Mapping[str, Any]) -> DiagnosticStatus:
+    """One line of /diagnostics."""
+    texts = {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+    return DiagnosticStatus(level=bytes([level]), name=name, message=sentence, hardware_id=host,
+                            values=[KeyValue(key=key, value=text) for key, text in texts.items()])

@@ -1,0 +1,83 @@
+"""OK, WARN or ERROR: figures of a node against thresholds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+OK, WARN, ERROR = 0, 1, 2  # as diagnostic_msgs/DiagnosticStatus has them
+
+
+def _threshold(default: float, description: str) -> float:
+    return field(default=default, metadata={"description": description})
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Above these a figure is worth a warning or an error. Each is a parameter of the monitor."""
+
+    cpu_warn: float = _threshold(400.0, "CPU use of a node [% of one core]")
+    cpu_error: float = _threshold(6400.0, "CPU use of a node [% of one core]")
+    rss_warn: float = _threshold(2000.0, "memory of a node, resident [MiB]")
+    rss_error: float = _threshold(4000.0, "memory of a node, resident [MiB]")
+    round_trip_warn: float = _threshold(10.0, "round trip from observation to torque, 99th percentile [ms]")
+    round_trip_error: float = _threshold(100.0, "round trip from observation to torque, 99th percentile [ms]")
+    temperature_warn: float = _threshold(75.0, "temperature of the host's hottest zone [degC]")
+    temperature_error: float = _threshold(82.0, "temperature of the host's hottest zone [degC]")
+    silence_warn: float = _threshold(3.0, "time since a node last reported [s]")
+    silence_error: float = _threshold(10.0, "time since a node last reported [s]")
+    deadline_misses_warn: float = _threshold(0.0, "control ticks without a fresh torque, per period [1]")
+    deadline_misses_error: float = _threshold(10.0, "control ticks without a fresh torque, per period [1]")
+
+    def __post_init__(self) -> None:
+        for name in _WORDS:
+            warn, error = getattr(self, f"{name}_warn"), getattr(self, f"{name}_error")
+            if not warn <= error:
+                raise ValueError(f"{name}_warn must be at most {name}_error, found {warn:g} and {error:g}")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What there is to judge of one node; NaN where it is not known."""
+
+    alive: bool = True
+    cpu: float = math.nan  # [%]
+    rss: float = math.nan  # [MiB]
+    round_trip: float = math.nan  # [ms] 99th percentile
+    temperature: float = math.nan  # [degC]
+    silence: float = math.nan  # [s]
+    deadline_misses: float = math.nan  # [1] in the last period
+
+
+_WORDS = {
+    "cpu": "uses {:.0f} % of a core", "rss": "holds {:.0f} MiB", "round_trip": "round trip p99 is {:.1f} ms",
+    "temperature": "the host has {:.0f} degC", "silence": "silent for {:.0f} s",
+    "deadline_misses": "{:.0f} deadlines missed",
+}
+
+
+def judge(figures: Figures, thresholds: Thresholds, state: str = "", detail: str = "") -> tuple[int, str]:
+    """Level and sentence for one node.
+
+    Args:
+        figures: what was measured.
+        thresholds: what to hold it against.
+        state, detail: what the node says of itself; waiting is worth a warning.
+    """
+    if not figures.alive:
+        return ERROR, "the process is gone"
+    level, words = OK, []
+    for name, text in _WORDS.items():
+        value = getattr(figures, name)
+        if value > getattr(thresholds, f"{name}_error"):
+            found = ERROR
+        elif value > getattr(thresholds, f"{name}_warn"):
+            found = WARN
+        else:
+            continue
+        level = max(level, found)
+        words.append(text.format(value))
+    if state == "waiting":
+        level = max(level, WARN)
+        words.append(detail or "waiting")
+    return level, "; ".join(words) or state or "running"

@@ -1,0 +1,138 @@
+"""The monitor: one per host, finds the stack's processes on it, publishes `stats/<node>` and `/diagnostics`."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from dataclasses import fields
+from typing import Sequence
+
+from ant_rl_interfaces.msg import NodeStats, NodeTiming
+from ant_rl_ros import qos
+from ant_rl_ros.node import StackNode, run
+from ant_rl_ros.parameters import Parameter
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.publisher import Publisher
+
+from monitor_node.codec import decode_timing, encode_stats, encode_status
+from monitor_node.health import Figures, Thresholds, judge
+from monitor_node.thermal import read_temperature
+from monitor_node.watch import Watch
+
+PARAMETERS = (
+    Parameter("period", 1.0, "Time between two looks at the processes [s].", minimum=0.05, read_only=False),
+    Parameter("forget_after", 30.0, "A process that is gone is reported for this long [s].", minimum=0.0,
+              read_only=False),
+    Parameter("namespaces", [""], "Namespaces to watch on this host; empty text: the node's own."),
+    *(Parameter(field.name, field.default, f"Above this, {field.metadata['description']} "
+                f"is {'an error' if field.name.endswith('_error') else 'worth a warning'}.", read_only=False)
+      for field in fields(Thresholds)),
+)
+
+
+class MonitorNode(StackNode):
+    """Hears `timing` of each node, looks at the process behind it once per period."""
+
+    def __init__(self) -> None:
+        super().__init__("monitor", PARAMETERS)
+        self._host = socket.gethostname()
+        self._inboxes: list[deque[NodeTiming]] = []
+        self._watches: dict[str, Watch] = {}
+        self._outlets: dict[str, Publisher] = {}
+
+    def configure(self) -> None:
+        """ValueError if a warning would come above its error."""
+        self._read_thresholds()
+        prefixes = [f"/{name.strip('/')}/" if name else "" for name in self.settings["namespaces"]]
+        self._inboxes = [self.loop.subscribe(NodeTiming, prefix + "timing", qos.profile("timing"), qos.overriding())
+                         for prefix in prefixes]
+        self._diagnostics = self.publisher(DiagnosticArray, "/diagnostics")
+
+    def activate(self) -> None:
+        """Look at once."""
+        self._due = time.monotonic()
+
+    def cleanup(self) -> None:
+        """Leave the graph."""
+        while self._inboxes:
+            self.loop.unsubscribe(self._inboxes.pop())
+        for node in list(self._watches):
+            self._forget(node)
+
+    def parameters_changed(self) -> None:
+        """New thresholds."""
+        self._read_thresholds()
+
+    def work(self) -> None:
+        """Take what was said, look when it is time."""
+        self.loop.wait(min(0.1, max(0.0, self._due - time.monotonic())))
+        for inbox in self._inboxes:
+            while inbox:
+                self._hear(inbox.popleft())
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + self.settings["period"]
+            with self.stages.stage("look"):
+                self._look(now)
+            self.ticks += 1
+
+    def _hear(self, message: NodeTiming) -> None:
+        if message.host != self._host:
+            return  # that host has a monitor of its own
+        try:
+            report = decode_timing(message)
+        except ValueError as error:
+            self.counters["invalid_timings"] += 1
+            self.say("invalid", f"what {message.node} says of itself can't be used: {error}")
+            return
+        now = time.monotonic()
+        watch = self._watches.get(report.node)
+        if watch is None or watch.pid != report.pid:
+            self._watches[report.node] = Watch(report, now)
+        else:
+            watch.hear(report, now)
+
+    def _look(self, now: float) -> None:
+        """Publish the figures of each process, once more when it is gone, and how all of them are."""
+        stamp = self.get_clock().now().to_msg()
+        temperature = read_temperature()
+        array = DiagnosticArray()
+        array.header.stamp = stamp
+        level, sentence = judge(Figures(temperature=temperature), self._thresholds)
+        array.status.append(encode_status(f"host {self._host}", self._host, level, sentence,
+                                          {"temperature [degC]": temperature}))
+        for node, watch in list(self._watches.items()):
+            known_dead = watch.died is not None
+            sample = watch.sample(now)
+            if not known_dead:
+                self._publisher(node).publish(encode_stats(sample, temperature, stamp))
+            level, sentence = judge(sample.figures(), self._thresholds, sample.report.state, sample.report.detail)
+            array.status.append(encode_status(node, self._host, level, sentence, {
+                "pid": watch.pid, "cpu [%]": sample.cpu_percent, "rss [MiB]": sample.rss_mib,
+                "loop rate [1/s]": sample.report.loop_rate,
+                "round trip p99 [ms]": sample.report.latency.round_trip_p99_ms, **sample.report.counters}))
+            if watch.died is not None and now - watch.died >= self.settings["forget_after"]:
+                self._forget(node)
+        self._diagnostics.publish(array)
+
+    def _publisher(self, node: str) -> Publisher:
+        """Publisher of the figures of `node`: /robot/env has them on /robot/stats/env."""
+        if node not in self._outlets:
+            namespace, _, name = node.rpartition("/")
+            self._outlets[node] = self.create_publisher(NodeStats, f"{namespace}/stats/{name}",
+                                                           qos.profile("stats"))
+        return self._outlets[node]
+
+    def _forget(self, node: str) -> None:
+        del self._watches[node]
+        if node in self._outlets:
+            self.destroy_publisher(self._outlets.pop(node))
+
+    def _read_thresholds(self) -> None:
+        self._thresholds = Thresholds(**{field.name: self.settings[field.name] for field in fields(Thresholds)})
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node; returns the exit code."""
+    return run(MonitorNode, args)

@@ -1,0 +1,19 @@
+"""What the trainer's tests share."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ant_bundle():
+    """Bytes of a bundle of a small, untrained policy for Ant-v5."""
+    from trainer.algorithms.ppo import PPO, PPOConfig
+
+    learner = PPO(PPOConfig(actor_hidden=(8,), critic_hidden=(8,), initial_log_std=-1.0), 1, 105, 8, seed=3)
+    learner.observation_statistics.update(np.random.default_rng(0).normal(0.3, 2.0, (50, 105)))
+    learner._renew_actor()
+    return learner.policy({"seed": 3})

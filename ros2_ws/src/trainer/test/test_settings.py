@@ -1,0 +1,99 @@
+"""Settings from `key:=value`: every field of every configuration, and sentences for what doesn't fit."""
+
+from dataclasses import dataclass, fields
+
+import pytest
+
+from trainer import settings
+from trainer.algorithms.table import ALGORITHMS
+from trainer.evaluate import EvaluateConfig
+from trainer.train import TrainConfig, help_text
+
+CONFIGS = [TrainConfig, EvaluateConfig, *(config for _, config in ALGORITHMS.values())]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Every type that a setting can have.
+
+    Attributes:
+        count: a whole number.
+        rate: a number,
+            on two lines.
+        flag, other: yes or no.
+        sizes: sizes.
+        name: text.
+    """
+
+    count: int = 3
+    rate: float = 0.5
+    flag: bool = False
+    other: bool = True
+    sizes: tuple[int, ...] = (64, 64)
+    name: str = "x"
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("count:=10_000_000", 10_000_000), ("count:=-2", -2), ("rate:=3e-4", 3e-4), ("rate:=1_000", 1000.0),
+    ("flag:=true", True), ("other:=False", False), ("sizes:=8", (8,)), ("sizes:=8,9", (8, 9)),
+    ("sizes:=[8, 9]", (8, 9)), ("sizes:=(8,)", (8,)), ("sizes:=", ()), ("name:=a_b", "a_b"), ("name:=", "")])
+def test_values_are_parsed_by_the_type_of_their_field(text, value):
+    name, _, given = text.partition(":=")
+    (built,) = settings.build([Example], {name: given})
+    found = getattr(built, name)
+    assert found == value and type(found) is type(value)
+    assert all(getattr(built, f.name) == f.default for f in fields(Example) if f.name != name)
+
+
+@pytest.mark.parametrize(("name", "text", "expected"), [
+    ("count", "1.5", "count must be a whole number, found '1.5'"), ("count", "", "a whole number"),
+    ("rate", "fast", "rate must be a number, found 'fast'"), ("flag", "1", "flag must be true or false, found '1'"),
+    ("sizes", "64;64", "numbers such as 64,64, found '64;64'"), ("sizes", "1.5", "numbers such as")])
+def test_a_value_of_another_type_is_refused(name, text, expected):
+    with pytest.raises(settings.SettingsError, match=expected):
+        settings.build([Example], {name: text})
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one():
+    with pytest.raises(settings.SettingsError, match="unknown argument 'learning_rat'.*'learning_rate'"):
+        settings.build(CONFIGS[:1] + CONFIGS[2:], {"learning_rat": "1"})
+    with pytest.raises(settings.SettingsError, match="unknown argument ''"):
+        settings.build([Example], {"": "1"})
+
+
+@pytest.mark.parametrize("config", [*CONFIGS, Example])
+def test_what_is_described_builds_the_defaults_and_every_field_has_a_description(config):
+    described = settings.describe(config)
+    assert [name for name, _, _ in described] == [field.name for field in fields(config)]
+    assert all(len(meaning) > 4 for _, _, meaning in described)
+    (built,) = settings.build([config], {name: default for name, default, _ in described})
+    assert built == config()
+
+
+def test_descriptions_go_over_lines_and_are_shared_by_names():
+    meanings = {name: meaning for name, _, meaning in settings.describe(Example)}
+    assert meanings["rate"] == "a number, on two lines." and meanings["flag"] == meanings["other"] == "yes or no."
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_method_shares_no_name_with_the_run_and_its_help_names_all(algorithm):
+    own, general = ({f.name for f in fields(c)} for c in (ALGORITHMS[algorithm][1], TrainConfig))
+    assert not own & general
+    assert all(f"  {name}:=" in help_text(algorithm) for name in own | general)
+
+
+@pytest.mark.parametrize(("config", "arguments"), [
+    *((ALGORITHMS["ppo"][1], {name: value}) for name, value in (
+        ("rollout_length", "0"), ("epochs", "0"), ("minibatch_size", "0"), ("minibatch_size", "1"),
+        ("learning_rate", "0"), ("learning_rate", "nan"), ("learning_rate", "inf"), ("learning_rate_end", "2"),
+        ("total_steps", "0"), ("discount", "1.01"), ("gae_lambda", "-0.1"), ("clip_ratio", "0"),
+        ("value_coefficient", "-1"), ("entropy_coefficient", "nan"), ("max_gradient_norm", "0"), ("target_kl", "-1"),
+        ("initial_log_std", "inf"), ("observation_clip", "0"), ("actor_hidden", "64,0"), ("critic_hidden", "0"))),
+    *((TrainConfig, {name: value}) for name, value in (
+        ("num_envs", "0"), ("num_threads", "-1"), ("seed", "-1"), ("checkpoint_interval", "0"))),
+    *((EvaluateConfig, {name: value}) for name, value in (
+        ("episodes", "0"), ("seed", "-1"), ("num_envs", "-1"), ("num_threads", "-2")))])
+def test_a_value_that_makes_no_sense_is_refused_by_name(config, arguments):
+    (name,) = arguments
+    with pytest.raises(ValueError, match=f"^{name} must .*, found "):
+        settings.build([config], arguments)
