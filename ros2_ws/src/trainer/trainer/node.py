@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -54,7 +55,9 @@ class TrainerNode(StackNode):
         if name not in ALGORITHMS:
             raise ValueError(f"algorithm must be {' or '.join(ALGORITHMS)}, found {name!r}")
         self._make_learner, config_class = ALGORITHMS[name]
-        arguments = dict(text.partition(":=")[::2] for text in self.settings["config"] if text)
+        # Values may hold commas, so what a comma split is joined where it isn't followed by a name.
+        texts = re.split(r",(?=\w+:=)", ",".join(self.settings["config"]))
+        arguments = dict(text.partition(":=")[::2] for text in texts if text)
         (self._config,) = settings.build([config_class], arguments)
         self._new_returns = EpisodeReturns
         self._folder = Path(self.settings["output"])
@@ -71,7 +74,7 @@ class TrainerNode(StackNode):
         self._policies = [self.publisher(PolicyUpdate, prefix + "policy", last_words=True)
                           for prefix in topics.values()]
         self._holds = [self.create_client(SetBool, f"{prefix}env/pause") for prefix in topics.values()]
-        self._save_service = self.create_service(Trigger, "~/save_checkpoint", self._save_now)
+        self.create_service(Trigger, "~/save_checkpoint", self._save_now)
         self._topics = {ns: prefix + "observation" for ns, prefix in topics.items()}
 
     def activate(self) -> None:

@@ -1,0 +1,211 @@
+"""Nodes of the stack as processes: start, parameters, lifecycle, timing, ends."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from ant_rl_ros import qos
+from ant_rl_ros.testing import NodeProcess, Peer, fresh_namespace
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+
+@pytest.fixture(autouse=True)
+def _echo_node_is_found(monkeypatch, _checked_fields):
+    here = str(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+
+class Echo:
+    """An echo node in a process, and a peer that talks to it."""
+
+    def __init__(self, **parameters):
+        self.namespace = fresh_namespace()
+        self.peer = Peer(self.namespace)
+        self.process = NodeProcess("echo_node", self.namespace, parameters)
+        self.questions = self.peer.publisher(String, "question", qos.profile("observation"))
+        self.answers = self.peer.collect(String, "answer", qos.profile("joint_torques"))
+        self.timings = self.peer.timings("echo")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.__exit__()
+        self.peer.__exit__()
+
+    def meet(self):
+        self.peer.until(lambda: self.questions.get_subscription_count()
+                        and self.peer.node.count_publishers(f"{self.namespace}/answer"), "the echo node")
+
+    def ask(self, text):
+        self.questions.publish(String(data=text))
+        self.peer.until(lambda: any(answer.data == text for answer in self.answers), f"the echo of {text}")
+
+    def set(self, name, **value):
+        request = SetParameters.Request(parameters=[ParameterMessage(name=name, value=ParameterValue(**value))])
+        return self.peer.call(SetParameters, "echo/set_parameters", request).results[0]
+
+    def change(self, transition):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.peer.call(ChangeState, "echo/change_state", request).success
+
+    def state(self):
+        return self.peer.call(GetState, "echo/get_state", GetState.Request()).current_state.label
+
+
+@pytest.mark.parametrize("wait", ["wait_set", "executor"])
+def test_data_services_plain_topics_and_parameters_are_all_served(wait):
+    with Echo(wait=wait) as echo:
+        echo.meet()
+        asides = echo.peer.publisher(String, "aside", qos.profile("episode"))
+        for i in range(50):
+            echo.ask(f"question {i}")
+        assert [answer.data for answer in echo.answers] == [f"question {i}" for i in range(50)]
+        echo.peer.until(asides.get_subscription_count, "the subscription of aside")
+        asides.publish(String(data="x"))
+        echo.timings.until_counter("aside")
+        assert echo.peer.call(Trigger, "echo/ask", Trigger.Request()).message == "gain 1.0"
+        assert echo.set("gain", type=ParameterType.PARAMETER_INTEGER, integer_value=3).successful
+        assert echo.peer.call(Trigger, "echo/ask", Trigger.Request()).message == "gain 3.0"
+        refused = echo.set("gain", type=ParameterType.PARAMETER_DOUBLE, double_value=-1.0)
+        assert not refused.successful and refused.reason == "parameter gain must be at least 0.0, found -1.0"
+        assert not echo.set("mode", type=ParameterType.PARAMETER_STRING, string_value="realtime").successful
+        assert echo.timings.counter("changes") <= 1
+        echo.timings.until_counter("changes")
+
+
+@pytest.mark.parametrize("wait", ["wait_set", "executor"])
+def test_services_are_served_while_data_pours_in(wait):
+    with Echo(wait=wait) as echo:
+        echo.meet()
+
+        class Pouring:  # keeps the node busy at each look for the service's answer
+            def __init__(self, future_done):
+                self.done = future_done
+
+            def __call__(self):
+                echo.questions.publish(String(data="busy"))
+                return self.done()
+
+        client = echo.peer.node.create_client(Trigger, "echo/ask")
+        echo.peer.until(Pouring(client.service_is_ready), "the service")
+        future = client.call_async(Trigger.Request())
+        echo.peer.until(Pouring(future.done), "an answer", 10.0)
+        assert future.result().success
+
+
+def test_timing_tells_who_it_is_and_how_it_runs():
+    with Echo() as echo:
+        echo.meet()
+        echo.timings.until_state("running")
+        echo.peer.until(lambda: echo.questions.publish(String(data="x")) or any(
+            "echo" in message.stage_names for message in echo.timings.messages), "a stage")
+        message = next(m for m in echo.timings.messages if "echo" in m.stage_names)
+        assert message.node == f"{echo.namespace}/echo" and message.pid == echo.process.pid and message.host
+        assert message.loop_rate > 0
+        assert 0 < message.stage_p50[0] <= message.stage_p99[0] <= message.stage_max[0] < 1.0
+        assert dict(zip(message.value_names, message.value_values)) == {"gain": 1.0}
+        assert message.header.stamp.sec == pytest.approx(time.time(), abs=60)
+
+
+def test_parameters_are_described():
+    with Echo() as echo:
+        request = DescribeParameters.Request(names=["mode", "wait", "autostart"])
+        mode, wait, autostart = echo.peer.call(DescribeParameters, "echo/describe_parameters", request).descriptors
+        assert mode.description == "Quality of service." and mode.read_only
+        assert wait.additional_constraints == "one of: wait_set, executor"
+        assert autostart.description
+
+
+def test_lifecycle_by_hand():
+    with Echo(autostart=False) as echo:
+        assert echo.state() == "unconfigured"
+        assert echo.timings.until_state("inactive").detail == ""
+        assert echo.change(Transition.TRANSITION_CONFIGURE)
+        echo.meet()
+        echo.questions.publish(String(data="too early"))
+        assert echo.change(Transition.TRANSITION_ACTIVATE)
+        echo.timings.until_state("running")
+        echo.ask("now")
+        assert echo.change(Transition.TRANSITION_DEACTIVATE)
+        echo.timings.until_state("inactive")
+        assert echo.change(Transition.TRANSITION_ACTIVATE)
+        echo.ask("again")
+        assert [answer.data for answer in echo.answers] == ["now", "again"]
+        assert echo.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        assert echo.process.wait() == 0
+
+
+def test_a_refusal_by_hand_leaves_the_node_unconfigured():
+    with Echo(autostart=False, refuse="no such thing") as echo:
+        assert not echo.change(Transition.TRANSITION_CONFIGURE)
+        assert echo.state() == "unconfigured"
+        echo.peer.until(lambda: "configure: no such thing" in echo.process.output, "the sentence")
+
+
+def test_a_refusal_at_start_ends_the_process_with_one_sentence():
+    with Echo(refuse="expected this, found that") as echo:
+        assert echo.process.wait() == 2
+        assert "configure: expected this, found that" in echo.process.output
+        assert "Traceback" not in echo.process.output
+        assert len(echo.process.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name, value, sentence", [
+    ("mode", "foo", "parameter mode must be lockstep or realtime, found 'foo'"),
+    ("gain", "much", "parameter gain must be a number, found 'much'"),
+    ("wait", "busy", "parameter wait must be wait_set or executor, found 'busy'"),
+])
+def test_a_wrong_parameter_ends_the_process_with_one_sentence(name, value, sentence):
+    with Echo(**{name: value}) as echo:
+        assert echo.process.wait() == 2
+        assert sentence in echo.process.output and len(echo.process.output.splitlines()) == 1
+
+
+def test_ros_arguments_that_cannot_be_read():
+    with NodeProcess("echo_node", "/x", arguments=["--no-such-thing"]) as process:
+        assert process.wait() == 2
+        assert "ROS refused the arguments" in process.output and "Traceback" not in process.output
+
+
+@pytest.mark.parametrize("wait", ["wait_set", "executor"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_at_once_and_its_last_words_arrive(number, wait):
+    with Echo(wait=wait) as echo:
+        echo.meet()
+        echo.ask("x")
+        before = len(echo.timings.messages)
+        start = time.monotonic()
+        echo.process.signal(number)
+        echo.process.signal(number)  # a terminal and a launch system may both pass one on
+        echo.peer.until(lambda: echo.answers[-1].data == "last words", "the last words")
+        assert echo.process.wait() == 0
+        assert time.monotonic() - start < 5.0
+        echo.peer.until(lambda: len(echo.timings.messages) > before, "the last timing")
+        assert "Traceback" not in echo.process.output
+
+
+def test_an_unforeseen_error_is_not_hidden():
+    with Echo(crash=True) as echo:
+        echo.meet()
+        echo.questions.publish(String(data="x"))
+        assert echo.process.wait() == 1
+        assert "RuntimeError: unforeseen" in echo.process.output
+
+
+def test_the_quality_of_service_can_be_overridden():
+    namespace = fresh_namespace()
+    override = f"qos_overrides.{namespace}/timing.publisher.depth:=3"
+    with NodeProcess("echo_node", namespace, arguments=["-p", override]) as process, Peer(namespace) as peer:
+        request = GetParameters.Request(names=[override.split(":=")[0]])
+        assert peer.call(GetParameters, "echo/get_parameters", request).values[0].integer_value == 3
+        process.signal()
+        assert process.wait() == 0

@@ -1,0 +1,19 @@
+import pytest
+from ant_rl_ros import qos
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+
+
+def test_the_table():
+    for topic in ("observation", "joint_torques"):
+        lockstep, realtime = qos.profile(topic), qos.profile(topic, "realtime")
+        assert (lockstep.reliability, lockstep.depth) == (ReliabilityPolicy.RELIABLE, 5)
+        assert (realtime.reliability, realtime.depth) == (ReliabilityPolicy.BEST_EFFORT, 1)
+    policy = qos.profile("policy", "realtime")
+    assert (policy.durability, policy.depth) == (DurabilityPolicy.TRANSIENT_LOCAL, 1)
+    assert qos.profile("episode").depth == 100
+    assert qos.profile("stats/env").depth == qos.profile("/clock").depth == 10
+
+
+def test_a_topic_that_is_not_in_the_table():
+    with pytest.raises(KeyError):
+        qos.profile("no_such_topic")

@@ -1,0 +1,343 @@
+"""The policy node as a process of its own, asked by a scripted environment over real DDS."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import policy_bundles
+import pytest
+import rclpy
+from ant_rl_core import bundle
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import Previous, TimeStep
+from ant_rl_core.testing import FakeVectorEnv
+from ant_rl_interfaces.msg import JointTorques, NodeTiming, Observation, PolicyUpdate
+from ant_rl_interfaces.srv import LoadPolicy
+from ant_rl_ros import qos
+from ant_rl_ros.arrays import flat
+from ant_rl_ros.messages import Tick, decode_torques, encode_observation
+from ant_rl_ros.wait_loop import WaitLoop
+from policy_node.actor import load_actor
+from policy_bundles import packed
+
+WAIT = 60.0  # [s] bound of every wait; what is waited for takes a few seconds at most
+RESEND = 0.2
+DOMAIN = 31 + os.getpid() % 9
+MAIN = [sys.executable, "-c", "import sys; from policy_node.node import main; sys.exit(main())"]
+
+
+class ScriptedEnv:
+    """The other side of a policy node."""
+
+    def __init__(self, namespace="/"):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN)
+        self.node = rclpy.create_node("scripted_env", namespace=namespace, context=self.context)
+        self.loop = WaitLoop(self.node)
+        self.publisher = self.node.create_publisher(Observation, "observation", qos.profile("observation"))
+        self.torques = self.loop.subscribe(JointTorques, "joint_torques", qos.profile("joint_torques"))
+        self.timing = self.loop.subscribe(NodeTiming, "timing", qos.profile("timing"))
+        self.updates = self.node.create_publisher(PolicyUpdate, "policy", qos.profile("policy"))
+        self.load_client = self.node.create_client(LoadPolicy, "policy/load_policy")
+        self.loop.refresh()
+        self.status = None
+        self.stamp = self.node.get_clock().now().to_msg()
+
+    def close(self):
+        self.loop.close()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def wait(self, timeout_s):
+        """Wait for any message; keeps the newest timing, returns the torques that came."""
+        self.loop.wait(timeout_s)
+        while self.timing:
+            message = self.timing.popleft()
+            if message.node.endswith("/policy"):
+                self.status = message
+        found = list(self.torques)
+        self.torques.clear()
+        return found
+
+    def until(self, condition, what):
+        end = time.monotonic() + WAIT
+        while not condition():
+            assert time.monotonic() < end, f"waited {WAIT} s for {what}; last timing: {self.status}"
+            self.wait(0.1)
+
+    def ask(self, tick):
+        """Send a tick, again and again, until it is answered."""
+        message = encode_observation(tick, self.stamp)
+        end = time.monotonic() + WAIT
+        while time.monotonic() < end:
+            self.publisher.publish(message)
+            resend = time.monotonic() + RESEND
+            while (left := resend - time.monotonic()) > 0:
+                for answer in self.wait(left):
+                    if (answer.session, answer.step_id) == (tick.session, tick.step_id):
+                        return answer
+        raise AssertionError(f"no answer to tick {tick.step_id} within {WAIT} s; last timing: {self.status}")
+
+    def update(self, data, version, sha256=None):
+        self.updates.publish(PolicyUpdate(version=version, sha256=sha256 or bundle.sha256(data),
+                                          bundle=flat(np.frombuffer(data, np.uint8))))
+
+    def load(self, path):
+        self.until(self.load_client.service_is_ready, "the load_policy service")
+        future = self.load_client.call_async(LoadPolicy.Request(path=str(path)))
+        self.until(future.done, "the answer of load_policy")
+        return future.result()
+
+    def counter(self, name):
+        found = {} if self.status is None else dict(zip(self.status.counter_names, self.status.counter_values))
+        return found.get(name, 0)
+
+
+class PolicyProcess:
+    """A policy node; everything it prints goes to a file."""
+
+    def __init__(self, folder, namespace="/", **parameters):
+        self.output = folder / "policy_output.txt"
+        arguments = ["--ros-args", "-r", f"__ns:={namespace}"]
+        for name, value in parameters.items():
+            arguments += ["-p", f"{name}:={value}"]
+        variables = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_PYTHON_CHECK_FIELDS": "1",
+                     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        with open(self.output, "w") as output:
+            self.process = subprocess.Popen(MAIN + arguments, stdout=output, stderr=output, env=variables)
+
+    def said(self):
+        return self.output.read_text()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.wait(WAIT)
+        finally:
+            self.process.kill()
+
+
+@pytest.fixture
+def env():
+    made = ScriptedEnv()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    processes = []
+
+    def make(data=None, **parameters):
+        if data is not None:
+            (tmp_path / "policy.zip").write_bytes(data)
+            parameters["policy"] = tmp_path / "policy.zip"
+        processes.append(PolicyProcess(tmp_path, **parameters))
+        return processes[-1]
+    yield make
+    for process in processes:
+        process.stop()
+
+
+def small(version, **changes):
+    """A quickly converted policy, another one for each version."""
+    return packed(version, hidden=8, seed=version, **changes)
+
+
+def tick_of(step_id, rows=1, session=5, seed=0):
+    observation = policy_bundles.observations(rows, seed * 100_000 + step_id)
+    no, count = np.zeros(rows, bool), np.full(rows, step_id)
+    step = TimeStep(observation, np.zeros(rows, np.float32), no, no, observation, count * 0, count.astype(np.uint32))
+    return Tick(session, step_id, step)
+
+
+def expected(actor, tick):
+    return actor.act(tick.time_step.observation, Previous.none(tick.num_envs, 8), actor.initial_state(tick.num_envs),
+                     tick.reset_mask)[0].ravel()
+
+
+def test_answers_are_the_actors_and_repeated_ticks_get_the_kept_answer(env, start):
+    process = start(packed(version=7))
+    actor = load_actor(bundle.unpack(packed(version=7)))
+    for step_id in range(30):
+        tick = tick_of(step_id, rows=4)
+        answer = env.ask(tick)
+        assert (answer.policy_version, len(answer.log_prob), len(answer.value)) == (7, 0, 0)
+        assert np.array_equal(np.asarray(answer.torque), expected(actor, tick))
+        again = env.ask(tick)
+        assert again == answer and again.policy_node != 0
+    tick = tick_of(0, session=6)
+    assert np.array_equal(np.asarray(env.ask(tick).torque), expected(actor, tick))
+    env.until(lambda: env.counter("answered") == 31 and env.counter("resent") >= 30, "the counters")
+    assert env.status.state == "running" and env.status.pid == process.process.pid
+    assert process.stop() == 0
+
+
+def test_exploration_follows_the_seed_and_a_repeated_tick_draws_nothing(env, start):
+    start(packed(version=7), explore=True, seed=3)
+    actor = load_actor(bundle.unpack(packed(version=7)), explore=True, seed=3)
+    for step_id in range(10):
+        tick = tick_of(step_id, rows=2)
+        action, extras, _ = actor.act(tick.time_step.observation, Previous.none(2, 8), (), tick.reset_mask)
+        for _ in range(2):
+            answer = decode_torques(env.ask(tick), 2, ANT)
+            assert np.array_equal(answer.action, action)
+            assert np.array_equal(answer.extras["log_prob"], extras["log_prob"])
+
+
+def test_recurrent_state_lives_as_long_as_an_episode(env, start):
+    start(packed(state_size=16))
+    actor = load_actor(bundle.unpack(packed(state_size=16)))
+    rows = 3
+    for session in (1, 2):
+        robots, state, previous = FakeVectorEnv(rows, lengths=(4, 5)), actor.initial_state(rows), Previous.none(rows, 8)
+        tick = Tick(session, 0, robots.reset())
+        for _ in range(15):
+            action, _, state = actor.act(tick.time_step.observation, previous, state, tick.reset_mask)
+            assert np.array_equal(decode_torques(env.ask(tick), rows, ANT).action, action)
+            tick = Tick(session, tick.step_id + 1, robots.step(action), action)
+            previous = tick.previous(8)
+
+
+def test_hot_swap_under_load_misses_and_mixes_no_tick(env, start):
+    versions = range(1, 9)
+    actors = {version: load_actor(bundle.unpack(small(version))) for version in versions}
+    start(small(1))
+    env.ask(tick_of(0))
+    seen, step_id, newest = [], 0, 1
+    end = time.monotonic() + WAIT
+    while not (newest == 8 and seen[-200:] == [8] * 200):
+        step_id += 1
+        assert time.monotonic() < end, f"at tick {step_id} version {seen[-1]} runs"
+        if step_id % 150 == 0 and newest < 8:
+            newest += 1
+            env.update(small(newest), newest)
+        tick = tick_of(step_id)
+        answer = env.ask(tick)
+        seen.append(answer.policy_version)
+        assert np.array_equal(np.asarray(answer.torque), expected(actors[answer.policy_version], tick))
+    assert seen == sorted(seen) and len(set(seen)) >= 3
+    env.until(lambda: env.counter("answered") == step_id + 1, "the counter of answers")
+    assert env.counter("swaps") == len(set(seen)) - 1
+    assert env.counter("resent") == 0 or env.counter("resent") < step_id / 100  # a tick is only late on a busy machine
+
+
+def test_refused_updates_keep_the_old_actor_and_say_why(env, start):
+    process = start(small(5))
+    actor = load_actor(bundle.unpack(small(5)))
+    tampered = bytearray(small(6))
+    tampered[len(tampered) // 2] ^= 1
+    refused = [
+        (small(4), 4, None, "version 5 is here already"),
+        (small(6), 6, "0" * 64, "expected bytes with the sha256 0000"),
+        (bytes(tampered), 6, None, "not a whole bundle"),
+        (small(6), 7, None, "the update says version 7, its bundle says 6"),
+        (small(6, observation_size=27), 6, None, "the bundle was made for 27 and 8"),
+        (small(6, observation_size=27, changes={"observation_size": 105}), 6, None, "found one that takes observation"),
+        (b"", 6, None, "not a whole bundle"),
+    ]
+    tick = tick_of(0)
+    env.ask(tick)
+    for count, (data, version, sha256, sentence) in enumerate(refused, 1):
+        env.update(data, version, sha256)
+        env.until(lambda: env.counter("refused_policies") == count, f"the refusal of {sentence}")
+        assert sentence in process.said() and "; version 5 goes on" in process.said().splitlines()[-1]
+        tick = tick_of(count)
+        answer = env.ask(tick)
+        assert answer.policy_version == 5 and np.array_equal(np.asarray(answer.torque), expected(actor, tick))
+    env.update(small(6), 6)
+    for step_id in range(1000, 100_000):
+        if env.ask(tick_of(step_id)).policy_version == 6:
+            break
+    env.until(lambda: env.counter("swaps") == 1, "the swap to version 6")
+
+
+def test_the_load_policy_service_loads_at_once_or_says_why_not(env, start, tmp_path):
+    start(small(5))
+    env.ask(tick_of(0))
+    (tmp_path / "old.zip").write_bytes(small(2))
+    (tmp_path / "cut.zip").write_bytes(small(2)[:-20])
+    answer = env.load(tmp_path / "old.zip")
+    assert answer.success and answer.version == 2 and f"version 2 from {tmp_path}/old.zip" in answer.message
+    assert env.ask(tick_of(1)).policy_version == 2
+    for path, sentence in ((tmp_path / "cut.zip", "cut.zip: not a whole bundle"), (tmp_path, "no regular file"),
+                           (tmp_path / "none.zip", "No such file"), ("fastest", "name of a shipped one, found 'fastest'")):
+        answer = env.load(path)
+        assert not answer.success and answer.version == 2 and sentence in answer.message
+        assert answer.message.startswith("refused: ") and "\n" not in answer.message
+    assert env.ask(tick_of(2)).policy_version == 2
+
+
+def test_observations_of_another_robot_get_a_sentence_and_no_torque(env, start):
+    process = start(small(5))
+    env.ask(tick_of(0))
+    message = encode_observation(tick_of(1), env.stamp)
+    message.observation = message.observation[:27]
+    env.publisher.publish(message)
+    env.until(lambda: env.counter("invalid_observations") == 1, "the invalid observation")
+    assert "observation must have 105 values (1 x 105), found 27" in process.said()
+    assert env.status.detail.startswith("no torque for /observation: ")
+    assert env.counter("answered") == 1 and env.ask(tick_of(1)).policy_version == 5
+
+
+def test_it_waits_for_an_env_and_names_a_namespace_that_hides_it(env, start):
+    """The scripted env is at the root, the policy is not; then a scripted env comes to its namespace."""
+    process = start(small(5), namespace="/b")
+    near = ScriptedEnv(namespace="/b")
+    near.node.destroy_publisher(near.publisher)
+    try:
+        near.until(lambda: near.status is not None and near.status.state == "waiting", "the state waiting")
+        assert near.status.detail == ("waiting for an env node on /b/observation; one publishes on /observation: "
+                                      "give both the same namespace:=")
+        near.until(lambda: near.status.detail in process.said(), "the same in the log")
+        near.publisher = near.node.create_publisher(Observation, "observation", qos.profile("observation"))
+        near.ask(tick_of(0))
+        near.until(lambda: near.status.state == "running" and not near.status.detail, "the state running")
+    finally:
+        near.close()
+
+
+def test_without_a_policy_it_waits_for_the_topic_and_joins_late(env, start):
+    process = start(policy="''")
+    env.publisher.publish(encode_observation(tick_of(0), env.stamp))
+    env.until(lambda: env.node.count_subscribers("/policy") > 0, "the policy node")
+    while "waiting for a policy on /policy" not in process.said():
+        env.publisher.publish(encode_observation(tick_of(0), env.stamp))
+        env.wait(0.1)
+    env.update(small(3), 3)
+    assert env.ask(tick_of(0)).policy_version == 3
+    process.stop()
+    late = start(policy="''")  # the update was sent before it came
+    assert env.ask(tick_of(1)).policy_version == 3
+    assert late.stop() == 0
+
+
+@pytest.mark.parametrize("parameters, sentence", [
+    ({"policy": "/nowhere/policy.zip"}, "/nowhere/policy.zip: expected a policy bundle, found none (No such file"),
+    ({"policy": "fastest"}, "expected the path of a policy bundle or the name of a shipped one, found 'fastest'"),
+    ({"backend": "torch"}, "parameter backend must be litert or keras, found 'torch'"),
+    ({"seed": -1}, "parameter seed must be at least 0, found -1"),
+])
+def test_what_it_can_not_start_with_ends_it_with_one_sentence(start, parameters, sentence):
+    process = start(**parameters)
+    assert process.process.wait(WAIT) == 2
+    lines = [line for line in process.said().splitlines() if line.strip()]
+    assert len(lines) == 1 and sentence in lines[0]
+
+
+@pytest.mark.parametrize("data, parameters, sentence", [
+    (small(1)[:-30], {}, "policy.zip: not a whole bundle: expected a zip file"),
+    (small(1, observation_size=27), {}, "the robot has 105 observations and 8 actions, but the bundle was made for 27"),
+    (packed(stochastic=False), {"explore": True}, "must be stochastic"),
+    (small(1), {"variant": "actor_int8.tflite"}, "no actor_int8.tflite; it holds actor.keras, actor.tflite"),
+    (small(1), {"max_policy_bytes": 1000}, "bytes, at most 1000 are allowed"),
+])
+def test_a_bundle_it_can_not_use_ends_it_with_one_sentence(start, data, parameters, sentence):
+    process = start(data, **parameters)
+    assert process.process.wait(WAIT) == 2
+    lines = [line for line in process.said().splitlines() if "configure" in line]
+    assert len(lines) == 1 and sentence in lines[0]
