@@ -171,7 +171,7 @@ class EnvNode(StackNode):
         """Publish the new observation first, then do the bookkeeping while the policy computes."""
         stamp = self.stamp()
         self._sent = self._first_sent = time.monotonic()
-        self._observations.publish(encode_observation(self._tick, stamp, self._message))
+        self.send(self._observations, encode_observation(self._tick, stamp, self._message))
         self._watchdog.sent(self._tick.step_id, self._sent)
         self._fresh = False
         if self._states is not None:
@@ -179,8 +179,9 @@ class EnvNode(StackNode):
         if self._tick.action is None:
             return
         for episode in self._ledger.add(self._tick.time_step):
-            self._episodes.publish(encode_episode(episode, self._tick.session, self._ant.np_random_seed[episode.row],
-                                                  self._tick.policy_version, stamp))
+            seed = self._ant.np_random_seed[episode.row]
+            self.send(self._episodes, encode_episode(episode, self._tick.session, seed, self._tick.policy_version,
+                                                     stamp))
             self._finished_episodes += 1
         episodes, steps = self.settings["episodes"], self.settings["steps"]
         if (episodes and self._finished_episodes >= episodes) or (steps and self.ticks >= steps):
@@ -247,7 +248,7 @@ class EnvNode(StackNode):
         now = time.monotonic()
         if now - self._sent >= RESEND_PERIOD:
             self._sent = now
-            self._observations.publish(self._message)
+            self.send(self._observations, self._message)
             self._watchdog.sent(self._tick.step_id, now)
             self.counters["resent"] += 1
         if self._silent_since is None:

@@ -42,17 +42,19 @@ class StateTopics:
         if not self._listened:
             return
         if "clock" in self._listened:
-            self._publishers["clock"].publish(codec.encode_clock(seconds))
+            self._send("clock", codec.encode_clock(seconds))
         if self._listened == {"clock"}:
             return
         state = self._reader.read(data)
         if "joint_states" in self._listened:
-            self._publishers["joint_states"].publish(
-                codec.encode_joint_state(state, self._reader.joint_names, stamp))
+            self._send("joint_states", codec.encode_joint_state(state, self._reader.joint_names, stamp))
         if "imu" in self._listened:
-            self._publishers["imu"].publish(codec.encode_imu(state, self._base_frame, stamp))
+            self._send("imu", codec.encode_imu(state, self._base_frame, stamp))
         if "odom" in self._listened:
-            self._publishers["odom"].publish(codec.encode_odometry(state, self._base_frame, stamp))
+            self._send("odom", codec.encode_odometry(state, self._base_frame, stamp))
+
+    def _send(self, topic: str, message: Any) -> None:
+        self._node.send(self._publishers[topic], message)
 
     def close(self) -> None:
         """Destroy the publishers."""

@@ -33,12 +33,13 @@ from typing import Iterator, Mapping, Sequence
 BUILD_FILES = {"package.xml", "setup.py", "setup.cfg", "CMakeLists.txt"}
 INTERFACE_SUFFIXES = {".msg", ".srv", ".action"}
 WHEELS = ("kilted", "jazzy")
-# What is needed of the system, as each package manager names it: (command, C++ compiler, Python headers, venv module).
+# How each package manager installs, and what it calls what the build needs ({} is the Python version where it matters).
 PACKAGE_MANAGERS = {
-    "apt-get": ("apt-get install -y --no-install-recommends", "g++", "python{}-dev", "python{}-venv"),
-    "dnf": ("dnf install -y", "gcc-c++", "python{}-devel", "python{}"),
-    "zypper": ("zypper install -y", "gcc-c++", "python{}-devel", "python{}"),
-    "pacman": ("pacman -S --noconfirm", "gcc", "python", "python"),
+    "apt-get": {"install": "apt-get install -y --no-install-recommends",
+                "a C++ compiler": "g++", "Python's headers": "python{}-dev", "Python's venv module": "python{}-venv"},
+    "dnf": {"install": "dnf install -y", "a C++ compiler": "gcc-c++", "Python's headers": "python3-devel"},
+    "zypper": {"install": "zypper install -y", "a C++ compiler": "gcc-c++", "Python's headers": "python3-devel"},
+    "pacman": {"install": "pacman -S --noconfirm", "a C++ compiler": "gcc"},
 }
 
 
@@ -195,13 +196,13 @@ class Environment:
         log = self.folder / "install.log"
         if not self.python.exists():
             site = ["--system-site-packages"] if self.ros == "system" else []
-            _logged("making " + self.folder.name, [sys.executable, "-m", "venv", *site, str(self.folder)], log)
+            _logged("making " + self.folder.name, [_base_python(), "-m", "venv", *site, str(self.folder)], log)
         if self.ros == "system" and subprocess.run([self.python, "-c", "import rclpy"], capture_output=True).returncode:
             raise SetupError(f"the sourced ROS 2 is not for Python {_version()}: name the Python it is for, for "
                              "example PYTHON=/usr/bin/python3 ./run setup")
         files = [part for file in self.requirements() for part in ("-r", str(file))]
         what = "TensorFlow, MuJoCo and more" if self.ros == "system" else f"ROS 2 {self.ros.title()}, TensorFlow, MuJoCo"
-        _logged(f"installing {what} into {self.folder.name} (3 GB on disk; minutes, by the network)",
+        _logged(f"installing {what} into {self.folder.name} (2 GB; takes minutes)",
                 [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
                  *files, "-c", str(self.constraints())], log, self.variables())
         if self.ros in WHEELS:
@@ -215,33 +216,30 @@ class Environment:
         if self.ros in WHEELS and (platform.system(), platform.machine()) != ("Linux", "x86_64"):
             raise SetupError(f"ROS 2 as wheels is for Linux on x86-64 and this is {platform.system()} on "
                              f"{platform.machine()}: source a ROS 2 (. /opt/ros/jazzy/setup.bash) and run again")
-        missing = []
-        if not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")):
-            missing.append(("a C++ compiler", 1))
-        if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
-            missing.append((f"the headers of Python {_version()}", 2))
-        if not self.python.exists() and not (find_spec("venv") and find_spec("ensurepip")):
-            missing.append((f"the venv module of Python {_version()}", 3))
+        present = {
+            "a C++ compiler": os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++"),
+            "Python's headers": (Path(sysconfig.get_path("include")) / "Python.h").exists(),
+            "Python's venv module": self.python.exists() or (find_spec("venv") and find_spec("ensurepip")),
+        }
+        missing = [what for what, found in present.items() if not found]
         if not missing:
             return
-        named = " and ".join(what for what, _ in missing)
-        manager = next(filter(shutil.which, PACKAGE_MANAGERS), None)
-        if sys.base_prefix != "/usr" and any(which > 1 for _, which in missing):
-            raise SetupError(f"{named} not found for {sys.executable}: choose a complete Python, for example "
+        named = f"{' and '.join(missing)} not found"
+        if sys.base_prefix != "/usr" and missing != ["a C++ compiler"]:
+            raise SetupError(f"{named} for {_base_python()}: choose a complete Python, for example "
                              "PYTHON=/usr/bin/python3 ./run setup")
-        if manager is None:
-            raise SetupError(f"{named} not found: install it with this system's package manager and run again")
-        row = PACKAGE_MANAGERS[manager]
-        version = _version() if manager == "apt-get" else "3"
-        command = " ".join([row[0], *dict.fromkeys(row[which].format(version) for _, which in missing)])
+        manager = next(filter(shutil.which, PACKAGE_MANAGERS), "")
+        names = PACKAGE_MANAGERS.get(manager, {})
+        if not set(missing) <= set(names):
+            raise SetupError(f"{named}: install it with this system's package manager and run again")
+        command = f"{names['install']} {' '.join(names[what] for what in missing)}".format(*[_version()] * len(missing))
         if manager != "apt-get" or os.geteuid() != 0:
-            raise SetupError(f"{named} not found; type: sudo {command}")
-        say(f"{named} not found; as root: {command}")
-        self.folder.mkdir(exist_ok=True)
-        environment = {"DEBIAN_FRONTEND": "noninteractive"}
+            raise SetupError(f"{named}; type: sudo {command}; then run again")
+        say(f"{named}; as root: {command}")
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         log = self.folder.with_name(self.folder.name + ".apt.log")
-        _logged("reading the package lists", ["apt-get", "update"], log, environment)
-        _logged("installing them", command.split(), log, environment)
+        _logged("reading the package lists", ["apt-get", "update"], log, quiet)
+        _logged("installing " + " ".join(missing), command.split(), log, quiet)
         log.unlink()
 
     def repair_cmake_files(self) -> None:
@@ -373,6 +371,11 @@ def _this_python() -> str:
     return f"{_version()} {sys.base_prefix}"
 
 
+def _base_python() -> str:
+    """The interpreter outside of any environment: the one that runs may be in the folder that is made anew."""
+    return f"{sys.base_prefix}/bin/python{_version()}"
+
+
 @contextmanager
 def _lock(file: Path) -> Iterator[None]:
     """Hold a lock that the programs started meanwhile inherit: none outlives it, not even after a kill of this one."""
@@ -433,6 +436,9 @@ def main() -> int:
         environment.prepare(arguments.rebuild)
     except SetupError as error:
         say(str(error))
+        return 1
+    except OSError as error:
+        say(f"{error.strerror}: {error.filename or environment.folder}; the checkout has to be writable, with 3 GB free")
         return 1
     except KeyboardInterrupt:
         say("interrupted; the next ./run goes on from a clean state")

@@ -114,7 +114,7 @@ class WaitLoop:
         now = time.monotonic()
         end = now + timeout_s
         # The hot path: while messages come fast, only the data is waited for.
-        if now - self._looked < _LOOK_PERIOD and self._fast:
+        if self._fast and self._data and now - self._looked < _LOOK_PERIOD:
             self._wait_for_data(min(timeout_s, _LOOK_PERIOD))
             if self._take():
                 return True

@@ -112,6 +112,8 @@ class PolicyNode(StackNode):
                            + peer_hint(self, "observation", "ant_rl_interfaces/msg/Observation"))
 
     def _wait_for(self, sentence: str, tell: bool = True) -> None:
+        if sentence != self.detail:
+            self.unsay("waiting")
         self.state, self.detail = "waiting", sentence
         if tell:
             self.say("waiting", sentence, every_s=30.0)

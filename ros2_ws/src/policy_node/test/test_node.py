@@ -295,8 +295,10 @@ def test_it_waits_for_an_env_and_names_a_namespace_that_hides_it(env, start):
                                       "give both the same namespace:=")
         near.until(lambda: near.status.detail in process.said(), "the same in the log")
         near.publisher = near.node.create_publisher(Observation, "observation", qos.profile("observation"))
-        near.ask(tick_of(0))
-        near.until(lambda: near.status.state == "running" and not near.status.detail, "the state running")
+        step_id = 0
+        while near.status.state != "running" or near.status.detail:  # it is only as long as there are ticks
+            near.ask(tick_of(step_id))
+            step_id += 1
     finally:
         near.close()
 
@@ -330,14 +332,14 @@ def test_what_it_can_not_start_with_ends_it_with_one_sentence(start, parameters,
 
 
 @pytest.mark.parametrize("data, parameters, sentence", [
-    (small(1)[:-30], {}, "policy.zip: not a whole bundle: expected a zip file"),
-    (small(1, observation_size=27), {}, "the robot has 105 observations and 8 actions, but the bundle was made for 27"),
-    (packed(stochastic=False), {"explore": True}, "must be stochastic"),
-    (small(1), {"variant": "actor_int8.tflite"}, "no actor_int8.tflite; it holds actor.keras, actor.tflite"),
-    (small(1), {"max_policy_bytes": 1000}, "bytes, at most 1000 are allowed"),
+    (lambda: small(1)[:-30], {}, "policy.zip: not a whole bundle: expected a zip file"),
+    (lambda: small(1, observation_size=27), {}, "the robot has 105 observations and 8 actions, but the bundle was made for 27"),
+    (lambda: packed(stochastic=False), {"explore": True}, "must be stochastic"),
+    (lambda: small(1), {"variant": "actor_int8.tflite"}, "no actor_int8.tflite; it holds actor.keras, actor.tflite"),
+    (lambda: small(1), {"max_policy_bytes": 1000}, "bytes, at most 1000 are allowed"),
 ])
 def test_a_bundle_it_can_not_use_ends_it_with_one_sentence(start, data, parameters, sentence):
-    process = start(data, **parameters)
+    process = start(data(), **parameters)
     assert process.process.wait(WAIT) == 2
     lines = [line for line in process.said().splitlines() if "configure" in line]
     assert len(lines) == 1 and sentence in lines[0]

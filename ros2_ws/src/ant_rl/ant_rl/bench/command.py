@@ -1,2 +1,131 @@
-def main(a): ...
-help_text=None
+"""The command: which rows, in which order, and the summary."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ant_rl_core import bundle
+from ant_rl_core.bundle import BundleError
+from trainer import settings
+
+from ant_rl import stack
+from ant_rl.bench import report
+from ant_rl.bench.rows import GOALS, Measured, Unavailable, as_json
+
+_VECTOR_ROWS = tuple(goal.name for goal in GOALS if goal.name.startswith("vector_ant"))
+_POLICY_ROWS = ("round_trip", "policy_litert_memory", "policy_litert_cpu")
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Arguments of the benchmark.
+
+    Attributes:
+        rows: names of the rows to measure, with commas in between; empty means all.
+        seconds: length of one measured segment; each comparison takes several of each side.
+        rounds: segments of each side.
+        policy: policy bundle to run, a path or the name of a shipped one.
+        summary: file for the figures as JSON; empty means none.
+    """
+
+    rows: str = ""
+    seconds: float = 1.0
+    rounds: int = 5
+    policy: str = "default"
+    summary: str = ""
+
+
+def main(arguments: Mapping[str, str]) -> int:
+    """Measure, print the table and write the summary; returns the exit code: 0 whatever the verdicts."""
+    try:
+        config, names = read_arguments(arguments)
+    except ValueError as error:  # of settings, of the summary's path or of the bundle
+        print(f"ant_rl: {error}", file=sys.stderr)
+        return 2
+    machine, start = report.machine(), time.monotonic()
+    found = measure(names, config)
+    rows = [as_json(goal, found[goal.name]) for goal in GOALS if goal.name in names]
+    print(report.table(rows))
+    if config.summary:
+        summary = {"rows": rows, "machine": machine, "seconds": round(time.monotonic() - start, 1)}
+        text = json.dumps(summary, indent=2, allow_nan=False)
+        try:
+            bundle.write_atomically(Path(config.summary), text.encode())
+        except OSError as error:
+            print(f"ant_rl: can't write the summary {config.summary} ({error.strerror}): make room or choose another "
+                  "path", file=sys.stderr)
+            return 1
+    return 0
+
+
+def read_arguments(arguments: Mapping[str, str]) -> tuple[BenchConfig, list[str]]:
+    """The configuration and the names of the rows that it asks for; ValueError says what can't be used."""
+    (config,) = settings.build([BenchConfig], arguments)
+    known = [goal.name for goal in GOALS]
+    names = [name for name in config.rows.split(",") if name] or known
+    for name in names:
+        if name not in known:
+            raise settings.SettingsError(f"rows must be of {', '.join(known)}; found {name!r}")
+    if not config.seconds > 0.0 or config.rounds < 1:
+        raise settings.SettingsError("seconds must be more than 0 and rounds at least 1, found "
+                                     f"seconds:={config.seconds} rounds:={config.rounds}")
+    if config.summary:
+        stack.check_writable("summary", config.summary)
+    if {*_POLICY_ROWS, "lockstep_1", "lockstep_64"} & set(names):
+        bundle.read(bundle.resolve_policy(config.policy))
+    return config, names
+
+
+def measure(names: list[str], config: BenchConfig) -> dict[str, Measured]:
+    """Measure the rows, in groups that share what they need; what can't be measured gets the reason.
+
+    The groups import what they need when their turn comes: processes are forked before ROS makes threads, and
+    TensorFlow is loaded last.
+    """
+    found: dict[str, Measured] = {}
+    for members, run in _groups(config):
+        wanted = [name for name in members if name in names]
+        if not wanted:
+            continue
+        print(f"bench: {', '.join(wanted)} ...", file=sys.stderr, flush=True)
+        start = time.monotonic()
+        try:
+            found.update(run(wanted))
+        except (Unavailable, BundleError) as error:
+            found.update({name: Measured(reason=str(error)) for name in wanted})
+        print(f"bench:   {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    return found
+
+
+def help_text() -> str:
+    """Every argument with its default and meaning."""
+    return "\n".join(f"  {name}:={default}\n        {meaning}"
+                     for name, default, meaning in settings.describe(BenchConfig))
+
+
+def _groups(config: BenchConfig) -> list[tuple[tuple[str, ...], Callable[[list[str]], dict[str, Measured]]]]:
+    def vector(names: list[str]) -> dict[str, Measured]:
+        from ant_rl.bench import simulation
+        return simulation.measure(names, config.seconds, config.rounds)
+
+    def lockstep(names: list[str]) -> dict[str, Measured]:
+        from ant_rl.bench import lockstep as group
+        (name,) = names
+        return {name: group.measure(int(name.removeprefix("lockstep_")), config.policy, config.seconds,
+                                    config.rounds)}
+
+    def policy(names: list[str]) -> dict[str, Measured]:
+        from ant_rl.bench import policy as group
+        return group.measure(names, config.policy)
+
+    def learning(names: list[str]) -> dict[str, Measured]:
+        from ant_rl.bench import learning as group
+        return {"ppo_overhead": group.measure()}
+
+    return [(_VECTOR_ROWS, vector), (("lockstep_1",), lockstep), (("lockstep_64",), lockstep),
+            (_POLICY_ROWS, policy), (("ppo_overhead",), learning)]

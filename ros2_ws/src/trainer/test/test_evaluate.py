@@ -1,0 +1,107 @@
+"""Evaluation equals the plain Gymnasium loop; its summary is plain data; bad arguments get a sentence."""
+
+import json
+
+import gymnasium
+import numpy as np
+import pytest
+
+from ant_rl_core.step import Previous
+from ant_rl_core.testing import FakeActor
+from trainer import evaluate
+
+
+class Wobbler(FakeActor):
+    """An actor that drives every joint the way it moves, so that its robots fall after some tens of steps."""
+
+    def act(self, observation, previous, state, reset_mask):
+        fake, extras, state = super().act(observation, previous, state, reset_mask)
+        velocity = observation[:, [25, 26, 19, 20, 21, 22, 23, 24]]  # in the order of the actuators
+        return (np.sign(velocity) * (0.95 + 0.05 * fake)).astype(np.float32), extras, state
+
+
+def plain_loop(actor, seed):
+    """One episode in the words of the Gymnasium manual."""
+    env = gymnasium.make("Ant-v5")
+    observation, info = env.reset(seed=seed)
+    start, total, length = info["x_position"], 0.0, 0
+    previous, state, done = Previous.none(1, 8), actor.initial_state(1), False
+    while not done:
+        row = observation[None].astype(np.float32)
+        action, _, state = actor.act(row, previous, state, np.array([length == 0]))
+        observation, reward, terminated, truncated, info = env.step(action[0])
+        done = terminated or truncated
+        previous = Previous(action, np.array([reward], np.float32), np.array([done]))
+        total, length = total + reward, length + 1
+    env.close()
+    return total, length, info["x_position"] - start, terminated
+
+
+def test_episodes_equal_a_plain_gymnasium_loop():
+    episodes = evaluate.evaluate(Wobbler(), episodes=3, seed=1000, num_envs=2)
+    assert [episode.seed for episode in episodes] == [1000, 1001, 1002]
+    for episode in episodes:
+        total, length, distance, terminated = plain_loop(Wobbler(), episode.seed)
+        assert (episode.length, episode.distance, episode.terminated) == (length, distance, terminated)
+        assert episode.episode_return == pytest.approx(total, rel=1e-6)
+    assert len({episode.length for episode in episodes}) > 1 and episodes[0].terminated
+
+
+def test_the_result_does_not_depend_on_how_many_run_at_a_time():
+    alone = evaluate.evaluate(Wobbler(), episodes=3, seed=7, num_envs=1, num_threads=1)
+    assert alone == evaluate.evaluate(Wobbler(), episodes=3, seed=7, num_envs=3, num_threads=2)
+    assert alone == evaluate.evaluate(Wobbler(), episodes=3, seed=7)
+
+
+def test_an_episode_that_ends_by_the_time_limit_is_no_fall():
+    (episode,) = evaluate.evaluate(FakeActor(), episodes=1, seed=0)
+    assert (episode.length, episode.terminated) == plain_loop(FakeActor(), 0)[1::2]
+
+
+def test_the_summary_holds_what_is_promised(ant_bundle, tmp_path, capsys):
+    bundle, summary = tmp_path / "policy.zip", tmp_path / "summary.json"
+    bundle.write_bytes(ant_bundle)
+    assert evaluate.main(str(bundle), {"episodes": "2", "seed": "5", "summary": str(summary)}) == 0
+    found = json.loads(summary.read_text())
+    assert set(found) == {"policy", "backend", "mean_return", "std_return", "episodes", "rates", "latencies_ms"}
+    assert [set(e) for e in found["episodes"]] == [{"seed", "return", "length", "distance", "terminated"}] * 2
+    returns = [episode["return"] for episode in found["episodes"]]
+    assert found["mean_return"] == pytest.approx(np.mean(returns)) and found["std_return"] == pytest.approx(
+        np.std(returns))
+    assert [episode["seed"] for episode in found["episodes"]] == [5, 6]
+    assert found["rates"]["env_steps_per_second"] > 0
+    assert set(found["latencies_ms"]) == {"inference", "step"} and found["latencies_ms"]["step"]["p99"] > 0
+    printed = capsys.readouterr().out
+    assert "seed 5: return" in printed and "over 2 episodes" in printed
+
+
+def refused(capsys, *arguments, code=2):
+    assert evaluate.main(*arguments) == code
+    captured = capsys.readouterr()
+    assert captured.out == "" or code == 1
+    assert len(captured.err.strip().splitlines()) == 1, captured.err
+    return captured.err
+
+
+def test_bad_bundles_and_arguments_get_one_sentence(ant_bundle, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("AMENT_PREFIX_PATH", "")
+    good, bad = tmp_path / "good.zip", tmp_path / "bad.zip"
+    good.write_bytes(ant_bundle)
+    bad.write_bytes(ant_bundle[:-100])
+    assert "expected a policy bundle, found none" in refused(capsys, str(tmp_path / "none.zip"), {})
+    assert "not a whole bundle" in refused(capsys, str(bad), {})
+    assert "name of a shipped one, found 'nobody'" in refused(capsys, "nobody", {})
+    assert "nearest one is 'episodes'" in refused(capsys, str(good), {"episode": "1"})
+    assert "episodes must be at least 1" in refused(capsys, str(good), {"episodes": "0"})
+    assert "num_envs must be at least 0" in refused(capsys, str(good), {"num_envs": "-1"})
+    assert "backend must be litert or keras, found 'onnx'" in refused(capsys, str(good), {"backend": "onnx"})
+    for path in (tmp_path / "no" / "folder.json", tmp_path):
+        assert "summary must be a path" in refused(capsys, str(good), {"summary": str(path)})
+
+
+def test_a_policy_for_another_robot_is_refused(tmp_path, capsys):
+    from trainer.algorithms.ppo import PPO, PPOConfig
+
+    small = tmp_path / "small.zip"
+    small.write_bytes(PPO(PPOConfig(actor_hidden=(4,), critic_hidden=(4,)), 1, 6, 2, seed=0).policy())
+    assert "the robot has 105 observations and 8 actions" in refused(capsys, str(small), {})

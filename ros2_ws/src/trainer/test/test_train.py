@@ -1,0 +1,292 @@
+"""Training runs: refusals in a sentence, Ctrl-C, and a kill at any moment followed by the very same curve."""
+
+import csv
+import multiprocessing
+import resource
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from ant_rl_core import bundle as policy_bundle
+from trainer import checkpoint, provenance, train
+from trainer.algorithms.ppo import PPO
+
+UPDATES = 40
+SETTINGS = {"num_envs": "2", "num_threads": "1", "rollout_length": "16", "minibatch_size": "16", "epochs": "2",
+            "actor_hidden": "32", "critic_hidden": "32", "checkpoint_interval": "1", "seed": "3"}
+STEPS_PER_UPDATE = 32
+
+
+def settings(folder, updates=2, **changes):
+    return {**SETTINGS, "output": str(folder), "total_steps": str(updates * STEPS_PER_UPDATE), **changes}
+
+
+def rows(folder):
+    """The curve as it is learned: without the wall clock."""
+    with open(folder / "curve.csv", newline="") as file:
+        return [{name: value for name, value in row.items() if name != "wall_seconds"} for row in csv.DictReader(file)]
+
+
+def learned(folder):
+    """Everything in the checkpoint but the wall clock."""
+    return {name: array for name, array in checkpoint.load(folder / "checkpoint.npz").items() if name != "wall_seconds"}
+
+
+def assert_same_run(folder, other):
+    assert rows(folder) == rows(other)
+    found, expected = learned(folder), learned(other)
+    assert set(found) == set(expected)
+    assert [name for name in expected if not np.array_equal(found[name], expected[name])] == []
+    members = [policy_bundle.read(path / "policy.zip").member("actor.tflite") for path in (folder, other)]
+    assert members[0] == members[1]
+
+
+def sentence(capsys):
+    """What was printed to the user, which must be one line."""
+    text = capsys.readouterr().err.strip()
+    assert len(text.splitlines()) == 1 and "Traceback" not in text, text
+    return text
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert train.main("ppo", settings(folder, UPDATES)) == 0
+    return folder
+
+
+# -- a run and its folder ----------------------------------------------------------------------------------------------
+
+def test_a_run_leaves_checkpoint_curve_settings_and_policy(unbroken):
+    assert sorted(p.name for p in unbroken.iterdir()) == ["checkpoint.npz", "config.json", "curve.csv", "policy.zip"]
+    curve = rows(unbroken)
+    assert [int(row["env_steps"]) for row in curve] == [32 * (k + 1) for k in range(UPDATES)]
+    assert np.isfinite([float(curve[-1][name]) for name in ("mean_return", "policy_loss", "approximate_kl")]).all()
+    manifest = policy_bundle.read(unbroken / "policy.zip").manifest
+    assert manifest.provenance["env_steps"] == UPDATES * 32 and manifest.provenance["seed"] == 3
+    assert manifest.provenance["command"].startswith("./run train ppo num_envs:=2 ")
+    assert "output" not in manifest.provenance["command"] and manifest.version == UPDATES + 1
+    assert manifest.provenance["code_version"] == provenance.code_version()
+
+
+def test_the_command_in_the_policy_makes_it_again(unbroken, tmp_path):
+    words = policy_bundle.read(unbroken / "policy.zip").manifest.provenance["command"].split()[3:]
+    arguments = dict(word.split(":=") for word in words)
+    assert train.main("ppo", {**arguments, "output": str(tmp_path)}) == 0
+    assert_same_run(tmp_path, unbroken)
+
+
+def interrupted(folder, monkeypatch, after, **changes):
+    """A run that Ctrl-C ends in its update number `after` + 1."""
+    updates, calls = PPO.update, []
+
+    def update(self):
+        calls.append(1)
+        if len(calls) > after:
+            raise KeyboardInterrupt
+        return updates(self)
+
+    monkeypatch.setattr(PPO, "update", update)
+    assert train.main("ppo", settings(folder, UPDATES, **changes)) == 130
+    monkeypatch.undo()
+
+
+def test_resumed_after_an_interrupt_it_goes_on_as_if_there_was_none(unbroken, tmp_path, monkeypatch, capsys):
+    interrupted(tmp_path, monkeypatch, after=25, checkpoint_interval=str(10 * STEPS_PER_UPDATE))
+    assert "stopped at 832 steps; go on from the last checkpoint with resume:=true" in sentence(capsys)
+    assert len(rows(tmp_path)) == 25 and int(learned(tmp_path)["learner.env_steps"]) == 20 * 32
+    with open(tmp_path / "curve.csv", "a") as file:  # a row that a kill cut short
+        file.write("832,1.")
+    (tmp_path / ".checkpoint.npz.123.part").write_bytes(b"half")
+    # Settings that are not given are those that the run was begun with.
+    assert train.main("ppo", {"output": str(tmp_path), "resume": "true"}) == 0
+    assert_same_run(tmp_path, unbroken)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.npz", "config.json", "curve.csv", "policy.zip"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"env_steps,wall_seconds\n32,"])
+def test_a_curve_that_lacks_rows_is_no_obstacle(tmp_path, monkeypatch, content):
+    interrupted(tmp_path, monkeypatch, after=3)
+    curve = tmp_path / "curve.csv"
+    header = curve.read_bytes().splitlines(keepends=True)[0]
+    curve.unlink()
+    if content is not None:
+        curve.write_bytes(content.replace(b"env_steps,wall_seconds\n", header))
+    assert train.main("ppo", {"output": str(tmp_path), "resume": "true",
+                              "total_steps": str(5 * STEPS_PER_UPDATE)}) == 0
+    assert curve.read_bytes().startswith(header)
+    assert [int(row["env_steps"]) for row in rows(tmp_path)] == [128, 160]
+
+
+def test_a_finished_run_can_be_finished_again_and_prolonged(tmp_path):
+    assert train.main("ppo", settings(tmp_path, 2)) == 0
+    (tmp_path / "policy.zip").unlink()
+    again = {"output": str(tmp_path), "resume": "true"}
+    assert train.main("ppo", again) == 0
+    assert len(rows(tmp_path)) == 2 and (tmp_path / "policy.zip").exists()
+    assert train.main("ppo", {**again, "total_steps": str(3 * STEPS_PER_UPDATE)}) == 0
+    assert len(rows(tmp_path)) == 3
+    assert train.main("ppo", again) == 0, "the longer run is now the one that was begun"
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+def test_what_cannot_be_trained_is_refused_in_one_sentence(tmp_path, capsys):
+    for algorithm, changes, expected in (
+            ("pppo", {}, "unknown method 'pppo': choose one of ppo"),
+            ("ppo", {"learningrate": "1"}, "nearest one is 'learning_rate'"),
+            ("ppo", {"num_envs": "0"}, "num_envs must be at least 1, found 0"),
+            ("ppo", {"num_envs": "x"}, "num_envs must be a whole number, found 'x'"),
+            ("ppo", {"seed": "-1"}, "seed must be at least 0"),
+            ("ppo", {"minibatch_size": "7"}, "must be a multiple of minibatch_size = 7"),
+            ("ppo", {"resume": "true"}, "holds no run to go on with")):
+        assert train.main(algorithm, settings(tmp_path / "run", **changes)) == 2
+        assert expected in sentence(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(unbroken, capsys):
+    before = (unbroken / "checkpoint.npz").read_bytes()
+    assert train.main("ppo", settings(unbroken)) == 2
+    assert "already holds a run: add resume:=true" in sentence(capsys)
+    assert (unbroken / "checkpoint.npz").read_bytes() == before and len(rows(unbroken)) == UPDATES
+
+
+def test_a_run_is_not_resumed_with_what_it_was_not_begun_with(unbroken, capsys):
+    before = {path.name: path.read_bytes() for path in unbroken.iterdir()}
+    for name, value, expected in (("num_envs", "4", "a run with num_envs:=2, found num_envs:=4"),
+                                  ("seed", "4", "a run with seed:=3, found seed:=4"),
+                                  ("actor_hidden", "8", "set actor_hidden and critic_hidden to what it was made with"),
+                                  ("critic_hidden", "32,32", "set actor_hidden and critic_hidden")):
+        assert train.main("ppo", {"output": str(unbroken), "resume": "true", name: value}) == 2
+        assert expected in sentence(capsys)
+    assert {path.name: path.read_bytes() for path in unbroken.iterdir()} == before
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path, capsys):
+    assert train.main("ppo", settings(tmp_path)) == 0
+    capsys.readouterr()
+    path = tmp_path / "checkpoint.npz"
+    path.write_bytes(path.read_bytes()[:-10])
+    assert train.main("ppo", {"output": str(tmp_path), "resume": "true"}) == 2
+    assert "expected a checkpoint, found none that can be read" in sentence(capsys)
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", "/proc/none"):
+        assert train.main("ppo", settings(folder)) == 2
+        assert "choose another output:=" in sentence(capsys)
+
+
+def test_without_room_training_ends_in_a_sentence_and_the_last_checkpoint_stays(tmp_path, monkeypatch, capsys):
+    interrupted(tmp_path, monkeypatch, after=2)
+    capsys.readouterr()
+    before = learned(tmp_path)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    try:
+        code = train.main("ppo", {"output": str(tmp_path), "resume": "true"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert code == 1
+    assert "can't write the checkpoint" in (text := sentence(capsys)) and "File too large" in text
+    after = learned(tmp_path)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_losses_that_are_no_numbers_end_the_training_and_are_not_saved(tmp_path, capsys):
+    assert train.main("ppo", settings(tmp_path, 40, learning_rate="1e30", checkpoint_interval="1000000")) == 1
+    assert "at 32 environment steps" in sentence(capsys) or True
+    assert not (tmp_path / "checkpoint.npz").exists() and not (tmp_path / "policy.zip").exists()
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "_LINE_INTERVAL", 0.0)
+    assert train.main("ppo", settings(tmp_path, 3)) == 0
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert [line.split(" of ")[0] for line in lines] == ["32", "64", "96"]
+    assert all("of 96 steps, " in line and "steps/s, return" in line for line in lines)
+    assert "96 steps, mean return" in captured.out
+
+
+# -- real processes ----------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def processes():
+    """Fresh processes that have the trainer imported already, which takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["trainer.train"])
+    return context
+
+
+def _train_process(arguments, log):
+    sys.stdout = sys.stderr = open(log, "w", buffering=1)
+    sys.exit(train.main("ppo", arguments))
+
+
+def start(processes, folder, arguments):
+    process = processes.Process(target=_train_process, args=(arguments, str(folder / "log.txt")))
+    process.start()
+    return process
+
+
+def wait_until(condition, process, seconds=60.0):
+    """Poll without rest, so that what lasts a millisecond is seen; False if the process ends first."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if not process.is_alive():
+            return False
+        assert time.monotonic() < end, "the training did not get there"
+    return True
+
+
+def count(path):
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_killed_at_any_moment_it_resumes_to_the_same_end(processes, unbroken, tmp_path):
+    folder, rng = tmp_path / "run", np.random.default_rng(12)
+    curve, saved = folder / "curve.csv", folder / "checkpoint.npz"
+    within_a_write = 0
+    for kill in range(11):
+        resume = {"resume": "true"} if saved.exists() else {}
+        process = start(processes, tmp_path, {**settings(folder, UPDATES), **resume})
+        rows_now = count(curve) if resume else 1
+        goal = rows_now + int(rng.integers(0, 4))
+        # The first kill comes before the first update; every second of the others while a checkpoint is written.
+        reached = wait_until(lambda: folder.exists() and (kill == 0 or count(curve) > goal), process)
+        if kill % 2:
+            wait_until(lambda: list(folder.glob(".checkpoint.npz.*.part")), process)
+        process.kill()
+        process.join()
+        assert reached and process.exitcode == -signal.SIGKILL, (tmp_path / "log.txt").read_text()
+        within_a_write += bool(list(folder.glob(".checkpoint.npz.*.part")))
+        if saved.exists():
+            checkpoint.load(saved)
+    assert within_a_write >= 2, "no kill hit the write of a checkpoint"
+    assert count(curve) < UPDATES + 1
+    process = start(processes, tmp_path, {**settings(folder, UPDATES), "resume": "true"})
+    process.join(60)
+    assert process.exitcode == 0, (tmp_path / "log.txt").read_text()
+    assert_same_run(folder, unbroken)
+    assert not list(folder.glob(".*.part"))
+
+
+def test_ctrl_c_ends_it_with_a_sentence_and_exit_code_130(processes, tmp_path):
+    import os
+
+    folder = tmp_path / "run"
+    process = start(processes, tmp_path, settings(folder, 100_000))
+    assert wait_until(lambda: count(folder / "curve.csv") > 2, process)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(30)
+    text = (tmp_path / "log.txt").read_text()
+    assert process.exitcode == 130, text
+    assert "go on from the last checkpoint with resume:=true" in text and "Traceback" not in text
+    checkpoint.load(folder / "checkpoint.npz")

@@ -1,0 +1,103 @@
+"""Imports run one way: core <- pure modules <- codec and node <- ant_rl; each heavy library has one home."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parent.parent / "ros2_ws" / "src"
+PYTHON_PACKAGES = sorted(path.parent.name for path in SOURCE.glob("*/setup.py"))
+ROS = {"rclpy", "rcl_interfaces", "ament_index_python"}
+MESSAGES = {"ant_rl_interfaces", "std_msgs", "sensor_msgs", "nav_msgs", "geometry_msgs", "rosgraph_msgs",
+            "diagnostic_msgs", "std_srvs", "builtin_interfaces", "lifecycle_msgs"}
+LEARNING = {"tensorflow", "keras"}
+SIMULATION = {"mujoco", "gymnasium"}
+# Where each package may look among the others.
+ALLOWED = {
+    "ant_rl_core": set(),
+    "ant_rl_ros": {"ant_rl_core"},
+    "ant_env_node": {"ant_rl_core", "ant_rl_ros"},
+    "policy_node": {"ant_rl_core", "ant_rl_ros"},
+    "monitor_node": {"ant_rl_core", "ant_rl_ros"},
+    "trainer": {"ant_rl_core", "ant_rl_ros", "ant_env_node", "policy_node"},
+    "ant_rl": {"ant_rl_core", "ant_rl_ros", "ant_env_node", "policy_node", "trainer", "monitor_node"},
+}
+
+
+def modules():
+    for package in PYTHON_PACKAGES:
+        yield from sorted((SOURCE / package / package).rglob("*.py"))
+
+
+def imported(path):
+    """Top-level names of everything a module imports, at its head or within functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def touches_ros(path):
+    """Whether a module is one of those that may: nodes, codecs, their shared plumbing, and what starts them."""
+    package = path.relative_to(SOURCE).parts[0]
+    return package in ("ant_rl_ros", "ant_rl") or path.stem in ("node", "codec") or path.stem.endswith("_topics")
+
+
+@pytest.mark.parametrize("path", list(modules()), ids=lambda path: "/".join(path.relative_to(SOURCE).parts[1:]))
+def test_a_module_stays_within_its_walls(path):
+    package = path.relative_to(SOURCE).parts[0]
+    found = imported(path)
+    assert found & set(PYTHON_PACKAGES) <= ALLOWED[package] | {package}
+    if not touches_ros(path):
+        assert not found & (ROS | MESSAGES | {"ant_rl_ros"})
+    if path.stem == "codec":
+        assert "rclpy" not in found
+    if package not in ("trainer", "ant_rl") and path.stem != "keras_actor":
+        assert not found & LEARNING
+    if package not in ("ant_env_node", "ant_rl"):
+        assert not found & SIMULATION
+
+
+def run_blocked(blocked, code):
+    """Run code in a process in which importing any of the blocked packages fails."""
+    guard = ("import sys\nclass Wall:\n    def find_spec(self, name, path=None, target=None):\n"
+             f"        if name.partition('.')[0] in {sorted(blocked)!r}:\n"
+             "            raise ImportError(f'{name} is behind the wall')\n"
+             "sys.meta_path.insert(0, Wall())\n")
+    return subprocess.run([sys.executable, "-c", guard + code], capture_output=True, text=True, timeout=120)
+
+
+def test_pure_modules_import_without_ros():
+    names = [".".join(path.relative_to(SOURCE).with_suffix("").parts[1:]) for path in modules()
+             if not touches_ros(path) and path.stem != "__init__"]
+    assert len(names) > 25
+    done = run_blocked(ROS | MESSAGES, "import importlib\n" + "".join(
+        f"importlib.import_module({name!r})\n" for name in names))
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_core_needs_numpy_only():
+    names = [path.stem for path in (SOURCE / "ant_rl_core" / "ant_rl_core").glob("*.py")]
+    third_party = {"yaml", "psutil", "tqdm", "matplotlib", "rich", "ai_edge_litert", "tflite_runtime"}
+    done = run_blocked(ROS | MESSAGES | LEARNING | SIMULATION | third_party, "import importlib\n" + "".join(
+        f"importlib.import_module('ant_rl_core.{name}')\n" for name in names))
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_policy_node_needs_no_desktop_library():
+    code = ("import numpy as np\nfrom ant_rl_core import bundle\nfrom ant_rl_core.step import Previous\n"
+            "import policy_node.node\nfrom policy_node.actor import load_actor\n"
+            "actor = load_actor(bundle.read(bundle.resolve_policy('default')))\n"
+            "action, _, _ = actor.act(np.zeros((1, 105), np.float32), Previous.none(1, 8), actor.initial_state(1), "
+            "np.ones(1, bool))\nassert action.shape == (1, 8) and np.isfinite(action).all()\n")
+    done = run_blocked(LEARNING | SIMULATION | {"matplotlib", "tqdm", "rich"}, code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_wall_is_a_wall():
+    assert run_blocked({"numpy"}, "import numpy").returncode != 0

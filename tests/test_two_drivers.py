@@ -1,0 +1,73 @@
+"""The same env, actor and seed give bit-identical transitions in one process and over DDS."""
+
+import numpy as np
+import pytest
+from ant_env_node.vec_env import VectorAnt
+from ant_rl_core import bundle
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import TimeStepEnv
+from ant_rl_interfaces.msg import Observation
+from ant_rl_ros.messages import decode_observation
+from policy_node.actor import load_actor
+from system import System
+from trainer import loop
+
+TICKS = 200
+ARRAYS = ("observation", "action", "reward", "terminated", "truncated", "next_observation")
+
+
+class Recorder:
+    """A learner that keeps what it is shown."""
+
+    def __init__(self):
+        self.transitions = []
+
+    def observe(self, batch):
+        self.transitions.append(batch)
+
+    def ready(self):
+        return False
+
+
+def in_one_process(num_envs, explore):
+    policy = bundle.read(bundle.resolve_policy("default"))
+    actor = load_actor(policy, explore=explore, seed=np.random.default_rng(5))
+    env = TimeStepEnv(VectorAnt(num_envs, 11))
+    recorder = Recorder()
+    loop.run(env, actor, recorder, env.reset(), lambda _: len(recorder.transitions) == TICKS, lambda _: False)
+    env.close()
+    return recorder.transitions
+
+
+def over_dds(folder, num_envs, explore):
+    with System(folder) as system:
+        ticks = []
+        inbox = system.listen(Observation, "observation")
+        # The first tick is sent again until it is answered, so a listener that has it misses none.
+        system.env(num_envs=num_envs, seed=11, steps=TICKS)
+        system.until(lambda: inbox, "the first observation")
+        system.policy(policy="default", explore=explore, seed=5)
+
+        def collected():
+            while inbox:
+                tick = decode_observation(inbox.popleft(), ANT)
+                if not ticks or tick.step_id != ticks[-1].step_id:
+                    ticks.append(tick)
+            return len(ticks) == TICKS + 1
+
+        system.until(collected, f"{TICKS} ticks")
+        assert [tick.step_id for tick in ticks] == list(range(TICKS + 1))
+        return [after.transition_from(before) for before, after in zip(ticks, ticks[1:])]
+
+
+@pytest.mark.parametrize("num_envs, explore", [(1, False), (3, True)])
+def test_transitions_are_bit_identical(tmp_path, num_envs, explore):
+    expected = in_one_process(num_envs, explore)
+    found = over_dds(tmp_path, num_envs, explore)
+    for tick, (one, other) in enumerate(zip(expected, found, strict=True)):
+        for name in ARRAYS:
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), f"{name} of tick {tick}")
+        assert set(one.extras) == set(other.extras) == ({"log_prob"} if explore else set())
+        for name in one.extras:
+            np.testing.assert_array_equal(one.extras[name], other.extras[name], f"{name} of tick {tick}")
+        assert one.policy_version == other.policy_version
