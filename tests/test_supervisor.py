@@ -20,7 +20,7 @@ given = json.loads(sys.argv[1])
 commands = [Command(**command) for command in given["commands"]]
 sys.exit(Supervisor(commands, Console(sys.stdout), Patience(**given["patience"])).run())
 """
-QUICK = {"interrupt": 5.0, "terminate": 5.0, "first_delay": 0.01, "early": 10.0, "attempts": 3}
+QUICK = {"interrupt": 5.0, "terminate": 5.0, "first_delay": 0.01, "early": 10.0, "attempts": 3, "starting": 0.0}
 # Ends cleanly on SIGINT, like a node.
 NODE = ("import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: (print('down', flush=True), sys.exit(0)))\n"
         "print('up', flush=True)\nwhile True: signal.pause()")
@@ -98,12 +98,22 @@ def test_ctrl_c_stops_everything_the_observer_last():
 
 def test_a_failure_while_stopping_counts():
     failing = NODE.replace("sys.exit(0)", "sys.exit(5)")
-    process = start(python("env", failing, main=True), starting=0.0)
+    process = start(python("env", failing, main=True))
     read_until(process, "[env] up")
     process.send_signal(signal.SIGINT)
     code, output = finish(process)
     assert code == 5
     assert "env ended with exit code 5 when asked to stop" in output
+
+
+def test_a_process_that_is_still_starting_leaves_no_traceback():
+    importing = "import time; print('up', flush=True); time.sleep(60)"
+    process = start(python("env", importing, main=True), starting=60.0)
+    read_until(process, "[env] up")
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 0
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

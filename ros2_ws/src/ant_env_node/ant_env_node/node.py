@@ -1,7 +1,7 @@
 """The environment node: simulated robots that publish `observation` and act on `joint_torques`.
 
-Lock-step: every tick waits for the torques that answer it. Real time: 20 ticks per second of the steady clock with the
-newest torques, and zero torque where they are too old.
+Lock-step: every tick waits for the torques that answer it. Real time: 20 ticks per second of the steady clock with
+the newest torques, and zero torque where they are too old.
 """
 
 from __future__ import annotations
@@ -79,8 +79,6 @@ class EnvNode(StackNode):
         self._resume()
 
     def cleanup(self) -> None:
-        if self._env is None:
-            return
         self.loop.unsubscribe(self._inbox)
         self.discard_publisher(self._observations)
         self.discard_publisher(self._episodes)
@@ -213,9 +211,11 @@ class EnvNode(StackNode):
     def _resume(self) -> None:
         """Send the newest observation (again) and begin to wait for its answer now."""
         now = time.monotonic()
-        self._sent, self._first_sent = -RESEND_PERIOD, now
+        self._sent, self._first_sent = now - RESEND_PERIOD, now
         self._deadline = now + ANT.control_period
         self._silent_since: float | None = None
+        if self.active:
+            self.state, self.detail = "running", ""
 
     @property
     def _interrupted(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which torques may act: answers to the right tick, from one policy, and not too old. Pure logic, no clock of its own."""
+"""Which torques may act: answers from one policy, and not too old. Pure logic without a clock of its own."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TorqueWatchdog(Generic[Answer]):
         return self._answered == step_id
 
     def current(self, now: float) -> Answer | None:
-        """The answer to act on at time `now` [s]; None where it is missing or too old: then the torque must be zero."""
+        """The answer to act on at time `now` [s]; None where it is missing or too old: the torque must be zero."""
         sent = self._sent.get(self._answered)
         if sent is None or now - sent > self.timeout:
             return None

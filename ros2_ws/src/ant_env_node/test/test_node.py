@@ -242,6 +242,7 @@ def test_pause_step_and_go_on():
         assert max(message.step_id for message in stage.messages) == 5
         assert stage.call(SetBool, "pause", data=False).success
         assert stage.play(2, stage.next(5))[-1].step_id == 7
+        stage.answer_until(lambda: stage.timings.messages[-1].state == "running")
 
 
 def test_it_stops_after_steps_and_the_last_words_arrive():
@@ -282,6 +283,7 @@ def test_listeners_are_waited_for():
         assert not stage.messages
         stage.peer.collect(EpisodeSummary, "episode")
         stage.play(2)
+        stage.answer_until(lambda: stage.timings.messages[-1].state == "running")
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])

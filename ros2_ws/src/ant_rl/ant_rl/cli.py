@@ -10,7 +10,6 @@ import os
 import sys
 import textwrap
 from dataclasses import replace
-from pathlib import Path
 from typing import Sequence
 
 from ant_rl import stack
@@ -67,24 +66,19 @@ def _run(words: list[str]) -> int:
 def _start(arrangement: str, given: dict[str, str]) -> int:
     """Run an arrangement of nodes as processes, until it ends."""
     values = stack.parse(arrangement, given)
-    environment = stack.environment(arrangement, os.environ)
     from ant_rl.console import Console
-    from ant_rl.supervisor import NotBuiltError, Supervisor, node_command
+    from ant_rl.supervisor import NotBuiltError, Supervisor, node_command, share_folder
     console = Console(sys.stdout)
-    params_files = [str(path) for path in (config_file(), values["params_file"]) if path]
     try:
+        config = share_folder() / "config"
+        environment = stack.environment(arrangement, os.environ, config)
+        params_files = [str(path) for path in (config / "stack.yaml", values["params_file"]) if path]
         commands = [node_command(_styled(entry, console.live), params_files, environment)
                     for entry in stack.nodes(arrangement, values)]
     except NotBuiltError as error:
         print(f"ant_rl: {error}", file=sys.stderr)
         return _USAGE_ERROR
     return Supervisor(commands, console).run()
-
-
-def config_file() -> Path:
-    """Path of the parameter file that every arrangement starts from."""
-    from ament_index_python.packages import get_package_share_directory
-    return Path(get_package_share_directory("ant_rl"), "config", "stack.yaml")
 
 
 def _styled(entry: stack.NodeEntry, live: bool) -> stack.NodeEntry:
@@ -116,7 +110,7 @@ def overview() -> str:
              "ROS 2 nodes, until Ctrl-C or until what was asked for is done:", _list(stack.ARRANGEMENTS), "",
              "In one process:", _list(_ONE_PROCESS), "",
              "Around them (of ./run itself):", _list(_SHELL), "",
-             "With ROS 2 sourced the arrangements are launch files too: ros2 launch ant_rl sim.launch.py key:=value …"]
+             "With ROS 2 sourced the arrangements are launch files too: ros2 launch ant_rl sim.launch.py …"]
     return "\n".join(parts)
 
 

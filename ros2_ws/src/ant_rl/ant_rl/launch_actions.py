@@ -25,8 +25,12 @@ def description(arrangement: str) -> LaunchDescription:
     """Everything that `ros2 launch ant_rl ARRANGEMENT.launch.py` does."""
     declared = [_declare(argument, arrangement) for argument in stack.arguments_of(arrangement)]
     variables = [SetEnvironmentVariable(name, value)
-                 for name, value in stack.environment(arrangement, os.environ).items()]
+                 for name, value in stack.environment(arrangement, os.environ, _config()).items()]
     return LaunchDescription([*declared, *variables, OpaqueFunction(function=_start, args=[arrangement])])
+
+
+def _config() -> Path:
+    return Path(get_package_share_directory("ant_rl"), "config")
 
 
 def _declare(argument: stack.Argument, arrangement: str) -> DeclareLaunchArgument:
@@ -39,8 +43,7 @@ def _start(context: LaunchContext, arrangement: str) -> list[Any]:
     names = [argument.name for argument in stack.arguments_of(arrangement)]
     notes = [LogInfo(msg=sentence) for sentence in _unknown(context, arrangement, names)]
     values = stack.parse(arrangement, {name: context.launch_configurations[name] for name in names})
-    config = str(Path(get_package_share_directory("ant_rl"), "config", "stack.yaml"))
-    params_files = [path for path in (config, values["params_file"]) if path]
+    params_files = [str(path) for path in (_config() / "stack.yaml", values["params_file"]) if path]
     return [*notes, *(_node(entry, params_files) for entry in stack.nodes(arrangement, values))]
 
 

@@ -79,7 +79,8 @@ class StatusNode(StackNode):
         summary = self._record.summary(time.monotonic(), self._arguments)
         if self.settings["style"] == "frames":
             print(frame_line([]), flush=True)
-        print("\n".join(self._record.table(summary)), flush=True)
+        if summary["ticks"] is not None:  # else there was nothing to see
+            print("\n".join(self._record.table(summary)), flush=True)
         if self.settings["summary"]:
             text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
             try:

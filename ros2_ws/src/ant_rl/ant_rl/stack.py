@@ -16,12 +16,17 @@ from typing import Any, Iterable, Mapping
 ARRANGEMENTS = {
     "sim": "env, policy and monitor on this machine: watch a policy walk",
     "train": "env, policy, trainer and monitor on this machine: learn over ROS",
-    "desktop": "env and monitor (and a trainer if asked for), open to the network: the policy runs on another machine",
-    "pi": "policy and monitor, open to the network: the environment runs on another machine",
+    "desktop": "env and monitor (and a trainer if asked for), open to the network: the policy is on another machine",
+    "pi": "policy and monitor, open to the network: the environment is on another machine",
 }
 
 # Exit code of a node that can't run with the configuration it was given: starting it again can't help.
 CONFIGURATION_ERROR = 2
+
+# Fast DDS 3, of Kilted and newer, and Fast DDS 2, of Jazzy and older: variable and file of the profiles.
+_FAST_DDS_3 = ("FASTDDS_DEFAULT_PROFILES_FILE", "fastdds.xml")
+_FAST_DDS_2 = ("FASTRTPS_DEFAULT_PROFILES_FILE", "fastrtps.xml")
+_DISTROS_WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")
 
 _EVERYWHERE = tuple(ARRANGEMENTS)
 _WITH_ENV = ("sim", "train", "desktop")
@@ -39,7 +44,7 @@ class Argument:
 
     Attributes:
         name: as typed before `:=`.
-        kind: int, bool, text, list (texts between commas), name (a ROS namespace), input or output (a path).
+        kind: int, bool, text, list (words), name (a ROS namespace), input or output (a path).
         default: as text; `defaults` overrides it per arrangement.
         description: one line for --show-args and --help.
         choices: allowed values, empty where any value of the kind will do.
@@ -71,7 +76,7 @@ class Argument:
                 raise self._refused(f"a whole number of at least {self.minimum}", text)
             return int(text)
         if self.kind == "list":
-            return text.split(",")  # at least one item: ROS can't tell the type of an empty list
+            return text.split() or [""]  # at least one item: ROS can't tell the type of an empty list
         if self.kind == "name" and not re.fullmatch(r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", text):
             raise self._refused("a ROS name (letters, digits, _ and /, no digit first)", text)
         if self.kind == "input" and text and not os.access(text, os.R_OK):
@@ -88,16 +93,21 @@ class Argument:
 
 
 ARGUMENTS = (
-    Argument("policy", "text", "default", "policy bundle: the name of a shipped one or a path; empty: wait for the trainer's",
+    Argument("policy", "text", "default",
+             "policy bundle: the name of a shipped one or a path; empty: wait for the trainer's",
              arrangements=_WITH_POLICY, defaults={"train": ""}),
     Argument("backend", "text", "litert", "what runs the policy: litert is light, keras needs TensorFlow",
              choices=("litert", "keras"), arrangements=_WITH_POLICY),
-    Argument("explore", "bool", "false", "draw actions at random around the policy's mean, as learning needs, instead of the mean",
+    Argument("explore", "bool", "false",
+             "draw actions at random around the policy's mean, as learning needs, instead of the mean",
              arrangements=_WITH_POLICY, defaults={"train": "true"}),
-    Argument("mode", "text", "lockstep", "lockstep: each tick waits for the policy, as fast as physics; "
-             "realtime: 20 ticks per second, a late torque means zero torque", choices=("lockstep", "realtime")),
-    Argument("num_envs", "int", "1", "number of robots that are simulated side by side", minimum=1, arrangements=_WITH_ENV),
-    Argument("seed", "int", "0", "seed of the robots' resets (robot i has seed + i), of exploration and of the learner"),
+    Argument("mode", "text", "lockstep",
+             "lockstep: each tick waits for the policy, as fast as physics; realtime: 20 ticks per second, a late "
+             "torque means zero torque", choices=("lockstep", "realtime")),
+    Argument("num_envs", "int", "1", "number of robots that are simulated side by side",
+             minimum=1, arrangements=_WITH_ENV),
+    Argument("seed", "int", "0",
+             "seed of the robots' resets (robot i has seed + i), of exploration and of the learner"),
     Argument("episodes", "int", "0", "stop after this many finished episodes; 0: never", arrangements=_WITH_ENV),
     Argument("steps", "int", "0", "stop after this many ticks; 0: never", arrangements=_WITH_ENV),
     Argument("namespace", "name", "", "namespace of every node and topic: give each robot of a fleet its own"),
@@ -105,16 +115,21 @@ ARGUMENTS = (
     Argument("status", "bool", "true", "show the live status, and a summary at the end", arrangements=_WITH_ENV),
     Argument("trainer", "bool", "false", "learn from what the robots do and send new policies",
              arrangements=_WITH_TRAINER, defaults={"train": "true"}),
-    Argument("algorithm", "text", "ppo", "learning method of the trainer", choices=("ppo",), arrangements=_WITH_TRAINER),
-    Argument("config", "list", "", "settings of the learning method, e.g. config:=total_steps:=1000000,learning_rate:=1e-4",
+    Argument("algorithm", "text", "ppo", "learning method of the trainer",
+             choices=("ppo",), arrangements=_WITH_TRAINER),
+    Argument("config", "list", "",
+             "settings of the learning method, e.g. config:='total_steps:=1000000 learning_rate:=1e-4'",
              arrangements=_WITH_TRAINER),
-    Argument("output", "text", "runs/ros", "folder for the trainer's checkpoint and policy", arrangements=_WITH_TRAINER),
+    Argument("output", "text", "runs/ros", "folder for the trainer's checkpoint and policy",
+             arrangements=_WITH_TRAINER),
     Argument("resume", "bool", "false", "the trainer goes on from the checkpoint in its output folder",
              arrangements=_WITH_TRAINER),
     Argument("log_level", "text", "info", "least severe log message that is shown",
              choices=("debug", "info", "warn", "error", "fatal")),
-    Argument("summary", "output", "", "file for the summary as JSON, written at the end; empty: none", arrangements=_WITH_ENV),
-    Argument("params_file", "input", "", "YAML file with further node parameters, on top of config/stack.yaml; empty: none"),
+    Argument("summary", "output", "", "file for the summary as JSON, written at the end; empty: none",
+             arrangements=_WITH_ENV),
+    Argument("params_file", "input", "",
+             "YAML file with further node parameters, on top of config/stack.yaml; empty: none"),
 )
 
 
@@ -191,7 +206,8 @@ def parse(arrangement: str, given: Mapping[str, str]) -> dict[str, Any]:
     for name in given:
         if name not in known:
             raise ArgumentError(unknown_argument(arrangement, name))
-    return {name: argument.value(given.get(name, argument.default_in(arrangement))) for name, argument in known.items()}
+    return {name: argument.value(given.get(name, argument.default_in(arrangement)))
+            for name, argument in known.items()}
 
 
 def unknown_argument(arrangement: str, name: str) -> str:
@@ -223,14 +239,20 @@ def nodes(arrangement: str, arguments: Mapping[str, Any]) -> list[NodeEntry]:
     return result
 
 
-def environment(arrangement: str, current: Mapping[str, str]) -> dict[str, str]:
+def environment(arrangement: str, current: Mapping[str, str], config: Path) -> dict[str, str]:
     """Environment variables that the processes of `arrangement` get on top of `current`.
 
-    DDS stays on this machine unless the arrangement spans machines or the user has decided.
+    DDS stays on this machine unless the arrangement spans machines or the user has decided; Fast DDS, if that is what
+    is used, gets the profiles of the folder `config` unless the user has some.
     """
-    if arrangement in ("desktop", "pi"):
-        return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}
-    return {"ROS_AUTOMATIC_DISCOVERY_RANGE": current.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "LOCALHOST"}
+    result = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}
+    if arrangement not in ("desktop", "pi"):
+        result["ROS_AUTOMATIC_DISCOVERY_RANGE"] = current.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "LOCALHOST"
+    if not any(current.get(name) for name, _ in (_FAST_DDS_2, _FAST_DDS_3)):
+        old = current.get("ROS_DISTRO") in _DISTROS_WITH_FAST_DDS_2
+        name, file = _FAST_DDS_2 if old else _FAST_DDS_3
+        result[name] = str(config / file)
+    return result
 
 
 def check_writable(name: str, path: str) -> None:
@@ -247,5 +269,5 @@ def check_writable(name: str, path: str) -> None:
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return ",".join(value)
+        return " ".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

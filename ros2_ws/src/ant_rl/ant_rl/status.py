@@ -6,11 +6,14 @@ import math
 import platform
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 NAN = math.nan
+_ORDER = ("env", "policy", "trainer", "monitor", "status")
+_ORDINARY = ("answered",)  # counters of what should happen
+_TOLD_STAGES = ("round_trip", "inference", "physics", "update")  # of the summary for people; JSON has all
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class Record:
         live = self._live()
         lines = [
             f"{self._title}   {_clock(now - self._started)}",
-            f"  episode {live['episode']:>9}   step {live['episode_step']:>8}   return {live['episode_return']:>9}"
+            f"  episodes {live['episode']:>8}   step {live['episode_step']:>8}   return {live['episode_return']:>9}"
             f"   speed {live['forward_speed']:>6} m/s",
             f"  last    {live['last']:>9}   mean {live['mean']}",
             f"  loop    {live['loop_rate']:>9} /s   round trip p50 {live['p50']} ms, p99 {live['p99']} ms",
@@ -128,7 +131,7 @@ class Record:
             nodes.append(f"{_short(node)} {_number(stats.cpu_percent, 0)} % {_number(stats.rss_mib, 0)} MiB")
         waiting = [f"{_short(node)} is {timing.state}: {timing.detail}"
                    for node, timing in self._timing.items() if timing.detail]
-        parts = [f"{_clock(now - self._started)} episode {live['episode']} step {live['episode_step']} return "
+        parts = [f"{_clock(now - self._started)} {live['episode']} episodes, step {live['episode_step']} return "
                  f"{live['episode_return']} (mean {live['mean']}) speed {live['forward_speed']} m/s",
                  f"{live['loop_rate']} ticks/s, round trip {live['p50']}/{live['p99']} ms", ", ".join(nodes),
                  self._problems(), *waiting]
@@ -136,12 +139,11 @@ class Record:
 
     def _live(self) -> dict[str, str]:
         env = self._env()
-        value = {name: env.values.get(name, NAN) for name in ("episode", "episode_step", "episode_return",
-                                                             "forward_speed")}
+        value = {name: env.values.get(name, NAN) for name in ("episode_step", "episode_return", "forward_speed")}
         p50, p99, _ = env.stages.get("round_trip", (NAN, NAN, NAN))
         returns = [episode.episode_return for episode in self.episodes]
         return {
-            "episode": _number(value["episode"], 0), "episode_step": _number(value["episode_step"], 0),
+            "episode": str(len(self.episodes)), "episode_step": _number(value["episode_step"], 0),
             "episode_return": _number(value["episode_return"], 1),
             "forward_speed": _number(value["forward_speed"], 2),
             "last": _number(returns[-1] if returns else NAN, 1),
@@ -153,11 +155,12 @@ class Record:
         return next((timing for node, timing in self._timing.items() if _short(node) == "env"), Timing("env"))
 
     def _nodes(self) -> list[str]:
-        return list(dict.fromkeys([*self._timing, *self._stats]))
+        names = dict.fromkeys([*self._timing, *self._stats])
+        return sorted(names, key=lambda node: _ORDER.index(_short(node)) if _short(node) in _ORDER else len(_ORDER))
 
     def _problems(self) -> str:
         return ", ".join(f"{_short(node)} {name} {count}" for node, timing in self._timing.items()
-                         for name, count in timing.counters.items() if count)
+                         for name, count in timing.counters.items() if count and name not in _ORDINARY)
 
     # The end
 
@@ -199,11 +202,13 @@ class Record:
         else:
             lines.append("  episodes      none finished")
         rates = summary["rates"]
-        lines.append(f"  ticks         {_number(summary['ticks'], 0)}, {_number(rates['ticks_per_second'], 1)} per second")
+        lines.append(f"  ticks         {_number(summary['ticks'], 0)}, "
+                     f"{_number(rates['ticks_per_second'], 1)} per second")
         if summary["env_steps"] != summary["ticks"]:
             lines.append(f"  robot steps   {_number(summary['env_steps'], 0)}, "
                          f"{_number(rates['env_steps_per_second'], 1)} per second")
-        for stage, figures in summary["latencies_ms"].items():
+        for stage in filter(summary["latencies_ms"].__contains__, _TOLD_STAGES):
+            figures = summary["latencies_ms"][stage]
             lines.append(f"  {stage:<14}p50 {_number(figures['p50'], 3)} ms, p99 {_number(figures['p99'], 3)} ms")
         for node, figures in summary["nodes"].items():
             lines.append(f"  {node:<14}{_number(figures['cpu_percent'], 0)} % of a core, "
@@ -242,10 +247,10 @@ def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
     return float(array[order][np.searchsorted(reached, reached[-1] / 2)])
 
 
-def versions(packages: Iterable[str] = ("numpy", "mujoco", "gymnasium", "ai-edge-litert", "tensorflow")) -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions of Python and of what the stack stands on, where it is installed."""
     result = {"python": platform.python_version()}
-    for package in ("ant_rl", "rclpy", *packages):
+    for package in ("ant_rl", "rclpy", "numpy", "mujoco", "gymnasium", "ai-edge-litert", "tensorflow"):
         try:
             result[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -1,8 +1,8 @@
 """Runs the processes of a stack where the `launch` package is absent.
 
 Output with a prefix, Ctrl-C to all, respawn with back-off, the exit code of the process that matters, no orphan.
-The process libraries on PyPI were no fit: honcho has no respawn, circus brings zmq and tornado, supervisord is a daemon;
-asyncio's own subprocesses need the few lines below on top.
+The process libraries on PyPI were no fit: honcho has no respawn, circus brings zmq and tornado, supervisord is a
+daemon; asyncio's own subprocesses need the few lines below on top.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Patience:
 
     interrupt: float = 6.0  # from SIGINT to SIGTERM; a trainer ends its update and saves
     terminate: float = 2.0  # from SIGTERM to SIGKILL
-    starting: float = 3.0  # an interpreter interrupted sooner than this may end with any code
+    starting: float = 3.0  # younger processes get SIGTERM at once, and may end with any code: an import that is
+    # interrupted by SIGINT would print a traceback
     first_delay: float = 0.5  # before the first respawn; doubles with each early death
     longest_delay: float = 30.0
     early: float = 10.0  # a process that dies sooner than this after its start died early
@@ -66,6 +67,15 @@ class Patience:
 
 class NotBuiltError(RuntimeError):
     """A node's program is not there; the text says what to do."""
+
+
+def share_folder() -> Path:
+    """Where the configuration of the stack is installed; NotBuiltError if it is not."""
+    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+    try:
+        return Path(get_package_share_directory("ant_rl"))
+    except (PackageNotFoundError, OSError) as error:  # OSError: AMENT_PREFIX_PATH is not set
+        raise NotBuiltError(f"the package ant_rl is not built, or not sourced: {_BUILD_FIRST}") from error
 
 
 def node_command(entry: NodeEntry, params_files: Sequence[str], environment: Mapping[str, str]) -> Command:
@@ -102,6 +112,7 @@ class Supervisor:
         self._console = console
         self._patience = patience
         self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._started: dict[str, float] = {}
         self._end: asyncio.Event
         self._hurry: asyncio.Event
         self._code: int | None = None
@@ -150,9 +161,8 @@ class Supervisor:
         """Run one command, again and again where it is to be respawned, until the stack ends."""
         deaths = 0
         while not self._end.is_set():
-            started = time.monotonic()
             code = await self._run_once(command)
-            lived = time.monotonic() - started
+            lived = time.monotonic() - self._started[command.name]
             if self._end.is_set():
                 if code not in _CLEAN and lived > self._patience.starting:
                     self._say(f"{command.name} ended with {_cause(code)} when asked to stop")
@@ -176,16 +186,19 @@ class Supervisor:
                           f"last time with {_cause(code)}: stopping the others")
                 return self._finish(_exit_code(code) or 1)
             delay = min(self._patience.first_delay * 2 ** (deaths - 1), self._patience.longest_delay)
-            self._say(f"{command.name} ended with {_cause(code)} after {lived:.1f} s: starting it again in {delay:g} s")
+            self._say(f"{command.name} ended with {_cause(code)} after {lived:.1f} s: "
+                      f"starting it again in {delay:g} s")
             await _wait(self._end, delay)
 
     async def _run_once(self, command: Command) -> int:
         """Start a command, pass its output on, return its return code (minus the signal that killed it)."""
         # A pipe of our own: with asyncio's, wait() lasts until every grandchild that inherited it has closed it.
         read_end, write_end = os.pipe()
+        self._started[command.name] = time.monotonic()
         try:
             process = await asyncio.create_subprocess_exec(
-                *command.argv, stdin=asyncio.subprocess.DEVNULL, stdout=write_end, stderr=write_end, env={**os.environ, "PYTHONUNBUFFERED": "1", **command.environment},
+                *command.argv, stdin=asyncio.subprocess.DEVNULL, stdout=write_end, stderr=write_end,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **command.environment},
                 # Ctrl-C in the terminal reaches the supervisor alone, which then stops the others in order.
                 start_new_session=True, preexec_fn=_die_with(os.getpid()))
         except OSError as error:
@@ -196,7 +209,7 @@ class Supervisor:
             os.close(write_end)
         self._running[command.name] = process
         if self._end.is_set():  # the end came while it was being started
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
         reader = asyncio.create_task(self._pass_on(command, read_end))
         code = await process.wait()
         # The rest of the output is waited for, but not for ever: a grandchild may hold the pipe open.
@@ -224,7 +237,8 @@ class Supervisor:
 
     async def _stop(self, commands: Sequence[Command]) -> None:
         """SIGINT, then SIGTERM, then SIGKILL, each after a bounded wait, which a second Ctrl-C cuts short."""
-        for number, patience in ((signal.SIGINT, self._patience.interrupt), (signal.SIGTERM, self._patience.terminate),
+        for number, patience in ((signal.SIGINT, self._patience.interrupt),
+                                 (signal.SIGTERM, self._patience.terminate),
                                  (signal.SIGKILL, self._patience.terminate)):
             left = {command.name: self._running[command.name] for command in commands
                     if command.name in self._running and self._running[command.name].returncode is None}
@@ -233,8 +247,9 @@ class Supervisor:
             if number == signal.SIGKILL:
                 self._say(f"{', '.join(left)} did not stop when asked to: killed")
                 self._code = self._code or 1
-            for process in left.values():
-                process.send_signal(number)
+            for name, process in left.items():
+                young = time.monotonic() - self._started[name] < self._patience.starting
+                process.send_signal(signal.SIGTERM if young and number == signal.SIGINT else number)
             ends = asyncio.gather(*(process.wait() for process in left.values()))
             hurry = asyncio.create_task(self._hurry.wait())
             await asyncio.wait([ends, hurry], timeout=patience, return_when=asyncio.FIRST_COMPLETED)

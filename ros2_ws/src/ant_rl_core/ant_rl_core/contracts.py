@@ -42,7 +42,9 @@ class Actor(Protocol):
 
 
 class Learner(Protocol):
-    """Turns transitions into better policies."""
+    """Turns transitions into better policies; `version` grows with each of them."""
+
+    version: int
 
     def observe(self, batch: Transition) -> None:
         """Take one transition per row; consecutive calls are consecutive ticks."""

@@ -146,7 +146,7 @@ class TimeStepEnv:
                 final[row] = np.ravel(info["final_obs"][row])
             self._episode_id[rows] = self._new_episodes(len(rows))
             self._step[rows] = 0
-        return TimeStep(observation, np.asarray(reward, np.float32), terminated.copy(), truncated.copy(), final,
+        return TimeStep(observation, np.array(reward, np.float32), terminated.copy(), truncated.copy(), final,
                         self._episode_id.copy(), self._step.copy(), info)
 
     def save(self) -> dict[str, np.ndarray]:

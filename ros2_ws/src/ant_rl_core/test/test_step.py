@@ -23,7 +23,7 @@ class CountingEnv:
         self.shape = shape
         self.closed = False
         self.observation = np.zeros((num_envs, *shape))
-        self.reward = np.zeros(num_envs)
+        self.reward = np.zeros(num_envs, np.float32)
         self.terminated, self.truncated = np.zeros(num_envs, bool), np.zeros(num_envs, bool)
 
     def reset(self, seed=None):
@@ -87,7 +87,7 @@ def test_ends_final_observations_and_episode_ids():
     steps = [env.step(np.zeros((3, 8), np.float32)) for _ in range(6)]
     assert [s.terminated.tolist() for s in steps] == [
         [False, False, False], [True, False, False], [False, True, False], [False, False, True],
-        [False, False, False], [False, False, False]]
+        [False, False, False], [True, False, False]]
     assert [s.truncated[0] for s in steps] == [False, False, False, True, False, False]
     assert steps[5].truncated.tolist() == [False, True, False]
     # Row 0 ends at steps 2, 4 and 6: the observation is the new episode's first, the final one the old one's last.

@@ -34,8 +34,8 @@ from ant_rl_ros.wait_loop import WaitLoop
 EXIT_CONFIGURATION = 2
 _REPORT_PERIOD = 1.0
 _SECOND_SIGNAL = 1.0  # [s] after the first a signal interrupts
-# At most so long, at the end, for reliable messages to be acknowledged [s]. They mostly have arrived long since, but Fast
-# DDS asks for acknowledgements every 3 s only; one who pressed Ctrl-C should not wait for that.
+# At most so long, at the end, for reliable messages to be acknowledged [s]. They mostly have arrived long since, but
+# Fast DDS asks for acknowledgements every 3 s only; one who pressed Ctrl-C should not wait for that.
 _LAST_WORDS = 2.0
 _LAST_WORDS_INTERRUPTED = 0.5
 
@@ -79,6 +79,7 @@ class StackNode(LifecycleNode):
         self.add_post_set_parameters_callback(self._parameters_set)
 
         self.active = False
+        self._configured = False
         self.exit_code: int | None = None
         self.interrupted_by_signal = False
         self.state, self.detail = "inactive", ""
@@ -106,7 +107,7 @@ class StackNode(LifecycleNode):
         """Stop working, keep what is loaded."""
 
     def cleanup(self) -> None:
-        """Undo `configure`."""
+        """Undo `configure`; called only after it succeeded."""
 
     def work(self) -> None:
         """Do one piece of the work, called over and over while active; return within about 0.1 s."""
@@ -120,7 +121,7 @@ class StackNode(LifecycleNode):
         """Take over new values from `settings`."""
 
     def finished(self) -> None:
-        """The loop has ended, ROS is still up: say the last words."""
+        """The loop of a configured node has ended, ROS is still up: say the last words."""
 
     # For use by the node
 
@@ -216,7 +217,9 @@ class StackNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Calls `configure`."""
-        return self._transition(self.configure, "configure")
+        result = self._transition(self.configure, "configure")
+        self._configured = result == TransitionCallbackReturn.SUCCESS
+        return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Calls `activate`."""
@@ -235,6 +238,7 @@ class StackNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Calls `cleanup`."""
+        self._configured = False
         return self._transition(self.cleanup, "cleanup")
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -306,14 +310,16 @@ class StackNode(LifecycleNode):
     def end(self) -> None:
         """Last words, and time for them to arrive."""
         if self.context.ok():
-            self.finished()
+            if self._configured:
+                self.finished()
             self.report(force=True)
             end = time.monotonic() + (_LAST_WORDS_INTERRUPTED if self.interrupted_by_signal else _LAST_WORDS)
             for publisher in self._last_words:
                 publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
         if self.active:
             self.deactivate()
-        self.cleanup()
+        if self._configured:
+            self.cleanup()
         self.loop.close()
         self.destroy_node()
 

@@ -35,7 +35,7 @@ class Parameter:
     read_only: bool = True
 
     def check(self, value: Any) -> Any:
-        """`value` in the type of the default (an integer may stand for a number); ParameterError says what is wrong."""
+        """`value` in the type of the default (an integer may stand for a number); ParameterError if it is wrong."""
         kind = type(self.default)
         if kind is float and type(value) is int:
             value = float(value)
@@ -47,10 +47,7 @@ class Parameter:
             raise ParameterError(f"parameter {self.name} must be {' or '.join(self.choices)}, found {value!r}")
         if (self.minimum is not None and not value >= self.minimum) or (
                 self.maximum is not None and not value <= self.maximum):
-            low = "" if self.minimum is None else f"at least {self.minimum}"
-            high = "" if self.maximum is None else f"at most {self.maximum}"
-            raise ParameterError(f"parameter {self.name} must be {' and '.join(filter(None, (low, high)))}, "
-                                 f"found {value}")
+            raise ParameterError(f"parameter {self.name} must be {self._bounds(' and ')}, found {value}")
         return value
 
     def descriptor(self) -> ParameterDescriptor:
@@ -59,8 +56,11 @@ class Parameter:
                                     dynamic_typing=True)
         if self.choices:
             found.additional_constraints = "one of: " + ", ".join(self.choices)
-        elif self.minimum is not None or self.maximum is not None:
-            low = "" if self.minimum is None else f"at least {self.minimum}"
-            high = "" if self.maximum is None else f"at most {self.maximum}"
-            found.additional_constraints = ", ".join(filter(None, (low, high)))
+        else:
+            found.additional_constraints = self._bounds(", ")
         return found
+
+    def _bounds(self, between: str) -> str:
+        low = "" if self.minimum is None else f"at least {self.minimum}"
+        high = "" if self.maximum is None else f"at most {self.maximum}"
+        return between.join(filter(None, (low, high)))

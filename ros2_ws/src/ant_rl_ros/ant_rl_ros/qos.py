@@ -34,13 +34,14 @@ _ALWAYS = {
 
 
 def profile(topic: str, mode: str = "lockstep") -> QoSProfile:
-    """QoS of a topic of the stack, by its relative name (`stats` stands for `stats/<node>`).
+    """QoS of a topic of the stack, by its name, with or without a namespace (`stats` stands for `stats/<node>`).
 
     Raises:
         KeyError: for a topic that is not in the table.
     """
     table = {**_ALWAYS, **(_REALTIME if mode == "realtime" else _LOCKSTEP)}
-    return _qos(*table[topic.strip("/").split("/")[0]])
+    *parents, name = topic.split("/")
+    return _qos(*table["stats" if parents[-1:] == ["stats"] else name])
 
 
 def overriding() -> QoSOverridingOptions:

@@ -38,6 +38,7 @@ class PolicyNode(StackNode):
 
     def __init__(self) -> None:
         super().__init__("policy", PARAMETERS)
+        self._slot: ActorSlot | None = None
         self._undo = []
 
     def configure(self) -> None:
@@ -80,7 +81,8 @@ class PolicyNode(StackNode):
 
     def values(self) -> dict[str, float]:
         """The running version, for `timing`."""
-        return {"policy_version": float("nan") if self._slot.current is None else float(self._slot.current.version)}
+        loaded = None if self._slot is None else self._slot.current
+        return {"policy_version": float("nan") if loaded is None else float(loaded.version)}
 
     def _answer(self, message: Observation) -> None:
         start = self._heard = time.monotonic()

@@ -177,6 +177,15 @@ def test_a_command_overrules_what_is_being_loaded(slot, loader):
     offer(slot, 4)
     assert loader.begun[4].wait(WAIT)
     slot.load(packed(1))
+    loader.held[4].set()
+    assert slot.settle(WAIT) and not slot.swap() and slot.current.version == 1
+
+
+def test_what_comes_after_a_command_is_loaded_though_an_overruled_load_is_under_way(slot, loader):
+    loader.hold(4)
+    offer(slot, 4)
+    assert loader.begun[4].wait(WAIT)
+    slot.load(packed(1))
     offer(slot, 2)
     loader.held[4].set()
     assert slot.settle(WAIT) and loader.loaded == [3, 1, 4, 2]

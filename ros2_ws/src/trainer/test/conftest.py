@@ -8,6 +8,16 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture
+def eager():
+    """Without compilation, which takes longer than a few steps of learning."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="session")
 def ant_bundle():
     """Bytes of a bundle of a small, untrained policy for Ant-v5."""

@@ -33,7 +33,7 @@ PARAMETERS = (
 )
 # The environment may run many ticks ahead while something else is served.
 _DEPTH = 2000
-_HOLD_TIMEOUT = 2.0
+_VERSIONS_PER_START = 1_000_000
 
 
 class TrainerNode(StackNode):
@@ -47,7 +47,7 @@ class TrainerNode(StackNode):
     def configure(self) -> None:
         """Import the method, check its settings and the output folder."""
         # TensorFlow takes seconds to import: not at the top, so that --help and a wrong parameter answer at once.
-        from trainer import settings
+        from trainer import checkpoint, settings
         from trainer.algorithms.table import ALGORITHMS
         from trainer.returns import EpisodeReturns
 
@@ -59,7 +59,7 @@ class TrainerNode(StackNode):
         texts = re.split(r",(?=\w+:=)", ",".join(self.settings["config"]))
         arguments = dict(text.partition(":=")[::2] for text in texts if text)
         (self._config,) = settings.build([config_class], arguments)
-        self._new_returns = EpisodeReturns
+        self._checkpoint, self._new_returns = checkpoint, EpisodeReturns
         self._folder = Path(self.settings["output"])
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -131,27 +131,39 @@ class TrainerNode(StackNode):
         if learner is None:
             rows = self._collector.num_envs()
             if rows is not None:
-                self._start_learning(rows)
+                self._start_learning(rows, tick.policy_version)
             return
+        if tick.policy_version > learner.version:
+            self._outrun(tick.policy_version)
         while not learner.ready() and (batch := self._collector.next_batch()) is not None:
             learner.observe(batch)
             self._returns.add(batch.reward, batch.terminated | batch.truncated)
         if learner.ready():
             self._learn()
 
-    def _start_learning(self, rows: int) -> None:
+    def _start_learning(self, rows: int, running_version: int) -> None:
         self._learner = self._make_learner(self._config, rows, ANT.observation_size, ANT.action_size,
                                            self.settings["seed"], robot=ANT.name)
         self._returns = self._new_returns(rows)
         path = self._folder / "checkpoint.npz"
-        if self.settings["resume"] and path.exists():
-            from trainer import checkpoint
-
-            self._learner.restore(checkpoint.load(path))
+        resumed = self.settings["resume"] and path.exists()
+        if resumed:
+            self._learner.restore(self._checkpoint.load(path))
+            # Versions after the checkpoint may be out there, with other weights: theirs are not used again.
+            self._learner.version = (self._learner.version // _VERSIONS_PER_START + 1) * _VERSIONS_PER_START
             self.get_logger().info(f"resumed from {path} at {self._learner.env_steps} steps")
+        self._learner.version = max(self._learner.version, running_version + 1)
         self._snapshot = self._learner.save()
+        if resumed:
+            self._save()
         self._next_checkpoint = self._learner.env_steps + self.settings["checkpoint_interval"]
         self._updated, self._steps_at_update = time.monotonic(), self._learner.env_steps
+        self._publish_policy()
+
+    def _outrun(self, running_version: int) -> None:
+        """Another learner's policy runs, and policy nodes take higher versions only: publish under a higher one."""
+        self._learner.version = running_version + 1
+        self.get_logger().info(f"policy version {running_version} is running: going on as {running_version + 1}")
         self._publish_policy()
 
     def _learn(self) -> None:
@@ -202,11 +214,9 @@ class TrainerNode(StackNode):
 
     def _save(self) -> str | None:
         """Write the state after the last update; returns what went wrong, if anything did."""
-        from trainer import checkpoint
-
         try:
-            checkpoint.save(self._folder / "checkpoint.npz", self._snapshot)
-        except checkpoint.CheckpointError as error:
+            self._checkpoint.save(self._folder / "checkpoint.npz", self._snapshot)
+        except self._checkpoint.CheckpointError as error:
             self.say("checkpoint", str(error))
             return str(error)
         return None

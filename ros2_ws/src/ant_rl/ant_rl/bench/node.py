@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterable
 
@@ -16,7 +17,7 @@ from ant_rl_ros.messages import Tick, decode_torques, encode_observation
 from ant_rl_ros.wait_loop import WaitLoop
 from std_srvs.srv import SetBool
 
-from ant_rl.bench.processes import NAMESPACE, NodeProcess
+from ant_rl.bench.processes import NAMESPACE, NodeProcess, ros_variables
 from ant_rl.bench.rows import Unavailable
 
 _RESEND_PERIOD = 0.2  # [s] as the environment node's
@@ -27,6 +28,7 @@ class BenchNode:
     """A node in the namespace of the benchmark; a context manager that begins and ends ROS in this process."""
 
     def __init__(self) -> None:
+        os.environ.update(ros_variables())  # read when ROS begins
         rclpy.init(args=[])
         self._node = rclpy.create_node("bench", namespace=NAMESPACE)
         self._loop = WaitLoop(self._node)

@@ -14,12 +14,17 @@ import psutil
 
 from ant_rl import stack
 from ant_rl.bench.rows import Unavailable
-from ant_rl.supervisor import NotBuiltError, node_command
+from ant_rl.supervisor import NotBuiltError, node_command, share_folder
 from ant_rl.supervisor import _die_with as die_with
 
 # Apart from any stack that runs on this machine already.
 NAMESPACE = f"/bench_{os.getpid()}"
 _PATIENCE = 6.0  # [s] from SIGINT to SIGKILL
+
+
+def ros_variables() -> dict[str, str]:
+    """The environment variables with which the arrangement `sim` runs ROS; NotBuiltError if it is not built."""
+    return stack.environment("sim", os.environ, share_folder() / "config")
 
 
 class NodeProcess:
@@ -38,7 +43,8 @@ class NodeProcess:
         (entry,) = (entry for entry in stack.nodes("sim", values) if entry.name == name)
         self.name = f"{NAMESPACE}/{name}"
         try:
-            command = node_command(replace(entry, log_level="warn"), [], stack.environment("sim", os.environ))
+            config = share_folder() / "config"
+            command = node_command(replace(entry, log_level="warn"), [str(config / "stack.yaml")], ros_variables())
         except NotBuiltError as error:
             raise Unavailable(str(error)) from error
         self._log = tempfile.TemporaryFile()

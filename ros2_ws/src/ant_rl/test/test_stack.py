@@ -1,0 +1,145 @@
+"""The list of arguments and nodes, and what is said about arguments that can't be used."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ant_rl import stack
+
+
+def names(arrangement, **given):
+    values = stack.parse(arrangement, given)
+    return [entry.name for entry in stack.nodes(arrangement, values)]
+
+
+def entry(arrangement, name, **given):
+    found = {entry.name: entry for entry in stack.nodes(arrangement, stack.parse(arrangement, given))}
+    return found[name]
+
+
+@pytest.mark.parametrize("arrangement, expected", [
+    ("sim", ["status", "env", "policy", "monitor"]),
+    ("train", ["status", "env", "policy", "trainer", "monitor"]),
+    ("desktop", ["status", "env", "monitor"]),
+    ("pi", ["policy", "monitor"]),
+])
+def test_nodes_of_each_arrangement(arrangement, expected):
+    assert names(arrangement) == expected
+
+
+def test_switches():
+    assert names("sim", trainer="true", monitor="false", status="false") == ["env", "policy", "trainer"]
+    assert names("desktop", trainer="True") == ["status", "env", "trainer", "monitor"]
+    assert names("pi", monitor="false") == ["policy"]
+
+
+def test_arguments_reach_the_nodes_with_their_types():
+    env = entry("sim", "env", num_envs="4", seed="7", episodes="2", steps="9", mode="realtime")
+    assert env.parameters == {"num_envs": 4, "seed": 7, "episodes": 2, "steps": 9, "mode": "realtime", "listeners": 1}
+    policy = entry("sim", "policy", policy="123", backend="keras", explore="true")
+    assert policy.parameters == {"policy": "123", "backend": "keras", "explore": True, "mode": "lockstep", "seed": 0}
+    trainer = entry("train", "trainer", config="total_steps:=1000 learning_rate:=1e-4")
+    assert trainer.parameters["config"] == ["total_steps:=1000", "learning_rate:=1e-4"]
+    assert entry("train", "trainer").parameters["config"] == [""]
+
+
+def test_the_env_waits_for_the_status_node_only_where_there_is_one():
+    assert entry("sim", "env", status="false").parameters["listeners"] == 0
+
+
+def test_main_and_respawn():
+    assert entry("sim", "env").main and not entry("sim", "env").respawn
+    assert entry("desktop", "env").main and entry("desktop", "env").respawn
+    for name in ("policy", "monitor"):
+        assert entry("sim", name).respawn and not entry("sim", name).main
+
+
+@pytest.mark.parametrize("given, expected", [("", ""), ("robot1", "/robot1"), ("/fleet/robot1", "/fleet/robot1")])
+def test_namespace(given, expected):
+    entries = stack.nodes("sim", stack.parse("sim", {"namespace": given}))
+    assert {entry.namespace for entry in entries} == {expected}
+
+
+def test_train_learns_from_scratch_and_explores():
+    assert entry("train", "policy").parameters["policy"] == ""
+    assert entry("train", "policy").parameters["explore"] is True
+
+
+@pytest.mark.parametrize("given, words", [
+    ({"num_env": "3"}, ["no argument num_env", "did you mean num_envs?"]),
+    ({"zzzz": "1"}, ["no argument zzzz", "policy, backend"]),
+    ({"num_envs": "abc"}, ["num_envs must be a whole number of at least 1", "num_envs:=abc"]),
+    ({"num_envs": "0"}, ["at least 1", "num_envs:=0"]),
+    ({"num_envs": "1.5"}, ["whole number", "1.5"]),
+    ({"seed": "-1"}, ["at least 0", "seed:=-1"]),
+    ({"seed": "9" * 30}, ["seed must be"]),
+    ({"mode": "fast"}, ["lockstep or realtime", "mode:=fast"]),
+    ({"mode": "realtme"}, ["did you mean realtime?"]),
+    ({"backend": "x"}, ["litert or keras", "backend:=x"]),
+    ({"monitor": "yes"}, ["true or false", "monitor:=yes"]),
+    ({"namespace": "1st"}, ["ROS name", "namespace:=1st"]),
+    ({"log_level": "loud"}, ["debug or info", "log_level:=loud"]),
+    ({"params_file": "/nowhere/x.yaml"}, ["file that can be read", "/nowhere/x.yaml"]),
+    ({"summary": "/nowhere/x.json"}, ["folder that exists", "make /nowhere first"]),
+])
+def test_what_can_not_be_used_gets_a_sentence(given, words):
+    with pytest.raises(stack.ArgumentError) as error:
+        stack.parse("sim", given)
+    sentence = str(error.value)
+    assert "\n" not in sentence
+    for word in words:
+        assert word in sentence
+
+
+def test_an_argument_of_another_arrangement_is_unknown():
+    with pytest.raises(stack.ArgumentError, match="pi has no argument num_envs"):
+        stack.parse("pi", {"num_envs": "2"})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_summary_in_a_folder_that_is_read_only(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(stack.ArgumentError, match="can be written"):
+        stack.parse("sim", {"summary": str(tmp_path / "x.json")})
+
+
+def test_summary_that_is_a_folder(tmp_path):
+    with pytest.raises(stack.ArgumentError, match="must be a file, found the folder"):
+        stack.parse("sim", {"summary": str(tmp_path)})
+
+
+def test_split():
+    assert stack.split(["a:=1", "b:=", "c:=x:=y"]) == {"a": "1", "b": "", "c": "x:=y"}
+
+
+@pytest.mark.parametrize("words, sentence", [
+    (["seed=1"], "did you mean seed:=1"), (["--seed"], "must look like name:=value, found --seed"),
+    ([":=1"], "must look like"), (["seed:=1", "seed:=2"], "found seed twice")])
+def test_split_refuses(words, sentence):
+    with pytest.raises(stack.ArgumentError, match=sentence):
+        stack.split(words)
+
+
+@pytest.mark.parametrize("arrangement", stack.ARRANGEMENTS)
+def test_every_argument_is_described_and_its_default_is_allowed(arrangement):
+    for argument in stack.arguments_of(arrangement):
+        assert len(argument.description) > 10
+        argument.value(argument.default_in(arrangement))
+
+
+def test_discovery_range():
+    def found(arrangement, **current):
+        return stack.environment(arrangement, current, Path("/c"))["ROS_AUTOMATIC_DISCOVERY_RANGE"]
+    assert found("sim") == found("train") == "LOCALHOST"
+    assert found("sim", ROS_AUTOMATIC_DISCOVERY_RANGE="SUBNET") == "SUBNET"
+    assert found("desktop", ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST") == found("pi") == "SUBNET"
+
+
+def test_dds_profiles():
+    def found(**current):
+        variables = stack.environment("sim", current, Path("/c"))
+        return {name: value for name, value in variables.items() if name.endswith("PROFILES_FILE")}
+    assert found(ROS_DISTRO="kilted") == {"FASTDDS_DEFAULT_PROFILES_FILE": "/c/fastdds.xml"}
+    assert found(ROS_DISTRO="jazzy") == {"FASTRTPS_DEFAULT_PROFILES_FILE": "/c/fastrtps.xml"}
+    assert found(FASTDDS_DEFAULT_PROFILES_FILE="/mine.xml") == {}

@@ -1,0 +1,49 @@
+"""Makes the environment that the stack runs in, builds the workspace, and prints the variables to run with.
+
+`./run` calls this folder as a program before anything is installed, so it needs nothing but the standard
+library. One folder holds one environment: `.venv` for ROS 2 Kilted as wheels, `.venv-jazzy` for Jazzy as wheels,
+`.venv-system` for a ROS 2 that is already sourced. In it lie the Python packages, the build of `ros2_ws` (`ws/`),
+the logs of both, and `state.json`, which says what is done; deleting the folder undoes all of it.
+
+Messages for people go to stderr; stdout carries `export NAME=VALUE` lines for the shell that calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+from environment import WHEELS, Environment
+from report import SetupError, say
+
+
+def main() -> int:
+    """Prepare the environment and print its variables; 1 if something is missing, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="setup", description="Prepares an environment; see ./run.")
+    parser.add_argument("root", type=Path, help="the checkout")
+    parser.add_argument("ros", choices=(*WHEELS, "system"), help="where ROS 2 comes from")
+    parser.add_argument("--rebuild", action="store_true", help="build every package from nothing")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        environment = Environment(arguments.root, arguments.ros)
+        environment.prepare(arguments.rebuild)
+    except SetupError as error:
+        say(str(error))
+        return 1
+    except OSError as error:
+        say(f"{error.strerror}: {error.filename}; the checkout has to be writable, with 3 GB free")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; the next ./run starts from a clean state")
+        return 130
+    for name, value in environment.variables().items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Each arrangement through the supervisor: real nodes, real DDS, exit codes, and nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS is not installed")
+
+DOMAIN = 49
+
+
+def start(*words, **changes):
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "TF_CPP_MIN_LOG_LEVEL": "3", **changes}
+    return subprocess.Popen([sys.executable, "-m", "ant_rl", *words], env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def read_until(process, text):
+    seen = ""
+    while text not in seen:
+        line = process.stdout.readline()
+        assert line, f"ended before {text!r} came:\n{seen}"
+        seen += line
+    return seen
+
+
+def nodes_of(process):
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def finish(process, number=None, timeout=60):
+    """Exit code and output after `number`, or after the process has ended by itself."""
+    if number is not None:
+        process.send_signal(number)
+    output, _ = process.communicate(timeout=timeout)
+    return process.returncode, output
+
+
+def assert_gone(processes):
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not alive
+
+
+def test_sim_ends_by_itself_and_sums_up(tmp_path):
+    path = tmp_path / "summary.json"
+    code, output = finish(start("sim", "episodes:=3", "num_envs:=2", "seed:=5", f"summary:={path}"), timeout=150)
+    assert code == 0, output
+    summary = json.loads(path.read_text())
+    assert len(summary["episodes"]) >= 3
+    assert {episode["seed"] for episode in summary["episodes"]} <= {5, 6}
+    returns = [episode["return"] for episode in summary["episodes"]]
+    assert summary["mean_return"] == pytest.approx(sum(returns) / len(returns))
+    assert summary["ticks"] >= max(episode["length"] for episode in summary["episodes"])
+    assert summary["latencies_ms"]["round_trip"]["p50"] > 0
+    assert {"env", "policy", "monitor", "status"} <= set(summary["nodes"])
+    assert summary["arguments"]["seed"] == "5"
+
+
+def test_a_run_that_is_over_at_once_is_heard_all_the_same(tmp_path):
+    path = tmp_path / "summary.json"
+    code, output = finish(start("sim", "steps:=3", f"summary:={path}"))
+    assert code == 0, output
+    summary = json.loads(path.read_text())
+    assert summary["ticks"] >= 3
+    assert summary["mean_return"] is None
+
+
+def test_ctrl_c(tmp_path):
+    path = tmp_path / "summary.json"
+    process = start("sim", f"summary:={path}", "namespace:=robot1")
+    read_until(process, "ticks/s, round trip")
+    nodes = nodes_of(process)
+    assert len(nodes) == 4
+    code, output = finish(process, signal.SIGINT)
+    assert code == 0, output
+    assert "Summary" in output
+    assert json.loads(path.read_text())["ticks"] > 0
+    assert_gone(nodes)
+
+
+def test_killing_the_supervisor_leaves_no_orphan():
+    process = start("sim")
+    read_until(process, "ticks/s, round trip")
+    nodes = nodes_of(process)
+    assert len(nodes) == 4
+    finish(process, signal.SIGKILL)
+    assert_gone(nodes)
+
+
+def test_a_policy_that_is_killed_comes_back_and_the_run_goes_on():
+    process = start("sim")
+    read_until(process, "ticks/s, round trip")
+    policy = next(node for node in nodes_of(process) if "policy_node" in " ".join(node.cmdline()))
+    policy.kill()
+    read_until(process, "policy ended with signal SIGKILL")
+    read_until(process, "running policy version")
+    read_until(process, "a policy node answers")
+    code, output = finish(process, signal.SIGINT)
+    assert code == 0, output
+
+
+def test_a_bundle_that_is_missing():
+    code, output = finish(start("sim", "policy:=/nowhere/policy.zip"))
+    assert code == 2
+    assert "/nowhere/policy.zip: expected a policy bundle, found none" in output
+    assert "Traceback" not in output
+
+
+def test_desktop_and_pi():
+    # The test stays on this machine: both halves are here, and find each other on the loopback too.
+    pi = start("pi")
+    read_until(pi, "running policy version")
+    code, output = finish(start("desktop", "steps:=200"), timeout=90)
+    assert code == 0, output
+    nodes = nodes_of(pi)
+    assert len(nodes) == 2
+    code, output = finish(pi, signal.SIGINT)
+    assert code == 0, output
+    assert_gone(nodes)
+
+
+@pytest.mark.timeout(300)
+def test_train_ends_when_it_has_learned_enough(tmp_path):
+    config = "total_steps:=512 rollout_length:=128 minibatch_size:=64 epochs:=1"
+    process = start("train", "num_envs:=2", f"output:={tmp_path}", f"config:={config}")
+    code, output = finish(process, timeout=280)
+    assert code == 0, output
+    assert (tmp_path / "policy.zip").is_file()
+    assert "[supervisor] trainer ended: stopping the others" in output
