@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -14,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import system
-from report import SetupError, locked, run_logged, say
+from report import SetupError, discard, locked, run_logged, say
 from workspace import Workspace, digest
 
 WHEELS = ("kilted", "jazzy")
@@ -140,15 +139,7 @@ class Environment:
         if not any((self.folder / name).exists() for name in ("pyvenv.cfg", "state.json")):
             raise SetupError(f"{self.folder} is not a Python environment: move it away and run again")
         say(f"{self.folder.name} is unfinished or was made elsewhere or with another Python; making it anew")
-        # The state goes last, so that a removal that is interrupted is seen as such.
-        self.state = State(installing=True)
-        self.save()
-        for entry in self.folder.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            elif entry.name != "state.json":
-                entry.unlink()
-        shutil.rmtree(self.folder)
+        discard(self.folder)
         self.state = State()
 
     def install(self) -> None:

@@ -64,6 +64,18 @@ def run_logged(
     say(f"  done in {time.monotonic() - begin:.0f} s")
 
 
+def discard(folder: Path) -> None:
+    """Delete a folder at once, as seen from outside: it is renamed first.
+
+    A compiler that outlived a killed build may still write into it, and a deletion that is cut short leaves nothing
+    that looks like the folder; what is left of it goes with the next one.
+    """
+    if folder.exists():
+        folder.rename(folder.with_name(f"{folder.name}.removed-{os.getpid()}"))
+    for rest in folder.parent.glob(f"{folder.name}.removed-*"):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
 def _show(line: str) -> None:
     """Replace the line at the cursor, on a terminal."""
     if sys.stderr.isatty():

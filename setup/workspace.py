@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import Iterable, Mapping, Sequence
 
-from report import run_logged
+from report import discard, run_logged
 from system import python_version
 
 BUILD_FILES = {"package.xml", "setup.py", "setup.cfg", "CMakeLists.txt"}
@@ -61,14 +60,12 @@ class Workspace:
 
     def remove(self) -> None:
         """Delete all that is built and installed."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        discard(self.folder)
 
     def unbuild(self, packages: Iterable[str]) -> None:
         """Delete what was built of these packages, so that they are built from nothing; what is installed stays."""
         for name in packages:
-            if (self.folder / "build" / name).exists():
-                shutil.rmtree(self.folder / "build" / name)
+            discard(self.folder / "build" / name)
 
     def build(self, packages: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         """Build some packages.

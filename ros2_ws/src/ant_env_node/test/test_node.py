@@ -45,6 +45,7 @@ class Stage:
         self.episodes = self.peer.collect(EpisodeSummary, "episode")
         self.process = NodeProcess(MODULE, self.namespace, {"mode": mode, "num_threads": 1, **parameters})
         self.seen = 0
+        self.peer.until(lambda: self.torques.get_subscription_count() or self.process.ended, "the env node to listen")
 
     def __enter__(self):
         return self
@@ -258,7 +259,7 @@ def test_it_stops_after_steps_and_the_last_words_arrive():
 def test_it_stops_after_episodes_and_tells_of_each():
     with Stage(episodes=1, seed=5, listeners=1) as stage:
         tick, ticks = stage.next(), []
-        while stage.process._process.poll() is None:
+        while not stage.process.ended:
             ticks.append(tick)
             stage.answer(tick, np.full((1, 8), -1 if tick.step_id % 40 < 20 else 1, np.float32))
             try:

@@ -109,10 +109,11 @@ class StatusNode(StackNode):
     def _take(self) -> None:
         for message in _emptied(self._timing_inbox):
             figures = zip(message.stage_p50, message.stage_p99, message.stage_max)
+            stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
             self._record.add_timing(Timing(
                 message.node, message.host, message.pid, message.state, message.detail, message.loop_rate,
                 dict(zip(message.stage_names, figures)), dict(zip(message.counter_names, message.counter_values)),
-                dict(zip(message.value_names, message.value_values))))
+                dict(zip(message.value_names, message.value_values)), stamp))
         for inbox in self._stats.values():
             for message in _emptied(inbox):
                 self._record.add_stats(Stats(

@@ -18,7 +18,7 @@ _TOLD_STAGES = ("round_trip", "inference", "physics", "update")  # of the summar
 
 @dataclass(frozen=True)
 class Timing:
-    """One NodeTiming message: stages as {name: (p50, p99, max)} in seconds."""
+    """One NodeTiming message: stages as {name: (p50, p99, max)} in seconds, stamp in seconds."""
 
     node: str
     host: str = ""
@@ -29,6 +29,7 @@ class Timing:
     stages: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
+    stamp: float = NAN
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Record:
         self._started = started
         self._title = title
         self._timing: dict[str, Timing] = {}
+        self._first_ticks: Timing | None = None  # the environment's first report of a window with ticks
         self._windows: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
         self._stats: dict[str, Stats] = {}
         self._cpu: dict[str, list[float]] = {}
@@ -84,6 +86,8 @@ class Record:
         """Take what a node says about itself, once per second."""
         self._timing[timing.node] = timing
         ticks = timing.loop_rate if math.isfinite(timing.loop_rate) else 0.0
+        if _short(timing.node) == "env" and ticks and self._first_ticks is None:
+            self._first_ticks = timing
         for stage, figures in timing.stages.items():
             self._windows.setdefault((timing.node, stage), []).append((max(ticks, 1.0), *figures))
 
@@ -171,7 +175,7 @@ class Record:
         """
         returns = np.array([episode.episode_return for episode in self.episodes])
         env = self._env().values
-        running = env.get("running_time", NAN)
+        rate = self._tick_rate()
         return _without_nan({
             "mean_return": float(returns.mean()) if len(returns) else None,
             "std_return": float(returns.std()) if len(returns) else None,
@@ -180,9 +184,9 @@ class Record:
                           "episode_id": e.episode_id, "session": e.session, "policy_version": e.policy_version}
                          for e in self.episodes],
             "ticks": env.get("ticks"), "env_steps": env.get("env_steps"),
-            "wall_time_s": now - self._started, "running_time_s": running,
-            "rates": {"ticks_per_second": _per(env.get("ticks", NAN), running),
-                      "env_steps_per_second": _per(env.get("env_steps", NAN), running)},
+            "wall_time_s": now - self._started,
+            "rates": {"ticks_per_second": rate,
+                      "env_steps_per_second": rate * _ratio(env.get("env_steps", NAN), env.get("ticks", NAN))},
             "latencies_ms": self._latencies(),
             "counters": {_short(node): dict(timing.counters) for node, timing in self._timing.items()},
             "nodes": {_short(node): self._resources(node) for node in self._nodes()},
@@ -215,6 +219,17 @@ class Record:
                          f"{_number(figures['rss_mib'], 0)} MiB")
         problems = self._problems()
         return [*lines, f"  counted       {problems}"] if problems else lines
+
+    def _tick_rate(self) -> float:
+        """Ticks per second, without the window in which they began: it holds the wait for the others too.
+
+        A run of a single window has that window's rate, which is then too low.
+        """
+        first, last = self._first_ticks, self._env()
+        if first is None:
+            return NAN
+        rate = _ratio(last.values.get("ticks", NAN) - first.values.get("ticks", NAN), last.stamp - first.stamp)
+        return first.loop_rate if math.isnan(rate) else rate
 
     def _latencies(self) -> dict[str, dict[str, float]]:
         names = [stage for _, stage in self._windows]
@@ -271,8 +286,8 @@ def _clock(seconds: float) -> str:
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def _per(count: float, seconds: float) -> float:
-    return count / seconds if seconds > 0 else NAN
+def _ratio(above: float, below: float) -> float:
+    return above / below if below > 0 else NAN
 
 
 def _without_nan(value: Any) -> Any:

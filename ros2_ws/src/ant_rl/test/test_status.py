@@ -15,13 +15,13 @@ def episode(episode_return=10.0, **changes):
                       **changes})
 
 
-def env(rate=100.0, round_trip=(0.001, 0.002, 0.003), **values):
-    return Timing("/env", "host", 7, "running", "", rate, {"round_trip": round_trip}, {"stale": 2}, values)
+def env(rate=100.0, round_trip=(0.001, 0.002, 0.003), stamp=10.0, **values):
+    return Timing("/env", "host", 7, "running", "", rate, {"round_trip": round_trip}, {"stale": 2}, values, stamp)
 
 
 def record():
     result = Record(started=100.0)
-    result.add_timing(env(ticks=500, env_steps=1000, running_time=10.0, episode_step=42, episode_return=1.5,
+    result.add_timing(env(ticks=500, env_steps=1000, episode_step=42, episode_return=1.5,
                           forward_speed=0.5))
     result.add_timing(Timing("/policy", "host", 8, "running", "", 100.0, {"inference": (1e-5, 2e-5, 3e-5)},
                              {"answered": 9}))
@@ -45,10 +45,20 @@ def test_summary_of_episodes():
     assert summary["std_return"] == 5.0
     assert summary["episodes"][1]["return"] == 20.0
     assert {"seed", "return", "length", "distance", "terminated", "row", "episode_id"} <= set(summary["episodes"][0])
-    assert summary["rates"] == {"ticks_per_second": 50.0, "env_steps_per_second": 100.0}
+    assert summary["rates"] == {"ticks_per_second": 100.0, "env_steps_per_second": 200.0}
     assert summary["arguments"] == {"seed": "3"}
     assert summary["wall_time_s"] == 10.0
     assert summary["counters"]["env"] == {"stale": 2}
+
+
+def test_rates_leave_out_the_window_in_which_the_ticks_began():
+    found = Record(0.0)
+    found.add_timing(env(rate=math.nan, stamp=1.0, ticks=0, env_steps=0))
+    found.add_timing(env(rate=5.0, stamp=2.0, ticks=5, env_steps=20))
+    found.add_timing(env(rate=300.0, stamp=3.0, ticks=305, env_steps=1220))
+    found.add_timing(env(rate=300.0, stamp=3.5, ticks=455, env_steps=1820))
+    rates = found.summary(4.0, {})["rates"]
+    assert rates == {"ticks_per_second": 300.0, "env_steps_per_second": 1200.0}
 
 
 def test_latencies_are_medians_of_the_windows_weighted_by_their_ticks():

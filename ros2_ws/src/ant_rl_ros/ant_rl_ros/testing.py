@@ -61,6 +61,11 @@ class NodeProcess:
         return self._process.pid
 
     @property
+    def ended(self) -> bool:
+        """Whether it is gone."""
+        return self._process.poll() is not None
+
+    @property
     def output(self) -> str:
         """What it has printed so far, both streams."""
         return "".join(self._lines)

@@ -35,17 +35,17 @@ def test_statistics_continue_exactly_after_restore():
 
 
 def test_returns_are_those_of_whole_episodes_and_survive_restore():
-    returns = EpisodeReturns(2, window=3)
+    returns = EpisodeReturns(2, window=4)
     assert np.isnan(returns.means()).all()
     ends = {2: [True, False], 3: [False, True], 5: [True, True], 7: [False, True]}
     for tick in range(8):
         if tick == 4:
-            saved, returns = returns.save(), EpisodeReturns(2, window=3)
+            saved, returns = returns.save(), EpisodeReturns(2, window=4)
             returns.restore(saved)
         returns.add(np.array([tick, 100.0]), np.array(ends.get(tick, [False, False])))
     # Row 0: ticks 0-2 and 3-5; row 1: 0-3, 4-5 and 6-7. The first, of return 3, has left the window.
-    assert list(map(tuple, returns.finished)) == [(12.0, 3.0), (200.0, 2.0), (200.0, 2.0)]
-    assert returns.means() == (pytest.approx(412 / 3), pytest.approx(7 / 3))
+    assert list(map(tuple, returns.finished)) == [(400.0, 4.0), (12.0, 3.0), (200.0, 2.0), (200.0, 2.0)]
+    assert returns.means() == (pytest.approx(812 / 4), pytest.approx(11 / 4))
 
 
 def reference_log_prob(u, mean, log_std):

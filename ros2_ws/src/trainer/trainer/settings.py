@@ -49,7 +49,7 @@ def _parse(name: str, kind: Any, text: str) -> Any:
             return {"true": True, "false": False}[text.lower()]
         if typing.get_origin(kind) is tuple:
             return tuple(int(part) for part in text.strip("[]()").split(",") if part.strip())
-        return kind(text.replace("_", "")) if kind in (int, float) else kind(text)
+        return kind(text)
     except (ValueError, KeyError):
         expected = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "numbers such as 64,64")
         raise SettingsError(f"{name} must be {expected}, found {text!r}") from None

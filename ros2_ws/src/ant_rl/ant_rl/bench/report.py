@@ -10,8 +10,8 @@ from typing import Any
 
 # How the ends of a figure's name read after its number; other figures are counts or shares.
 UNITS = {"_per_s": "/s", "_us": " us", "_mb": " MB", "_percent": " %", "_s": " s"}
-_PACKAGES = ("numpy", "mujoco", "gymnasium", "ai-edge-litert", "tflite-runtime", "tensorflow", "keras", "ros-rclpy",
-             "envpool")
+_PACKAGES = ("numpy", "mujoco", "gymnasium", "ai-edge-litert", "tflite-runtime", "tensorflow", "tensorflow-cpu",
+             "keras", "ros-rclpy", "envpool")
 _HEADINGS = ("what", "figures", "ratio", "target", "met")
 
 

@@ -65,7 +65,7 @@ class PPOConfig:
         for holds, rule in (
                 (self.rollout_length >= 1, "rollout_length must be at least 1"),
                 (self.epochs >= 1, "epochs must be at least 1"),
-                (self.minibatch_size >= 2, "minibatch_size must be at least 2, as advantages are normalised within one"),
+                (self.minibatch_size >= 2, "minibatch_size must be at least 2 to normalise advantages"),
                 (0 < self.learning_rate < np.inf, "learning_rate must be positive"),
                 (0 <= self.learning_rate_end <= 1, "learning_rate_end must be from 0 to 1"),
                 (self.total_steps >= 1, "total_steps must be at least 1"),
