@@ -1,9 +1,9 @@
 """Makes the environment that the stack runs in, builds the workspace, and prints the variables to run with.
 
 `./run` calls this folder as a program before anything is installed, so it needs nothing but the standard
-library. One folder holds one environment: `.venv` for ROS 2 Kilted as wheels, `.venv-jazzy` for Jazzy as wheels,
-`.venv-system` for a ROS 2 that is already sourced. In it lie the Python packages, the build of `ros2_ws` (`ws/`),
-the logs of both, and `state.json`, which says what is done; deleting the folder undoes all of it.
+library. One folder holds one environment: `.venv` for ROS 2 Kilted as wheels, `.venv-jazzy` for Jazzy as
+wheels, `.venv-system` for a ROS 2 that is already sourced. In it lie the Python packages, the build of `ros2_ws`
+(`ws/`), the logs of both, and `state.json`, which says what is done; deleting the folder undoes all of it.
 
 Messages for people go to stderr; stdout carries `export NAME=VALUE` lines for the shell that calls.
 """

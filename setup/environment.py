@@ -12,7 +12,7 @@ import sysconfig
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import system
+import prerequisites
 from report import SetupError, discard, locked, run_logged, say
 from workspace import Workspace, digest
 
@@ -55,7 +55,7 @@ class Environment:
         self.ros = ros
         self.folder = root / (".venv" if ros == "kilted" else f".venv-{ros}")
         self.python = self.folder / "bin" / "python"
-        self.site_packages = self.folder / "lib" / f"python{system.python_version()}" / "site-packages"
+        self.site_packages = self.folder / "lib" / f"python{prerequisites.python_version()}" / "site-packages"
         self.workspace = Workspace(root / "ros2_ws" / "src", self.folder / "ws", self.folder)
         self.state = State()
         self.load()
@@ -102,7 +102,7 @@ class Environment:
         state = self.state
         return self.folder.exists() and (
             state.installing or not self.python.exists() or state.root not in ("", str(self.root))
-            or state.python not in ("", _this_python()))
+            or state.python not in ("", this_python()))
 
     def is_done(self) -> bool:
         """Whether nothing is left to install or build."""
@@ -145,23 +145,31 @@ class Environment:
     def install(self) -> None:
         """Make the virtual environment if there is none, and install the requirements into it."""
         if self.ros in WHEELS:
-            system.check_platform()
-        system.provide(system.missing(self.python.exists()), Path(f"{self.folder}.apt.log"))
-        self.state.root, self.state.python, self.state.installing = str(self.root), _this_python(), True
+            prerequisites.check_platform()
+        prerequisites.provide(prerequisites.missing(self.python.exists()), Path(f"{self.folder}.apt.log"))
+        self.state.root, self.state.python, self.state.installing = str(self.root), this_python(), True
         self.save()
         log = self.folder / "install.log"
-        if not self.python.exists():
+        is_new = not self.python.exists()
+        if is_new:
             shared = ["--system-site-packages"] if self.ros == "system" else []
             run_logged(f"making {self.folder.name}",
-                       [system.base_python(), "-m", "venv", *shared, str(self.folder)], log)
+                       [prerequisites.base_python(), "-m", "venv", *shared, str(self.folder)], log)
         if self.ros == "system" and not self.has_rclpy():
-            raise SetupError(f"the sourced ROS 2 can't be imported in Python {system.python_version()}: name the "
-                             "Python that it is for, such as PYTHON=/usr/bin/python3 ./run setup")
+            raise SetupError("the sourced ROS 2 can't be imported in Python "
+                             f"{prerequisites.python_version()}: name the Python that it is for, such as "
+                             "PYTHON=/usr/bin/python3 ./run setup")
         files = [part for file in self.requirements() for part in ("-r", str(file))]
         ros = f"ROS 2 {self.ros.title()}, " if self.ros in WHEELS else ""
-        run_logged(f"installing {ros}TensorFlow, MuJoCo into {self.folder.name} (2 GB; takes minutes)",
-                   [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
-                    *files, "-c", str(self.constraints())], log, self.variables())
+        try:
+            run_logged(f"installing {ros}TensorFlow, MuJoCo into {self.folder.name} (2 GB; takes minutes)",
+                       [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
+                        *files, "-c", str(self.constraints())], log, self.variables())
+        except SetupError:
+            # pip finds and downloads everything before it changes anything: what was whole before still is.
+            self.state.installing = is_new
+            self.save()
+            raise
         if self.ros in WHEELS:
             self.repair_cmake_files()
         self.state.installed, self.state.installing = self.wanted(), False
@@ -172,7 +180,7 @@ class Environment:
         return subprocess.run([self.python, "-c", "import rclpy"], capture_output=True).returncode == 0
 
     def repair_cmake_files(self) -> None:
-        """Point the wheels' CMake files to this Python: they name include folders of where they were built."""
+        """Point the wheels' CMake files to this Python: they name folders of where they were built."""
         include, site = sysconfig.get_path("include"), str(self.site_packages)
         for pattern in ("share/*/cmake/*.cmake", "lib/cmake/**/*.cmake"):
             for file in self.folder.glob(pattern):
@@ -239,5 +247,6 @@ class Environment:
         return {**values, "LD_LIBRARY_PATH": path("LD_LIBRARY_PATH", *libraries)}
 
 
-def _this_python() -> str:
-    return f"{system.python_version()} {sys.base_prefix}"
+def this_python() -> str:
+    """Version and prefix of the interpreter that runs; an environment is good for no other."""
+    return f"{prerequisites.python_version()} {sys.base_prefix}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Iterator, Mapping, Sequence
 
 LINES_OF_A_FAILURE = 15
+LONGEST_LINE = 300
 
 
 class SetupError(Exception):
@@ -58,7 +59,7 @@ def run_logged(
         finally:
             _show("")
     if process.returncode:
-        print("".join(last), end="", file=sys.stderr)
+        print(*(line.rstrip()[:LONGEST_LINE] for line in last), sep="\n", file=sys.stderr)
         raise SetupError(f"{what} failed: {shlex.join(command[:4])} … exited with {process.returncode}; "
                          f"all that it printed is in {log}")
     say(f"  done in {time.monotonic() - begin:.0f} s")
@@ -67,8 +68,8 @@ def run_logged(
 def discard(folder: Path) -> None:
     """Delete a folder at once, as seen from outside: it is renamed first.
 
-    A compiler that outlived a killed build may still write into it, and a deletion that is cut short leaves nothing
-    that looks like the folder; what is left of it goes with the next one.
+    A compiler that outlived a killed build may still write into it, and a deletion that is cut short leaves
+    nothing that looks like the folder; what is left of it goes with the next one.
     """
     if folder.exists():
         folder.rename(folder.with_name(f"{folder.name}.removed-{os.getpid()}"))

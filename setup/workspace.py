@@ -1,4 +1,4 @@
-"""The build of ros2_ws: what it depends on, and colcon with links, so that an edited module needs no build."""
+"""The build of ros2_ws: what it depends on; colcon with links, so that an edited module needs no build."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Iterable, Mapping, Sequence
 
+from prerequisites import python_version
 from report import discard, run_logged
-from system import python_version
 
 BUILD_FILES = {"package.xml", "setup.py", "setup.cfg", "CMakeLists.txt"}
 INTERFACE_SUFFIXES = {".msg", ".srv", ".action"}
@@ -63,7 +63,7 @@ class Workspace:
         discard(self.folder)
 
     def unbuild(self, packages: Iterable[str]) -> None:
-        """Delete what was built of these packages, so that they are built from nothing; what is installed stays."""
+        """Delete what was built of these packages, to build them from nothing; what is installed stays."""
         for name in packages:
             discard(self.folder / "build" / name)
 
@@ -92,8 +92,8 @@ class Workspace:
     def _link_modules(self) -> None:
         """Put links to the Python packages into the install folder.
 
-        colcon would put each package's build folder on PYTHONPATH; those hold folders named launch, config and
-        so on, which Python then takes for modules.
+        colcon would put each package's build folder on PYTHONPATH; those hold folders named launch, config
+        and so on, which Python then takes for modules.
         """
         for metadata in (self.folder / "build").glob("*/*.egg-info"):
             for target in (metadata, self.source / metadata.stem / metadata.stem):

@@ -19,6 +19,7 @@ from ant_rl_ros import qos
 from ant_rl_ros.messages import Tick, Torques, decode_torques, encode_observation
 from ant_rl_ros.node import StackNode, peer_hint, run
 from ant_rl_ros.parameters import Parameter
+from ant_rl_ros.wire import FlatCodec
 from std_srvs.srv import SetBool
 
 from ant_env_node.codec import encode_episode
@@ -62,12 +63,13 @@ class EnvNode(StackNode):
         self._observations = self.publisher(Observation, "observation", mode, last_words=True)
         self._episodes = self.publisher(EpisodeSummary, "episode", last_words=True)
         self._inbox = self.loop.subscribe(JointTorques, "joint_torques", qos.profile("joint_torques", mode),
-                                          qos.overriding())
+                                          qos.overriding(), raw=True)
         self._states = StateTopics(self, self._ant.model) if settings["publish_state"] else None
         self._own_services = [self.create_service(Reset, "~/reset", self._on_reset),
                               self.create_service(SetBool, "~/pause", self._on_pause),
                               self.create_service(Step, "~/step", self._on_step)]
-        self._message = Observation()  # filled anew at each tick
+        self._template = Observation()  # filled anew at each tick
+        self._wire, self._torque_wire = FlatCodec(Observation), FlatCodec(JointTorques)
         self._inbox_topic = self.resolve_topic_name("joint_torques")
         self._paused, self._allowance = False, 0
         self._listened = not settings["listeners"]
@@ -169,7 +171,8 @@ class EnvNode(StackNode):
         """Publish the new observation first, then do the bookkeeping while the policy computes."""
         stamp = self.stamp()
         self._sent = self._first_sent = time.monotonic()
-        self.send(self._observations, encode_observation(self._tick, stamp, self._message))
+        self._sent_bytes = self._wire.write(encode_observation(self._tick, stamp, self._template))
+        self.send(self._observations, self._sent_bytes)
         self._watchdog.sent(self._tick.step_id, self._sent)
         self._fresh = False
         if self._states is not None:
@@ -224,21 +227,22 @@ class EnvNode(StackNode):
 
     # Torques that come, and those that don't
 
-    def _admit(self, message: JointTorques) -> Torques | None:
+    def _admit(self, data: bytes) -> Torques | None:
         """The torques of this session from the one policy that is listened to; None, counted, for any others."""
-        if message.session != self._tick.session:
-            self.counters["stale"] += 1
-            return None
-        if not self._lock.admit(message.policy_node, time.monotonic()):
-            self.counters["rival"] += 1
-            self.say("rival", f"two policy nodes answer on {self._inbox_topic}: using the run {self._lock.owner}, "
-                              f"not {message.policy_node}; stop one, or give each its own namespace:=")
-            return None
         try:
+            message = self._torque_wire.read(data)
+            if message.session != self._tick.session:
+                self.counters["stale"] += 1
+                return None
+            if not self._lock.admit(message.policy_node, time.monotonic()):
+                self.counters["rival"] += 1
+                self.say("rival", f"two policy nodes answer on {self._inbox_topic}: using the run {self._lock.owner}, "
+                                  f"not {message.policy_node}; stop one, or give each its own namespace:=")
+                return None
             return decode_torques(message, self._env.num_envs, ANT)
         except ValueError as error:
             self.counters["invalid"] += 1
-            self.say("invalid", f"dropped what the policy answered to tick {message.step_id}: {error}")
+            self.say("invalid", f"dropped an answer to tick {self._tick.step_id}: {error}")
             return None
 
     def _mind_silence(self, what: str) -> None:
@@ -248,7 +252,7 @@ class EnvNode(StackNode):
         now = time.monotonic()
         if now - self._sent >= RESEND_PERIOD:
             self._sent = now
-            self.send(self._observations, self._message)
+            self.send(self._observations, self._sent_bytes)
             self._watchdog.sent(self._tick.step_id, now)
             self.counters["resent"] += 1
         if self._silent_since is None:

@@ -73,15 +73,17 @@ class WaitLoop:
         """Whether there is anything left to wait for: ROS is up and nobody asked to stop."""
         return not self._stopped() and self._node.context.ok()
 
-    def subscribe(self, msg_type: type, topic: str, qos: QoSProfile,
-                  options: QoSOverridingOptions | None = None) -> deque[Any]:
+    def subscribe(self, msg_type: type, topic: str, qos: QoSProfile, options: QoSOverridingOptions | None = None,
+                  raw: bool = False) -> deque[Any]:
         """Subscribe to a topic whose messages `wait` waits for; returns the inbox into which they come in order.
+
+        With `raw` they come as bytes, for a codec of `wire`.
 
         The inbox keeps the newest `qos.depth` messages. Take all of them out between two waits: `wait` returns at
         once while one is left in any inbox.
         """
         subscription = self._node.create_subscription(msg_type, topic, lambda message: inbox.append(message), qos,
-                                                      qos_overriding_options=options)
+                                                      qos_overriding_options=options, raw=raw)
         inbox: deque[Any] = deque(maxlen=max(1, qos.depth))  # after the overrides of `qos` have been applied
         self._data.append((subscription, inbox))
         self.refresh()
@@ -168,7 +170,7 @@ class WaitLoop:
         """Take the next message of each data subscription, if there is one."""
         taken = False
         for subscription, inbox in self._data:
-            received = subscription.handle.take_message(subscription.msg_type, False)
+            received = subscription.handle.take_message(subscription.msg_type, subscription.raw)
             if received is not None:
                 inbox.append(received[0])
                 taken = True

@@ -67,7 +67,7 @@ class Responder:
             return None
         torques = self._act(tick, loaded)
         self._session, self._step_id = tick.session, tick.step_id
-        self._kept = encode_torques(torques, now())
+        self._kept = encode_torques(torques, now(), self._kept)
         self._counters["answered"] += 1
         return self._kept
 

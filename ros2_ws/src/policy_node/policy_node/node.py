@@ -15,6 +15,7 @@ from ant_rl_interfaces.srv import LoadPolicy
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode, peer_hint, run
 from ant_rl_ros.parameters import Parameter
+from ant_rl_ros.wire import FlatCodec
 
 from policy_node.actor import BACKENDS, load_actor
 from policy_node.codec import Responder
@@ -52,7 +53,8 @@ class PolicyNode(StackNode):
         self._responder = Responder(self._slot, ANT, secrets.randbits(64), self.counters, self.stages)
         self._torques = self.publisher(JointTorques, "joint_torques", settings["mode"])
         self._inbox = self.loop.subscribe(Observation, "observation",
-                                          qos.profile("observation", settings["mode"]), qos.overriding())
+                                          qos.profile("observation", settings["mode"]), qos.overriding(), raw=True)
+        self._observation_wire, self._torque_wire = FlatCodec(Observation), FlatCodec(JointTorques)
         updates = self.create_subscription(PolicyUpdate, "policy", self._take_update, qos.profile("policy"),
                                            qos_overriding_options=qos.overriding())
         service = self.create_service(LoadPolicy, "~/load_policy", self._load_now)
@@ -84,10 +86,10 @@ class PolicyNode(StackNode):
         loaded = None if self._slot is None else self._slot.current
         return {"policy_version": float("nan") if loaded is None else float(loaded.version)}
 
-    def _answer(self, message: Observation) -> None:
+    def _answer(self, data: bytes) -> None:
         start = self._heard = time.monotonic()
         try:
-            answer = self._responder.answer(message, self._now)
+            answer = self._responder.answer(self._observation_wire.read(data), self.stamp)
         except ValueError as error:
             self.counters["invalid_observations"] += 1
             self.detail = f"no torque for {self._inbox_topic()}: {error}"
@@ -97,7 +99,7 @@ class PolicyNode(StackNode):
             if self._slot.current is None:
                 self._wait_for(f"waiting for a policy on {self.resolve_topic_name('policy')}")
             return
-        self._torques.publish(answer)
+        self.send(self._torques, self._torque_wire.write(answer))
         self.ticks += 1
         self.stages.add("tick", time.monotonic() - start)
         if self.state != "running" or self.detail:
@@ -142,9 +144,6 @@ class PolicyNode(StackNode):
         except BundleError as error:
             raise BundleError(f"{path}: {error}") from error
         return f"running policy version {loaded.version} from {path}"
-
-    def _now(self):
-        return self.get_clock().now().to_msg()
 
     def _inbox_topic(self) -> str:
         return self.resolve_topic_name("observation")

@@ -23,7 +23,7 @@ from trainer import checkpoint, train
 from trainer.algorithms.ppo import PPO
 
 UPDATES = 36
-SETTINGS = {"num_envs": "2", "num_threads": "1", "rollout_length": "16", "minibatch_size": "16", "epochs": "2",
+SETTINGS = {"num_envs": "2", "num_threads": "1", "rollout_length": "16", "minibatch_size": "32", "epochs": "2",
             "actor_hidden": "32", "critic_hidden": "32", "checkpoint_interval": "1", "seed": "3"}
 STEPS_PER_UPDATE = 32
 

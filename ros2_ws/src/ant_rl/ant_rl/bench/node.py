@@ -14,7 +14,9 @@ from ant_rl_core.step import TimeStep
 from ant_rl_interfaces.msg import JointTorques, NodeTiming, Observation
 from ant_rl_ros import qos
 from ant_rl_ros.messages import Tick, decode_torques, encode_observation
+from ant_rl_ros.node import system_stamp
 from ant_rl_ros.wait_loop import WaitLoop
+from ant_rl_ros.wire import FlatCodec
 from std_srvs.srv import SetBool
 
 from ant_rl.bench.processes import NAMESPACE, NodeProcess, ros_variables
@@ -54,9 +56,10 @@ class PlayedEnvironment:
     """Sends observations of one robot as the environment node does and takes the answers; without physics."""
 
     def __init__(self, node: rclpy.node.Node, loop: WaitLoop) -> None:
-        self._node, self._loop = node, loop
+        self._loop = loop
         self._publisher = node.create_publisher(Observation, "observation", qos.profile("observation"))
-        self._inbox = loop.subscribe(JointTorques, "joint_torques", qos.profile("joint_torques"))
+        self._inbox = loop.subscribe(JointTorques, "joint_torques", qos.profile("joint_torques"), raw=True)
+        self._wire, self._torque_wire = FlatCodec(Observation), FlatCodec(JointTorques)
         self._message = Observation()
         self._session = time.time_ns()
         self._ids = itertools.count()
@@ -95,7 +98,7 @@ class PlayedEnvironment:
 
     def _ask(self, step_id: int, patience: float) -> np.ndarray | None:
         tick = Tick(self._session, step_id, self._steps[step_id % len(self._steps)], self._action)
-        message = encode_observation(tick, self._node.get_clock().now().to_msg(), self._message)
+        message = self._wire.write(encode_observation(tick, system_stamp(), self._message))
         end = time.monotonic() + patience
         while time.monotonic() < end:
             self._publisher.publish(message)
@@ -104,7 +107,7 @@ class PlayedEnvironment:
                 if not self._loop.wait(left):
                     break
                 while self._inbox:
-                    torques = decode_torques(self._inbox.popleft(), 1, ANT)
+                    torques = decode_torques(self._torque_wire.read(self._inbox.popleft()), 1, ANT)
                     if (torques.session, torques.step_id) == (self._session, step_id):
                         return torques.action
         return None

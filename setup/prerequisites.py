@@ -41,8 +41,8 @@ def check_platform() -> None:
     """
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
-        raise SetupError(f"ROS 2 as wheels is for Linux on x86-64 and this is {system} on {machine}: source a "
-                         "ROS 2 of the system, such as . /opt/ros/jazzy/setup.bash, and run again")
+        raise SetupError(f"ROS 2 as wheels is for Linux on x86-64 and this is {system} on {machine}: source "
+                         "a ROS 2 of the system, such as . /opt/ros/jazzy/setup.bash, and run again")
 
 
 def missing(environment_exists: bool) -> list[str]:
