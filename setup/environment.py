@@ -17,6 +17,9 @@ from report import SetupError, discard, locked, run_logged, say
 from workspace import Workspace, digest
 
 WHEELS = ("kilted", "jazzy")
+# Quick discovery among the nodes of one machine: the variable and the file by release (see the files themselves).
+FAST_DDS_PROFILES = {"jazzy": ("FASTRTPS_DEFAULT_PROFILES_FILE", "fastrtps.xml"),
+                     "kilted": ("FASTDDS_DEFAULT_PROFILES_FILE", "fastdds.xml")}
 
 
 @dataclass
@@ -244,6 +247,10 @@ class Environment:
             # Without the last one each Python of the wheels starts itself again, to set LD_LIBRARY_PATH.
             values |= {"ROS_DISTRO": self.ros, "ROS_VERSION": "2", "ROS_PYTHON_VERSION": "3",
                        "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1"}
+        if built and not os.environ.keys() & {variable for variable, _ in FAST_DDS_PROFILES.values()}:
+            distro = self.ros if self.ros in WHEELS else os.environ.get("ROS_DISTRO", "")
+            variable, file = FAST_DDS_PROFILES["jazzy" if distro == "jazzy" else "kilted"]
+            values[variable] = str(self.workspace.install / "share" / "ant_rl" / "config" / file)
         return {**values, "LD_LIBRARY_PATH": path("LD_LIBRARY_PATH", *libraries)}
 
 

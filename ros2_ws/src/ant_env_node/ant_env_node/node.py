@@ -62,7 +62,7 @@ class EnvNode(StackNode):
         self._env = TimeStepEnv(self._ant)
         self._observations = self.publisher(Observation, "observation", mode, last_words=True)
         self._episodes = self.publisher(EpisodeSummary, "episode", last_words=True)
-        self._inbox = self.loop.subscribe(JointTorques, "joint_torques", qos.profile("joint_torques", mode),
+        self._inbox = self.loop.subscribe(JointTorques, "joint_torques", qos.asking("joint_torques", mode),
                                           qos.overriding(), raw=True)
         self._states = StateTopics(self, self._ant.model) if settings["publish_state"] else None
         self._own_services = [self.create_service(Reset, "~/reset", self._on_reset),

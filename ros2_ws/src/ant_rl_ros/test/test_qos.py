@@ -10,8 +10,14 @@ def test_the_table():
         assert (realtime.reliability, realtime.depth) == (ReliabilityPolicy.BEST_EFFORT, 1)
     policy = qos.profile("policy", "realtime")
     assert (policy.durability, policy.depth) == (DurabilityPolicy.TRANSIENT_LOCAL, 1)
-    assert qos.profile("episode").depth == 100
+    assert qos.profile("episode").depth == 5000
     assert qos.profile("stats/env").depth == qos.profile("/clock").depth == 10
+
+
+def test_peers_listen_without_acknowledgements():
+    for topic in ("observation", "joint_torques"):
+        assert qos.asking(topic).reliability == ReliabilityPolicy.BEST_EFFORT
+        assert qos.asking(topic).depth == qos.profile(topic).depth
 
 
 def test_a_topic_that_is_not_in_the_table():

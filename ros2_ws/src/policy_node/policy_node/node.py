@@ -53,7 +53,7 @@ class PolicyNode(StackNode):
         self._responder = Responder(self._slot, ANT, secrets.randbits(64), self.counters, self.stages)
         self._torques = self.publisher(JointTorques, "joint_torques", settings["mode"])
         self._inbox = self.loop.subscribe(Observation, "observation",
-                                          qos.profile("observation", settings["mode"]), qos.overriding(), raw=True)
+                                          qos.asking("observation", settings["mode"]), qos.overriding(), raw=True)
         self._observation_wire, self._torque_wire = FlatCodec(Observation), FlatCodec(JointTorques)
         updates = self.create_subscription(PolicyUpdate, "policy", self._take_update, qos.profile("policy"),
                                            qos_overriding_options=qos.overriding())

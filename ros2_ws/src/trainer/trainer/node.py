@@ -42,6 +42,7 @@ class TrainerNode(StackNode):
     def __init__(self) -> None:
         super().__init__("trainer", PARAMETERS)
         self._inboxes = {}
+        self._rows: dict[str, int] = {}
         self._learner = None
 
     def configure(self) -> None:
@@ -103,9 +104,13 @@ class TrainerNode(StackNode):
         if not self.loop.wait(0.1):
             self._say_waiting()
             return
-        for ns, inbox in self._inboxes.items():
-            while inbox:
-                self._take(ns, inbox.popleft())
+        try:
+            for ns, inbox in self._inboxes.items():
+                while inbox and self.exit_code is None:
+                    self._take(ns, inbox.popleft())
+        except FloatingPointError as error:  # what was learned is lost; a new start goes on from the checkpoint
+            self.get_logger().fatal(str(error))
+            self.finish(1)
 
     def values(self) -> dict[str, float]:
         """Live figures for `timing`."""
@@ -121,8 +126,14 @@ class TrainerNode(StackNode):
             self.counters["invalid_observations"] += 1
             self.say("invalid", f"an observation on {self._topics[ns]} can't be used: {error}")
             return
+        if self._learner is not None and tick.num_envs != self._rows.get(ns):
+            self.counters["invalid_observations"] += 1
+            self.say("rows", f"{self._topics[ns]} must go on with {self._rows.get(ns)} robots, found {tick.num_envs}: "
+                             "start the trainer anew to learn from others")
+            return
         self.ticks += 1
         self.state, self.detail = "running", ""
+        self._rows[ns] = tick.num_envs
         if self.unsay("waiting"):
             self.get_logger().info("observations are back")
         learner = self._learner
@@ -159,6 +170,7 @@ class TrainerNode(StackNode):
         self._next_checkpoint = self._learner.env_steps + self.settings["checkpoint_interval"]
         self._updated, self._steps_at_update = time.monotonic(), self._learner.env_steps
         self._publish_policy()
+        self._finish_if_done()
 
     def _outrun(self, running_version: int) -> None:
         """Another learner's policy runs, and policy nodes take higher versions only: publish under a higher one."""
@@ -178,13 +190,18 @@ class TrainerNode(StackNode):
             self._publish_policy()
         self._hold(False)
         self._publish_progress(metrics)
-        finished = learner.env_steps >= self._config.total_steps
-        if learner.env_steps >= self._next_checkpoint or finished:
+        if learner.env_steps >= self._next_checkpoint:
             self._next_checkpoint = learner.env_steps + self.settings["checkpoint_interval"]
             self._save()
-        if finished:
-            write_bundle(self._folder / "policy.zip", learner.policy())
-            self.get_logger().info(f"{learner.env_steps} steps learned from, policy in {self._folder}/policy.zip")
+        self._finish_if_done()
+
+    def _finish_if_done(self) -> None:
+        """End with checkpoint and policy once all steps were learned from."""
+        steps = self._learner.env_steps
+        if steps >= self._config.total_steps:
+            self._save()
+            write_bundle(self._folder / "policy.zip", self._learner.policy())
+            self.get_logger().info(f"{steps} steps learned from, policy in {self._folder / 'policy.zip'}")
             self.finish()
 
     def _hold(self, hold: bool) -> None:

@@ -58,7 +58,7 @@ class PlayedEnvironment:
     def __init__(self, node: rclpy.node.Node, loop: WaitLoop) -> None:
         self._loop = loop
         self._publisher = node.create_publisher(Observation, "observation", qos.profile("observation"))
-        self._inbox = loop.subscribe(JointTorques, "joint_torques", qos.profile("joint_torques"), raw=True)
+        self._inbox = loop.subscribe(JointTorques, "joint_torques", qos.asking("joint_torques"), raw=True)
         self._wire, self._torque_wire = FlatCodec(Observation), FlatCodec(JointTorques)
         self._message = Observation()
         self._session = time.time_ns()
