@@ -16,7 +16,7 @@ START = 100  # ticks until the gait is steady
 SIZE = 300  # pixels
 
 actor = load_actor(bundle.read(bundle.resolve_policy("default")))
-ant = VectorAnt(1, 1000)
+ant = VectorAnt(1, 1003)
 renderer = mujoco.Renderer(ant.model, SIZE, SIZE)
 env = TimeStepEnv(ant)
 time_step = env.reset()

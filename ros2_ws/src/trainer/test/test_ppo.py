@@ -338,12 +338,11 @@ def test_a_loss_that_is_not_a_number_ends_the_training(eager):
     assert learner.version == 1
 
 
-def test_an_action_at_the_edge_is_no_number_before_the_squashing(eager):
+def test_an_action_at_the_edge_can_be_learned_from(eager):
     learner = PPO(SMALL, 2, 5, 2, seed=0)
     for _ in range(SMALL.rollout_length):
         learner.observe(transition_of(learner, action=np.ones((2, 2), np.float32)))
-    with pytest.raises(FloatingPointError):
-        learner.update()
+    assert np.isfinite(list(learner.update().values())).all()
 
 
 # -- acting ------------------------------------------------------------------------------------------------------------

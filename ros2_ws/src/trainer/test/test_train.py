@@ -24,7 +24,9 @@ from trainer.algorithms.ppo import PPO
 
 UPDATES = 36
 SETTINGS = {"num_envs": "2", "num_threads": "1", "rollout_length": "16", "minibatch_size": "32", "epochs": "2",
-            "actor_hidden": "32", "critic_hidden": "32", "checkpoint_interval": "1", "seed": "3"}
+            "actor_hidden": "32", "critic_hidden": "32", "checkpoint_interval": "1", "seed": "3",
+            "evaluation_episodes": "1"}
+FILES = ["checkpoint.npz", "config.json", "curve.csv", "curve.png", "policy.zip"]
 STEPS_PER_UPDATE = 32
 
 
@@ -79,13 +81,16 @@ def unbroken(tmp_path_factory):
 # -- a run and its folder ----------------------------------------------------------------------------------------------
 
 def test_a_run_leaves_checkpoint_curve_settings_and_policy(unbroken):
-    assert sorted(p.name for p in unbroken.iterdir()) == ["checkpoint.npz", "config.json", "curve.csv", "policy.zip"]
+    assert sorted(p.name for p in unbroken.iterdir()) == FILES
     curve = rows(unbroken)
     assert [int(row["env_steps"]) for row in curve] == [32 * (k + 1) for k in range(UPDATES)]
     assert np.isfinite([float(curve[-1][name]) for name in ("policy_loss", "approximate_kl")]).all()
     manifest = policy_bundle.read(unbroken / "policy.zip").manifest
     assert manifest.provenance["env_steps"] == UPDATES * 32 and manifest.provenance["seed"] == 3
     assert manifest.provenance["command"].startswith("./run train ppo num_envs:=2 ")
+    evaluation = manifest.provenance["evaluation"]
+    assert len(evaluation["returns"]) == 1
+    assert evaluation["mean_return"] == pytest.approx(evaluation["returns"][0], abs=1e-3)
     assert "output" not in manifest.provenance["command"] and manifest.version == UPDATES + 1
     assert re.fullmatch(r"unknown|[0-9a-f]{12}(\+changes)?", manifest.provenance["code_version"])
 
@@ -122,7 +127,7 @@ def test_resumed_after_an_interrupt_it_goes_on_as_if_there_was_none(unbroken, tm
     # Settings that are not given are those that the run was begun with.
     assert train.main("ppo", {"output": str(tmp_path), "resume": "true"}) == 0
     assert_same_run(tmp_path, unbroken)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.npz", "config.json", "curve.csv", "policy.zip"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == FILES
 
 
 @pytest.mark.parametrize("content", [None, b"", b"env_steps,wall_seconds\n32,"])

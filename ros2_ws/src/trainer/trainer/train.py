@@ -21,8 +21,10 @@ from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep, TimeStepEnv
-from trainer import checkpoint, loop, provenance, settings
+from policy_node.actor import load_actor
+from trainer import checkpoint, loop, plot, provenance, settings
 from trainer.algorithms.table import ALGORITHMS
+from trainer.evaluate import evaluate
 from trainer.returns import EpisodeReturns
 
 
@@ -36,6 +38,7 @@ class TrainConfig:
         seed: seed of networks, exploration and environments.
         output: folder for checkpoint, curve and policy; empty means runs/ALGORITHM-SEED.
         checkpoint_interval: environment steps between checkpoints.
+        evaluation_episodes: deterministic episodes at the end (seeds 1000, 1001, …) that the policy bundle tells of.
         resume: go on from the checkpoint in the output folder, with the settings of then where none are given.
     """
 
@@ -44,10 +47,12 @@ class TrainConfig:
     seed: int = 0
     output: str = ""
     checkpoint_interval: int = 250_000
+    evaluation_episodes: int = 20
     resume: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("num_envs", 1), ("num_threads", 0), ("seed", 0), ("checkpoint_interval", 1)):
+        for name, least in (("num_envs", 1), ("num_threads", 0), ("seed", 0), ("checkpoint_interval", 1),
+                            ("evaluation_episodes", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
 
@@ -58,10 +63,11 @@ class TrainConfig:
 
 # Seconds between lines of progress where there is no terminal to draw a bar on.
 _LINE_INTERVAL = 10.0
+_EVALUATION_SEED = 1000
 
 
 class Run:
-    """One training run and its folder: checkpoint.npz, curve.csv, config.json, policy.zip."""
+    """One training run and its folder: checkpoint.npz, curve.csv, curve.png, config.json, policy.zip."""
 
     def __init__(self, algorithm: str, config: TrainConfig, learner_config: Any) -> None:
         learner_class = ALGORITHMS[algorithm][0]
@@ -84,8 +90,9 @@ class Run:
                   disable=None, file=sys.stderr) as self._bar:
             if self.learner.env_steps < total:
                 loop.run(self.env, self.learner, self.learner, self._start, self._on_step, self._on_update)
+        plot.save_curve(self.folder / "curve.csv", self.folder / "curve.png", f"{self.algorithm}, {ANT.name}")
         path = self.folder / "policy.zip"
-        policy_bundle.write(path, self.policy())
+        policy_bundle.write(path, self.policy(self._evaluation()))
         return path
 
     def how_to_go_on(self) -> str:
@@ -94,15 +101,28 @@ class Run:
             return "go on from the last checkpoint with resume:=true"
         return "there is no checkpoint yet to go on from"
 
-    def policy(self) -> bytes:
-        """The current policy as bundle bytes, with this run in its provenance."""
+    def policy(self, evaluation: Mapping[str, Any] | None = None) -> bytes:
+        """The current policy as bundle bytes, with this run and its evaluation in the provenance."""
         return self.learner.policy({
+            **({"evaluation": evaluation} if evaluation else {}),
             "command": f"./run train {self.algorithm} " + " ".join(self._arguments()), "seed": self.config.seed,
             "code_version": self._code_version, "wall_seconds": round(self._elapsed(), 1)})
 
     def close(self) -> None:
         """Release the environment."""
         self.env.close()
+
+    def _evaluation(self) -> dict[str, Any] | None:
+        """Deterministic episodes of the actor as it is exported."""
+        count = self.config.evaluation_episodes
+        if not count:
+            return None
+        actor = load_actor(policy_bundle.unpack(self.policy()))
+        episodes = evaluate(actor, count, _EVALUATION_SEED, num_threads=self.config.num_threads)
+        returns = np.array([episode.episode_return for episode in episodes])
+        print(f"evaluation: mean return {returns.mean():.1f} ± {returns.std():.1f} over {count} episodes")
+        return {"mean_return": float(returns.mean()), "std_return": float(returns.std()),
+                "first_seed": _EVALUATION_SEED, "returns": returns.round(3).tolist()}
 
     def _begin(self) -> TimeStep:
         if (self.folder / "checkpoint.npz").exists():

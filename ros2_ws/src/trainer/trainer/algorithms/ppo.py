@@ -166,7 +166,9 @@ class PPO:
         observation = self._normalise(buffer.observation.reshape(-1, self.observation_size))
         cut = buffer.cuts()
         successors = self._normalise(buffer.next_observation[cut])
-        squashed = np.arctanh(buffer.action.reshape(-1, self.action_size))
+        # An action at the very edge, which only another policy than ours can have chosen, has no finite sample.
+        action = np.clip(buffer.action, -exploration.ACTION_LIMIT, exploration.ACTION_LIMIT)
+        squashed = np.arctanh(action.reshape(-1, self.action_size))
         mean = self._mean(tf.constant(observation)).numpy()
         old_log_prob = _log_density(squashed, mean, self.log_std.numpy())
         data = [tf.constant(array) for array in (observation, squashed, old_log_prob)]
