@@ -14,11 +14,8 @@ import inspect
 import json
 import operator
 import os
-import queue
-import threading
 import time
-import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -31,6 +28,8 @@ from gymnasium.spaces import Box
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+
+from ant_env_node.workers import Workers
 
 Infos = dict[str, Any]
 
@@ -101,8 +100,7 @@ class VectorAnt(VectorEnv):
         row_seeds = [None if seed is None else int(seed) + i for i in range(num_envs)]
         self._rngs, self._seeds = map(list, zip(*map(seeding.np_random, row_seeds), strict=True))
         self._allocate()
-        self._jobs, self._threads = _start_workers(self.num_threads - 1)
-        self._stop = weakref.finalize(self, _stop_workers, self._jobs, self._threads)
+        self._workers = Workers(self.num_threads - 1)
 
     def _allocate(self) -> None:
         """Makes the simulations, the batch arrays, and for each row the views between which a step copies."""
@@ -237,10 +235,10 @@ class VectorAnt(VectorEnv):
         physics = np.zeros((self.num_envs, mujoco.mj_stateSize(self.model, kind)))
         for data, row in zip(self._datas, physics, strict=True):
             mujoco.mj_getState(self.model, data, row, kind)
-        streams = json.dumps([rng.bit_generator.state for rng in self._rngs])
+        streams = json.dumps({"seeds": self._seeds, "states": [rng.bit_generator.state for rng in self._rngs]})
         return {"physics": physics, "body_xy": np.array([row[2] for row in self._rows]), "state": self._state.copy(),
                 "forces": self._forces.copy(), "episode_step": self._episode_step.copy(),
-                "seeds": np.array(self._seeds, np.uint64), "streams": np.frombuffer(streams.encode(), np.uint8)}
+                "streams": np.frombuffer(streams.encode(), np.uint8)}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> np.ndarray:
         """Goes on from what `save` gave; returns the observations, float64 [n, obs].
@@ -252,12 +250,13 @@ class VectorAnt(VectorEnv):
         shape = (self.num_envs, mujoco.mj_stateSize(self.model, kind))
         if saved["physics"].shape != shape:
             raise ValueError(f"expected a saved physics state of shape {shape}, found {saved['physics'].shape}")
-        for i, (data, stream) in enumerate(zip(self._datas, json.loads(saved["streams"].tobytes()), strict=True)):
+        streams = json.loads(saved["streams"].tobytes())
+        for i, (data, stream) in enumerate(zip(self._datas, streams["states"], strict=True)):
             mujoco.mj_setState(self.model, data, saved["physics"][i], kind)
             # Not part of MuJoCo's state: a step's velocity starts from the position that the step before left here.
             self._rows[i][2][:] = saved["body_xy"][i]
             self._rngs[i].bit_generator.state = stream
-        self._seeds = [int(seed) for seed in saved["seeds"]]
+        self._seeds = streams["seeds"]
         self._state[:], self._forces[:] = saved["state"], saved["forces"]
         self._episode_step[:] = saved["episode_step"]
         self._was_reset = True
@@ -280,7 +279,7 @@ class VectorAnt(VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Ends the threads and the renderer; ``close`` calls it once."""
-        self._stop()
+        self._workers.close()
         if self._renderer is not None:
             self._renderer.close()
 
@@ -317,16 +316,7 @@ class VectorAnt(VectorEnv):
     def _simulate(self, actions: np.ndarray) -> None:
         """Steps every row's physics; threads take the next waiting row, so a slow row delays nobody."""
         waiting = list(range(self.num_envs))
-        done: queue.SimpleQueue = queue.SimpleQueue()
-        for _ in self._threads:
-            self._jobs.put((self._take_rows, (waiting, actions), done))
-        try:
-            self._take_rows(waiting, actions)
-        finally:
-            waiting.clear()
-            failures = [failure for failure in (done.get() for _ in self._threads) if failure]
-        if failures:
-            raise failures[0]
+        self._workers.run(self._take_rows, waiting, actions)
 
     def _take_rows(self, waiting: list[int], actions: np.ndarray) -> None:
         model, frame_skip, rows = self.model, self.frame_skip, self._rows
@@ -427,33 +417,3 @@ def _usable_cores() -> int:
     if hasattr(os, "process_cpu_count"):
         return os.process_cpu_count() or 1
     return len(os.sched_getaffinity(0))
-
-
-def _start_workers(count: int) -> tuple[queue.SimpleQueue, list[threading.Thread]]:
-    jobs: queue.SimpleQueue = queue.SimpleQueue()
-    threads = [threading.Thread(target=_work, args=(jobs,), name=f"ant-physics-{i}", daemon=True)
-               for i in range(count)]
-    for thread in threads:
-        thread.start()
-    return jobs, threads
-
-
-def _work(jobs: queue.SimpleQueue) -> None:
-    """Runs jobs until it is handed None; between jobs it holds no reference that would keep an env alive."""
-    while (job := jobs.get()) is not None:
-        function: Callable[..., None]
-        function, arguments, done = job
-        failure = None
-        try:
-            function(*arguments)
-        except BaseException as error:  # handed to the thread that called step()
-            failure = error
-        del job, function, arguments
-        done.put(failure)
-
-
-def _stop_workers(jobs: queue.SimpleQueue, threads: list[threading.Thread]) -> None:
-    for _ in threads:
-        jobs.put(None)
-    for thread in threads:
-        thread.join()

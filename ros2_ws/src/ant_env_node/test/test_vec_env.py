@@ -408,3 +408,33 @@ def test_render_pictures_row_0(monkeypatch):
         except Exception as error:  # whatever the OpenGL binding raises where there is none
             pytest.skip(f"no OpenGL here: {error}")
         assert picture.shape == (48, 64, 3) and picture.dtype == np.uint8 and picture.std() > 0
+
+
+@pytest.mark.parametrize("seed", [5, None])
+def test_saved_and_restored_it_goes_on_bit_for_bit(seed):
+    actions = np.random.default_rng(0).uniform(-1, 1, (300, 3, 8)).astype(np.float32)
+    with VectorAnt(3, seed, **FALLS) as env, VectorAnt(3, 99, **FALLS) as other:
+        env.reset()
+        for action in actions[:150]:
+            env.step(action)
+        saved = env.save()
+        falls = 0
+        expected = []
+        for action in actions[150:]:
+            expected.append(env.step(action))
+            falls += expected[-1][2].sum()
+        assert falls > 3  # the rows' random streams are used
+        other.restore(saved)
+        assert other.np_random_seed == env.np_random_seed
+        for action, one in zip(actions[150:], expected, strict=True):
+            found = other.step(action)
+            for a, b in zip(one[:4], found[:4], strict=True):
+                np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(one[4]["x_velocity"], found[4]["x_velocity"])
+
+
+def test_a_state_of_another_number_of_robots_is_refused():
+    with VectorAnt(2, 0) as env, VectorAnt(3, 0) as other:
+        env.reset()
+        with pytest.raises(ValueError, match=r"saved physics state of shape \(3, .*found \(2, "):
+            other.restore(env.save())
