@@ -109,6 +109,8 @@ class EnvNode(StackNode):
             return
         if self._fresh:
             self._publish_new()
+            if self.exit_code is not None:  # that was the last one
+                return
         if self._paused and not self._allowance:
             self.state, self.detail = "paused", ""
             self.loop.wait(0.1)

@@ -54,6 +54,9 @@ def _run(words: list[str]) -> int:
         return _evaluate(rest, wants_help)
     if verb == "bench":
         from ant_rl import bench
+        if wants_help:
+            print(bench.help_text())
+            return 0
         return bench.main(stack.split(rest))
     if verb == "train" and rest and ":=" not in rest[0] and not rest[0].startswith("-"):
         return _train(rest[0], rest[1:])
