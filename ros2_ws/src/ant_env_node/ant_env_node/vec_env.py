@@ -39,7 +39,7 @@ ANT_DEFAULTS: dict[str, Any] = {
     for name, parameter in inspect.signature(AntEnv.__init__).parameters.items()
     if parameter.default is not inspect.Parameter.empty
 }
-_OWN_KEYWORDS = ("num_threads", "max_episode_steps", "render_mode", "width", "height")
+_OWN_KEYWORDS = ("num_threads", "max_episode_steps")
 
 
 class VectorAnt(VectorEnv):
@@ -54,20 +54,16 @@ class VectorAnt(VectorEnv):
         num_threads: threads that step physics, the caller's included; default: one per usable core, at most
             one per robot. Results do not depend on it.
         max_episode_steps: steps after which an episode is truncated.
-        render_mode: None or ``"rgb_array"``, which lets ``render`` picture row 0.
-        width: picture width in pixels.
-        height: picture height in pixels.
-        **ant_kwargs: any keyword of Ant-v5.
+        **ant_kwargs: any keyword of Ant-v5; ``default_camera_config`` has no effect, since nothing is drawn here.
 
     Raises:
         TypeError: unknown keyword, or a count that is not an int.
-        ValueError: a count below 1, or an unknown render mode.
+        ValueError: a count below 1.
         OSError: ``xml_file`` does not exist.
     """
 
     def __init__(self, num_envs: int, seed: int | None = None, num_threads: int | None = None, *,
-                 max_episode_steps: int = 1000, render_mode: str | None = None, width: int = 480,
-                 height: int = 480, **ant_kwargs: Any) -> None:
+                 max_episode_steps: int = 1000, **ant_kwargs: Any) -> None:
         for name in ant_kwargs:
             if name not in ANT_DEFAULTS:
                 raise TypeError(_unknown_keyword(name))
@@ -77,25 +73,19 @@ class VectorAnt(VectorEnv):
                             ("max_episode_steps", max_episode_steps)):
             if operator.index(count) < 1:
                 raise ValueError(f"{name} must be at least 1, found {count}")
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode must be None or 'rgb_array', found {render_mode!r}")
 
         self._config = {**ANT_DEFAULTS, **ant_kwargs}
         self.num_envs = num_envs
         self.num_threads = min(num_threads, num_envs)
         self.max_episode_steps = max_episode_steps
-        self.render_mode = render_mode
         self.physics_seconds = 0.0
-        self._size = (width, height)
-        self._renderer: Any = None
 
         self.model = mujoco.MjModel.from_xml_path(expand_model_path(self._config["xml_file"]))
         self.frame_skip: int = self._config["frame_skip"]
         self.spec = copy.deepcopy(gymnasium.spec("Ant-v5"))
         self.spec.max_episode_steps = max_episode_steps
         self.spec.kwargs = dict(ant_kwargs)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": int(np.round(1.0 / self.dt)),
-                         "autoreset_mode": AutoresetMode.SAME_STEP}
+        self.metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
 
         row_seeds = [None if seed is None else int(seed) + i for i in range(num_envs)]
         self._rngs, self._seeds = map(list, zip(*map(seeding.np_random, row_seeds), strict=True))
@@ -263,25 +253,9 @@ class VectorAnt(VectorEnv):
         self._observe()
         return self._obs.copy()
 
-    def render(self) -> tuple[np.ndarray]:
-        """Pictures row 0, uint8 [height, width, 3]; raises ValueError unless render_mode is "rgb_array"."""
-        if self.render_mode is None:
-            raise ValueError("render() needs render_mode='rgb_array', found None")
-        if self._renderer is None:
-            from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
-
-            screen = self.model.vis.global_
-            screen.offwidth, screen.offheight = (max(a, b) for a, b in zip(
-                (screen.offwidth, screen.offheight), self._size, strict=True))
-            self._renderer = MujocoRenderer(self.model, self._datas[0], self._config["default_camera_config"],
-                                            *self._size)
-        return (self._renderer.render(self.render_mode),)
-
     def close_extras(self, **kwargs: Any) -> None:
-        """Ends the threads and the renderer; ``close`` calls it once."""
+        """Ends the threads; ``close`` calls it once."""
         self._workers.close()
-        if self._renderer is not None:
-            self._renderer.close()
 
     def __enter__(self) -> VectorAnt:
         return self

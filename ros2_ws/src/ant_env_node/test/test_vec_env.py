@@ -303,8 +303,7 @@ def test_unknown_keyword_names_the_nearest():
         VectorAnt(1, 0, max_steps=10)
 
 
-@pytest.mark.parametrize("keywords", [{"num_envs": 0}, {"num_threads": 0}, {"max_episode_steps": 0},
-                                      {"render_mode": "ansi"}], ids=str)
+@pytest.mark.parametrize("keywords", [{"num_envs": 0}, {"num_threads": 0}, {"max_episode_steps": 0}], ids=str)
 def test_bad_arguments_are_refused(keywords):
     with pytest.raises(ValueError, match=next(iter(keywords))):
         VectorAnt(**{"num_envs": 2, "seed": 0, **keywords})
@@ -393,21 +392,6 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
         env.reset()
         env.step(np.zeros((4, 8)))
         assert physics_threads() == 2
-
-
-@pytest.mark.filterwarnings("ignore::glfw.GLFWError")
-def test_render_pictures_row_0(monkeypatch):
-    if not os.environ.get("DISPLAY"):
-        monkeypatch.setenv("MUJOCO_GL", "egl")
-    with VectorAnt(1, 0) as env, pytest.raises(ValueError, match="render_mode"):
-        env.render()
-    with VectorAnt(2, 0, render_mode="rgb_array", width=64, height=48) as env:
-        env.reset()
-        try:
-            (picture,) = env.render()
-        except Exception as error:  # whatever the OpenGL binding raises where there is none
-            pytest.skip(f"no OpenGL here: {error}")
-        assert picture.shape == (48, 64, 3) and picture.dtype == np.uint8 and picture.std() > 0
 
 
 @pytest.mark.parametrize("seed", [5, None])
