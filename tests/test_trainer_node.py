@@ -4,7 +4,7 @@ import pytest
 from ant_rl_core import bundle
 from ant_rl_interfaces.msg import Observation, TrainingProgress
 from policy_node.actor import load_actor
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from system import System
 from trainer import checkpoint
 
@@ -59,6 +59,8 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(tmp_path):
         system.until(lambda: progress[-1].policy_version > version + 1, "further updates")
         trainer.kill()
         progress.clear()
+        # It may be killed while it holds the robots; its next run lets them go.
+        assert system.call(SetBool, "env/pause", SetBool.Request(data=True)).success
         system.trainer(**arguments, resume=True)
         system.until(lambda: progress, "an update after the resume")
         assert progress[0].env_steps == steps + ROLLOUT

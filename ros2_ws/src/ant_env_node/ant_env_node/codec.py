@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from ant_rl_core.spec import ANT
 from ant_rl_interfaces.msg import EpisodeSummary

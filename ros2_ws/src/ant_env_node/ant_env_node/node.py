@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from ant_rl_core.spec import ANT

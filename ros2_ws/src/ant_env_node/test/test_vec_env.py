@@ -1,7 +1,6 @@
 """VectorAnt against Gymnasium's own Ant-v5: equal bit for bit, with the same seeds and actions."""
 
 import gc
-import os
 import threading
 from pathlib import Path
 

@@ -10,7 +10,7 @@ import os
 import sys
 import textwrap
 from dataclasses import replace
-from typing import Sequence
+from collections.abc import Sequence
 
 from ant_rl import stack
 

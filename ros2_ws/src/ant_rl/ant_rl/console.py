@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from typing import Sequence, TextIO
+from typing import TextIO
+from collections.abc import Sequence
 
 FRAME_MARK = "\x1e"  # ASCII record separator: starts a line that holds a frame (a JSON array of lines), not text
 

@@ -6,7 +6,8 @@ import json
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
+from collections.abc import Sequence
 
 from ant_rl_core.bundle import write_atomically
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming

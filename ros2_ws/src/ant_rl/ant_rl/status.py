@@ -6,7 +6,8 @@ import math
 import platform
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any, Mapping, Sequence
+from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 

@@ -17,7 +17,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
@@ -200,7 +200,7 @@ class Supervisor:
                 *command.argv, stdin=asyncio.subprocess.DEVNULL, stdout=write_end, stderr=write_end,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **command.environment},
                 # Ctrl-C in the terminal reaches the supervisor alone, which then stops the others in order.
-                start_new_session=True, preexec_fn=_die_with(os.getpid()))
+                start_new_session=True, preexec_fn=die_with(os.getpid()))
         except OSError as error:
             os.close(read_end)
             self._say(f"{command.name} can't be started: {command.argv[0]}: {error.strerror}")
@@ -279,7 +279,7 @@ class Supervisor:
             self._finish(0)
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def die_with(parent: int) -> Callable[[], None]:
     """What a child does before it runs its program: be killed when the supervisor is, even by SIGKILL."""
     def prepare() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -15,7 +15,8 @@ import stat
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
+from collections.abc import Mapping
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import array
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from ant_rl_core.spec import RobotSpec

@@ -14,7 +14,8 @@ import sys
 import time
 import traceback
 from collections import Counter
-from typing import Any, Callable, Sequence
+from typing import Any
+from collections.abc import Callable, Sequence
 
 import rclpy
 from ant_rl_core.timing import StageTimer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 ROUND_TRIP = "round_trip"
 DEADLINE_MISSES = "deadline_misses"

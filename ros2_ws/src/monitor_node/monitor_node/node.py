@@ -6,7 +6,7 @@ import socket
 import time
 from collections import deque
 from dataclasses import fields
-from typing import Sequence
+from collections.abc import Sequence
 
 from ant_rl_interfaces.msg import NodeStats, NodeTiming
 from ant_rl_ros import qos

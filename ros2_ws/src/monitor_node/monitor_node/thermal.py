@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Iterable
+from collections.abc import Iterable
 
 _PLAUSIBLE = (-40.0, 150.0)  # [degC]; a zone without a sensor reports 0 K or worse
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import Any, Callable
+from typing import Any
+from collections.abc import Callable
 
 from ant_rl_core.spec import RobotSpec
 from ant_rl_core.timing import StageTimer

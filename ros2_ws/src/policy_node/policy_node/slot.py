@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Callable
+from collections.abc import Callable
 
 from ant_rl_core import bundle
 from ant_rl_core.bundle import Bundle, BundleError

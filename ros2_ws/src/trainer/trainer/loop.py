@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 
 from ant_rl_core.contracts import Actor, Learner, VectorEnv
 from ant_rl_core.step import Previous, TimeStep, transition

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import time
+from functools import partial
 from pathlib import Path
 
 from ant_rl_core.bundle import write as write_bundle
@@ -44,6 +44,7 @@ class TrainerNode(StackNode):
         self._inboxes = {}
         self._rows: dict[str, int] = {}
         self._learner = None
+        self._undo = []
 
     def configure(self) -> None:
         """Import the method, check its settings and the output folder."""
@@ -56,9 +57,7 @@ class TrainerNode(StackNode):
         if name not in ALGORITHMS:
             raise ValueError(f"algorithm must be {' or '.join(ALGORITHMS)}, found {name!r}")
         self._make_learner, config_class = ALGORITHMS[name]
-        # Values may hold commas, so what a comma split is joined where it isn't followed by a name.
-        texts = re.split(r",(?=\w+:=)", ",".join(self.settings["config"]))
-        arguments = dict(text.partition(":=")[::2] for text in texts if text)
+        arguments = dict(text.partition(":=")[::2] for text in self.settings["config"] if text)
         (self._config,) = settings.build([config_class], arguments)
         self._checkpoint, self._new_returns = checkpoint, EpisodeReturns
         self._folder = Path(self.settings["output"])
@@ -75,11 +74,14 @@ class TrainerNode(StackNode):
         self._policies = [self.publisher(PolicyUpdate, prefix + "policy", last_words=True)
                           for prefix in topics.values()]
         self._holds = [self.create_client(SetBool, f"{prefix}env/pause") for prefix in topics.values()]
-        self.create_service(Trigger, "~/save_checkpoint", self._save_now)
+        service = self.create_service(Trigger, "~/save_checkpoint", self._save_now)
+        self._undo = [*(partial(self.discard_publisher, made) for made in (self._progress, *self._policies)),
+                      *(partial(self.destroy_client, client) for client in self._holds),
+                      partial(self.destroy_service, service)]
         self._topics = {ns: prefix + "observation" for ns, prefix in topics.items()}
 
     def activate(self) -> None:
-        """Listen to the environments, which an earlier run of this node may have left on hold."""
+        """Listen to the environments."""
         self._collector = Collector(self._namespaces)
         for ns, topic in self._topics.items():
             profile: QoSProfile = qos.profile("observation", self.settings["mode"])
@@ -87,7 +89,8 @@ class TrainerNode(StackNode):
             self._inboxes[ns] = self.loop.subscribe(Observation, topic, profile, qos.overriding())
         if self._learner is not None:
             self._publish_policy()
-        self._hold(False)
+        # An earlier run of this node may have been killed while it held them.
+        self._held = set(self._holds)
 
     def deactivate(self) -> None:
         """Stop listening."""
@@ -96,11 +99,15 @@ class TrainerNode(StackNode):
         self._inboxes = {}
 
     def cleanup(self) -> None:
-        """Forget the learner."""
+        """Forget the learner and leave the graph."""
         self._learner = None
+        while self._undo:
+            self._undo.pop()()
 
     def work(self) -> None:
         """Take what came, learn when there is enough."""
+        if self._held:
+            self._release()
         if not self.loop.wait(0.1):
             self._say_waiting()
             return
@@ -155,7 +162,7 @@ class TrainerNode(StackNode):
     def _start_learning(self, rows: int, running_version: int) -> None:
         self._learner = self._make_learner(self._config, rows, ANT.observation_size, ANT.action_size,
                                            self.settings["seed"], robot=ANT.name)
-        self._returns = self._new_returns(rows)
+        self._returns, self._updates = self._new_returns(rows), 0
         path = self._folder / "checkpoint.npz"
         resumed = self.settings["resume"] and path.exists()
         if resumed:
@@ -181,14 +188,15 @@ class TrainerNode(StackNode):
     def _learn(self) -> None:
         learner = self._learner
         self.state, self.detail = "running", "learning; the environments are on hold"
-        self._hold(True)
+        self._hold()
         with self.stages.stage("update"):
             metrics = learner.update()
         self._collector.drop_waiting()
         self._snapshot = learner.save()
         with self.stages.stage("export"):
             self._publish_policy()
-        self._hold(False)
+        self._release()
+        self._updates += 1
         self._publish_progress(metrics)
         if learner.env_steps >= self._next_checkpoint:
             self._next_checkpoint = learner.env_steps + self.settings["checkpoint_interval"]
@@ -200,17 +208,30 @@ class TrainerNode(StackNode):
         steps = self._learner.env_steps
         if steps >= self._config.total_steps:
             self._save()
-            write_bundle(self._folder / "policy.zip", self._learner.policy())
-            self.get_logger().info(f"{steps} steps learned from, policy in {self._folder / 'policy.zip'}")
+            path = self._folder / "policy.zip"
+            try:
+                write_bundle(path, self._learner.policy())
+            except OSError as error:
+                self.get_logger().fatal(f"can't write the policy {path} ({error.strerror}): make room, then resume")
+                self.finish(1)
+                return
+            self.get_logger().info(f"{steps} steps learned from, policy in {path}")
             self.finish()
 
-    def _hold(self, hold: bool) -> None:
-        """Pause or resume the environments; a robot in real time goes on with the policy it has."""
-        if self.settings["mode"] == "realtime":
-            return
-        for client in self._holds:
+    def _hold(self) -> None:
+        """Pause the environments; a robot in real time goes on with the policy it has."""
+        if self.settings["mode"] == "lockstep":
+            for client in self._holds:
+                if client.service_is_ready():
+                    client.call_async(SetBool.Request(data=True))
+                    self._held.add(client)
+
+    def _release(self) -> None:
+        """Let the environments go on; one that can't be reached yet, later."""
+        for client in list(self._held):
             if client.service_is_ready():
-                client.call_async(SetBool.Request(data=hold))
+                client.call_async(SetBool.Request(data=False))
+                self._held.remove(client)
 
     def _publish_policy(self) -> None:
         bundle = self._learner.policy()
@@ -222,7 +243,7 @@ class TrainerNode(StackNode):
         now = time.monotonic()
         learner = self._learner
         mean_return, mean_length = self._returns.means()
-        figures = {"env_steps": learner.env_steps, "updates": learner.version - 1, "policy_version": learner.version,
+        figures = {"env_steps": learner.env_steps, "updates": self._updates, "policy_version": learner.version,
                    "mean_return": mean_return, "mean_length": mean_length,
                    "steps_per_second": (learner.env_steps - self._steps_at_update) / (now - self._updated),
                    "dropped_rows": self._collector.dropped_rows}

@@ -15,7 +15,7 @@ import psutil
 from ant_rl import stack
 from ant_rl.bench.rows import Unavailable
 from ant_rl.supervisor import NotBuiltError, node_command, share_folder
-from ant_rl.supervisor import _die_with as die_with
+from ant_rl.supervisor import die_with
 
 # Apart from any stack that runs on this machine already.
 NAMESPACE = f"/bench_{os.getpid()}"
