@@ -250,6 +250,8 @@ def processes():
 def _train_process(arguments, log):
     sys.stdout = sys.stderr = open(log, "w", buffering=1)
     tf.config.run_functions_eagerly(True)
+    # As on a terminal, also where the tests themselves were started with SIGINT ignored (nohup, "&" in a script).
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(train.main("ppo", arguments))
 
 
