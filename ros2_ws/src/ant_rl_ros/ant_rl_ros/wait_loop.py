@@ -65,6 +65,7 @@ class WaitLoop:
         self._full_set: Any = None
         self._sizes: tuple[int, ...] = ()
         self._looked = -_LOOK_PERIOD
+        self._quick = False  # the last message was waited for only shortly, so the next may come soon too
         self._period = _FULL_SERVICE_PERIOD[mode]
         self._served = -self._period
         self.refresh()
@@ -114,21 +115,23 @@ class WaitLoop:
         for _, inbox in self._data:
             if inbox:
                 return True
-        now = time.monotonic()
+        begin = now = time.monotonic()
         end = now + timeout_s
         # The hot path: while messages come fast, only the data is waited for.
-        if self._fast and self._data and now - self._looked < _LOOK_PERIOD:
+        if self._quick and self._fast and self._data and now - self._looked < _LOOK_PERIOD:
             self._wait_for_data(min(timeout_s, _LOOK_PERIOD))
             if self._take():
                 return True
             now = time.monotonic()
         while self.running:
             self._wait_for_all(min(max(end - now, 0.0), _SLICE))
-            if any(inbox for _, inbox in self._data):
-                return True
             now = time.monotonic()
+            if any(inbox for _, inbox in self._data):
+                self._quick = now - begin < _LOOK_PERIOD
+                return True
             if now >= end:
                 break
+        self._quick = False
         return False
 
     def serve(self) -> None:
@@ -196,7 +199,7 @@ class WaitLoop:
         """Wait for anything; whether something other than data is ready."""
         try:
             self._fill()
-        except InvalidHandle:  # something was destroyed since the last look
+        except (InvalidHandle, _rclpy.RCLError):  # something was destroyed since the last look
             self.refresh()
             self._fill()
         full = self._full_set
