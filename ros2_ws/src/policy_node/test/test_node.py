@@ -283,7 +283,8 @@ def test_observations_of_another_robot_get_a_sentence_and_no_torque(env, start):
     while env.status is None or not env.status.detail.startswith("no torque for /observation: "):
         assert time.monotonic() < end, f"last timing: {env.status}"
         env.publisher.publish(message)
-        assert env.wait(0.1) == []
+        # A second answer to tick 0 may still come, if a busy machine made `ask` send it twice.
+        assert [answer for answer in env.wait(0.1) if answer.step_id != 0] == []
     assert env.counter("invalid_observations") > 0 and env.counter("answered") == 1
     sentence = "observation must have 105 values (1 x 105), found 27"
     said = [line for line in process.said().splitlines() if sentence in line]
