@@ -50,9 +50,6 @@ def _check(array: np.ndarray, what: str, size: int, num_envs: int | None) -> np.
 # Observation: 13 positions (torso height and orientation, 8 joint angles), 14 velocities, 78 contact forces (13 bodies x 6).
 ANT = RobotSpec(name="Ant-v5", observation_size=105, action_size=8, control_period=0.05)
 
-MAX_EPISODE_STEPS = 1000
-TORQUE_PER_ACTION = 150.0  # [N*m] torque at action 1.0: the gear of every actuator of ant.xml
-
 # Order of the actuators of ant.xml, which is the order of the action.
 ACTUATOR_NAMES = ("hip_4", "ankle_4", "hip_1", "ankle_1", "hip_2", "ankle_2", "hip_3", "ankle_3")
 # Order of the joints in positions and velocities.
