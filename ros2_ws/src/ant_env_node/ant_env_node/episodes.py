@@ -14,7 +14,10 @@ PARTS = ("reward_forward", "reward_survive", "reward_ctrl", "reward_contact")
 
 @dataclass(frozen=True)
 class Episode:
-    """One finished episode; `parts` are the sums of the reward's parts by name, `distance` is along x [m]."""
+    """One finished episode; `parts` are the sums of the reward's parts by name, `distance` is along x [m].
+
+    The return is that of the default reward, also where the environment shapes rewards.
+    """
 
     row: int
     episode_id: int
@@ -47,20 +50,13 @@ class EpisodeLedger:
         """Take a time step; returns the episodes that it ended."""
         info = step.info
         done = step.done
-        self.episode_return += step.reward
+        self.episode_return += info.get("unshaped_reward", step.reward)
         self._length += 1
-        if not done.any():
-            for sums, name in zip(self._parts, PARTS):
-                sums += info[name]
-            self.speed_sum += info["x_velocity"][0]
-            self._speed_count += 1
-            return []
-        last = {name: _last(info, name, done) for name in (*PARTS, "x_position", "x_velocity")}
         for sums, name in zip(self._parts, PARTS):
-            sums += last[name]
-        self.speed_sum += last["x_velocity"][0]
+            sums += of_transition(info, name, done)
+        self.speed_sum += of_transition(info, "x_velocity", done)[0]
         self._speed_count += 1
-        return self._finish(step, done, last["x_position"])
+        return self._finish(step, done, of_transition(info, "x_position", done)) if done.any() else []
 
     def take_speed(self) -> float:
         """Mean forward speed of row 0 since the last call [m/s]; NaN without a step."""
@@ -85,7 +81,15 @@ class EpisodeLedger:
         return finished
 
 
-def _last(info: Mapping[str, Any], name: str, done: np.ndarray) -> np.ndarray:
-    """Values of the transition just made: of finished rows they lie in final_info, `info` has the new episode's."""
+def of_transition(info: Mapping[str, Any], name: str, done: np.ndarray) -> np.ndarray:
+    """Values [n] of the transition just made: of finished rows they lie in final_info, `info` has the new episode's.
+
+    Args:
+        info: of a step of `VectorAnt`.
+        name: e.g. x_position.
+        done: bool [n], rows that the step finished.
+    """
+    if "final_info" not in info:  # no row was finished
+        return info[name]
     final = info["final_info"][name]
     return final if done.all() else np.where(done, final, info[name])

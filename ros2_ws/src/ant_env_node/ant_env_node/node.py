@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 
 import numpy as np
 from ant_rl_core.spec import ANT
@@ -24,6 +25,7 @@ from std_srvs.srv import SetBool
 
 from ant_env_node.codec import encode_episode
 from ant_env_node.episodes import EpisodeLedger
+from ant_env_node.shaping import ShapedEnv, ShapingConfig, shape
 from ant_env_node.state_topics import StateTopics
 from ant_env_node.vec_env import VectorAnt
 from ant_env_node.watchdog import PolicyLock, TorqueWatchdog
@@ -44,6 +46,18 @@ PARAMETERS = (
     Parameter("episodes", 0, "Stop after this many finished episodes of all robots; 0: never.", minimum=0),
     Parameter("steps", 0, "Stop after this many control ticks; 0: never.", minimum=0),
     Parameter("listeners", 0, "Start ticking only once this many subscribers of episode are there.", minimum=0),
+    Parameter("shaping", False, "Shape the rewards by forward_bonus, stall_* and low_body_*; returns stay those of the "
+              "default reward."),
+    Parameter("forward_bonus", ShapingConfig.forward_bonus, "Shaping: reward per step for each m/s of forward speed, "
+              "along x [s/m].", minimum=0.0),
+    Parameter("stall_speed", ShapingConfig.stall_speed, "Shaping: a forward speed below this is a stall [m/s].",
+              minimum=0.0),
+    Parameter("stall_penalty", ShapingConfig.stall_penalty, "Shaping: taken off the reward per step of a stall [1].",
+              minimum=0.0),
+    Parameter("low_body_height", ShapingConfig.low_body_height, "Shaping: a torso below this height is low [m].",
+              minimum=0.0),
+    Parameter("low_body_penalty", ShapingConfig.low_body_penalty, "Shaping: taken off the reward per step with a low "
+              "torso [1].", minimum=0.0),
 )
 
 
@@ -52,14 +66,14 @@ class EnvNode(StackNode):
 
     def __init__(self) -> None:
         super().__init__("env", PARAMETERS)
-        self._env: TimeStepEnv | None = None
+        self._env: TimeStepEnv | ShapedEnv | None = None
         self._finished_episodes = 0
 
     def configure(self) -> None:
         settings = self.settings
         mode = settings["mode"]
         self._ant = VectorAnt(settings["num_envs"], settings["seed"], settings["num_threads"] or None)
-        self._env = TimeStepEnv(self._ant)
+        self._env = shape(TimeStepEnv(self._ant), self._shaping())
         self._observations = self.publisher(Observation, "observation", mode, last_words=True)
         self._episodes = self.publisher(EpisodeSummary, "episode", last_words=True)
         self._inbox = self.loop.subscribe(JointTorques, "joint_torques", qos.asking("joint_torques", mode),
@@ -76,6 +90,12 @@ class EnvNode(StackNode):
         self._lock = PolicyLock(settings["response_timeout"])
         self._zero = np.zeros((settings["num_envs"], ANT.action_size), np.float32)
         self._begin_session(settings["seed"])
+
+    def _shaping(self) -> ShapingConfig | None:
+        """Constants of the shaping, None where it is off."""
+        if not self.settings["shaping"]:
+            return None
+        return ShapingConfig(**{field.name: self.settings[field.name] for field in fields(ShapingConfig)})
 
     def activate(self) -> None:
         self._resume()

@@ -6,7 +6,9 @@ import time
 
 import numpy as np
 import pytest
+from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.robot_state import StateReader
+from ant_env_node.shaping import ShapingConfig, make
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.spec import ANT, JOINT_NAMES
 from ant_rl_core.step import TimeStepEnv
@@ -304,6 +306,7 @@ def test_a_signal_ends_it(mode, number):
     ("mode", "foo", "parameter mode must be lockstep or realtime, found 'foo'"),
     ("num_envs", 0, "parameter num_envs must be at least 1 and at most 4096, found 0"),
     ("seed", "x", "parameter seed must be an integer, found 'x'"),
+    ("stall_speed", -0.5, "parameter stall_speed must be at least 0.0, found -0.5"),
 ])
 def test_a_wrong_parameter_is_one_sentence(name, value, sentence):
     with NodeProcess(MODULE, fresh_namespace(), {name: value}) as process:
@@ -373,3 +376,26 @@ def test_state_topics_are_those_of_mujoco():
         assert odom.child_frame_id == imu.header.frame_id == f"{namespace[1:]}/torso"
         seconds = [clock.clock.sec + 1e-9 * clock.clock.nanosec for clock in clocks]
         assert np.allclose(np.diff(seconds), 0.05)
+
+
+def test_shaping_publishes_both_rewards_and_returns_of_the_default_one():
+    constants = {"forward_bonus": 2.0, "stall_penalty": 0.25, "low_body_height": 0.7}
+    with Stage(num_envs=2, seed=5, shaping=True, episodes=1, **constants) as stage:
+        tick = stage.next()
+        assert not tick.time_step.info
+        env = make(2, 5, 1, ShapingConfig(**constants))
+        ledger, ended = EpisodeLedger(env.reset(5)), []
+        while not ended:
+            action = np.full((2, 8), -1 if tick.step_id % 40 < 20 else 1, np.float32)
+            stage.answer(tick, action)
+            expected = env.step(action)
+            before, tick = tick, stage.next(tick.step_id + 1)
+            assert tick.time_step.reward.tobytes() == expected.reward.tobytes()
+            joined = tick.transition_from(before)
+            assert joined.extras["unshaped_reward"].tobytes() == expected.info["unshaped_reward"].tobytes()
+            assert (joined.reward != joined.extras["unshaped_reward"]).all()
+            ended = ledger.add(expected)
+        env.close()
+        assert stage.process.wait() == 0
+        stage.peer.until(lambda: stage.episodes, "the summary")
+        assert stage.episodes[0].episode_return == ended[0].episode_return

@@ -35,8 +35,10 @@ def test_switches():
 
 
 def test_arguments_reach_the_nodes_with_their_types():
-    env = entry("sim", "env", num_envs="4", seed="7", episodes="2", steps="9", mode="realtime")
-    assert env.parameters == {"num_envs": 4, "seed": 7, "episodes": 2, "steps": 9, "mode": "realtime", "listeners": 1}
+    env = entry("sim", "env", num_envs="4", seed="7", episodes="2", steps="9", mode="realtime", shaping="true")
+    assert entry("sim", "env").parameters["shaping"] is False
+    assert env.parameters == {"num_envs": 4, "seed": 7, "episodes": 2, "steps": 9, "mode": "realtime", "shaping": True,
+                              "listeners": 1}
     policy = entry("sim", "policy", policy="123", backend="keras", explore="true")
     assert policy.parameters == {"policy": "123", "backend": "keras", "explore": True, "mode": "lockstep", "seed": 0}
     trainer = entry("train", "trainer", config="total_steps:=1000 learning_rate:=1e-4")

@@ -26,7 +26,8 @@ class Tick:
 
     Attributes:
         session, step_id: which tick of which run of the environment.
-        time_step: observation and the ends of the transition it completes (reward 0 and no ends at the first tick).
+        time_step: observation and the ends of the transition it completes (reward 0 and no ends at the first tick);
+            its info has the unshaped_reward, float32 [n], where the environment shapes rewards.
         action: float32 [n, action_size] that was applied; None at the first tick of a session.
         extras: log_prob and value as the policy reported them, float32 [n] each; only what it gave.
         policy_version: version that chose the action; 0 for none.
@@ -56,10 +57,16 @@ class Tick:
         return Previous(self.action, self.time_step.reward, self.time_step.done)
 
     def transition_from(self, before: Tick) -> Transition | None:
-        """The transition from the tick before; None where this one does not follow it without a gap."""
+        """The transition from the tick before; None where this one does not follow it without a gap.
+
+        Its extras are those of this tick, and the unshaped_reward where there is one.
+        """
         if self.action is None or before.session != self.session or before.step_id + 1 != self.step_id:
             return None
-        return join(before.time_step, self.action, self.time_step, self.extras, self.policy_version)
+        extras, info = self.extras, self.time_step.info
+        if "unshaped_reward" in info:
+            extras = {**extras, "unshaped_reward": info["unshaped_reward"]}
+        return join(before.time_step, self.action, self.time_step, extras, self.policy_version)
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,8 @@ def encode_observation(tick: Tick, stamp: Any, message: Observation | None = Non
     first = tick.action is None
     message.action = _NO_FLOATS if first else flat(tick.action)
     message.reward = _NO_FLOATS if first else flat(step.reward)
+    unshaped = step.info.get("unshaped_reward")
+    message.unshaped_reward = _NO_FLOATS if unshaped is None else flat(unshaped)
     message.terminated = _NO_BYTES if first else flat(step.terminated)
     message.truncated = _NO_BYTES if first else flat(step.truncated)
     done = step.done
@@ -133,12 +142,15 @@ def decode_observation(message: Observation, spec: RobotSpec) -> Tick:
             raise ValueError(f"final_rows must be below num_envs = {n}, found {rows.max()}")
         final = observation.copy()
         final[rows] = unflat(message.final_observation, np.float32, (len(rows), size), "final_observation")
+    info = {}
+    if message.unshaped_reward:
+        info["unshaped_reward"] = unflat(message.unshaped_reward, np.float32, (n,), "unshaped_reward")
     step = TimeStep(
         observation=observation,
         reward=unflat(message.reward, np.float32, (n,), "reward"),
         terminated=unflat(message.terminated, bool, (n,), "terminated"),
         truncated=unflat(message.truncated, bool, (n,), "truncated"),
-        final_observation=final, episode_id=episode_id, step=episode_step)
+        final_observation=final, episode_id=episode_id, step=episode_step, info=info)
     action = unflat(message.action, np.float32, (n, spec.action_size), "action")
     return Tick(message.session, message.step_id, step, action, _decode_extras(message, n), message.policy_version)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ant_rl_core.spec import ANT
@@ -17,7 +19,7 @@ def over_the_wire(message):
     return deserialize_message(serialize_message(message), type(message))
 
 
-def make_tick(first=False, done_row=None):
+def make_tick(first=False, done_row=None, shaped=False):
     rng = np.random.default_rng(0)
     observation = rng.standard_normal((N, 105), np.float32)
     terminated = np.zeros(N, bool)
@@ -31,8 +33,14 @@ def make_tick(first=False, done_row=None):
                     no, final, np.arange(N) + 2**40, np.array([0, 1, 4_000_000_000], np.uint32))
     if first:
         return Tick(2**63 - 1, 0, step)
+    if shaped:
+        step = replace(step, info={"unshaped_reward": step.reward + np.float32(1.5), "x_position": np.zeros(N)})
     return Tick(2**63 - 1, 9, step, rng.uniform(-1, 1, (N, 8)).astype(np.float32),
                 {"log_prob": rng.standard_normal(N, np.float32)}, 17)
+
+
+def sent_info(tick):
+    return {k: v.tobytes() for k, v in tick.time_step.info.items() if k == "unshaped_reward"}
 
 
 def assert_same(a, b):
@@ -43,11 +51,12 @@ def assert_same(a, b):
     assert (a.action is None) == (b.action is None)
     if a.action is not None:
         assert a.action.tobytes() == b.action.tobytes()
+    assert sent_info(a) == sent_info(b)
     assert {k: v.tobytes() for k, v in a.extras.items()} == {k: v.tobytes() for k, v in b.extras.items()}
 
 
-@pytest.mark.parametrize("tick", [make_tick(first=True), make_tick(), make_tick(done_row=1)],
-                         ids=["first", "running", "done"])
+@pytest.mark.parametrize("tick", [make_tick(first=True), make_tick(), make_tick(done_row=1), make_tick(shaped=True)],
+                         ids=["first", "running", "done", "shaped"])
 def test_a_tick_travels_bit_for_bit(tick):
     message = over_the_wire(encode_observation(tick, STAMP))
     assert message.header.stamp == STAMP
@@ -56,7 +65,7 @@ def test_a_tick_travels_bit_for_bit(tick):
 
 def test_a_kept_message_holds_nothing_of_the_tick_before():
     kept = Observation()
-    encode_observation(make_tick(done_row=2), STAMP, kept)
+    encode_observation(make_tick(done_row=2, shaped=True), STAMP, kept)
     encode_observation(make_tick(), STAMP, kept)
     assert_same(decode_observation(over_the_wire(kept), ANT), make_tick())
     encode_observation(make_tick(first=True), STAMP, kept)
@@ -83,9 +92,19 @@ def test_a_transition_needs_two_ticks_without_a_gap():
     assert make_tick(first=True).transition_from(before) is None
 
 
+def test_a_transition_has_the_unshaped_reward_beside_the_learned_one():
+    before, after = make_tick(), make_tick(shaped=True)
+    after = Tick(before.session, before.step_id + 1, after.time_step, after.action, after.extras, 3)
+    joined = decode_observation(over_the_wire(encode_observation(after, STAMP)), ANT).transition_from(before)
+    assert joined.reward.tobytes() == after.time_step.reward.tobytes()
+    assert set(joined.extras) == {"log_prob", "unshaped_reward"}
+    assert joined.extras["unshaped_reward"].tobytes() == after.time_step.info["unshaped_reward"].tobytes()
+
+
 @pytest.mark.parametrize("field, value, sentence", [
     ("observation", [0.0] * 5, "observation must have 315 values (3 x 105), found 5"),
     ("reward", [], "reward must have 3 values (3), found 0"),
+    ("unshaped_reward", [1.0], "unshaped_reward must have 3 values (3), found 1"),
     ("action", [0.0], "action must have 24 values (3 x 8), found 1"),
     ("terminated", [1], "terminated must have 3 values (3), found 1"),
     ("final_rows", [7], "final_rows must be below num_envs = 3, found 7"),

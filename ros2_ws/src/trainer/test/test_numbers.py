@@ -1,10 +1,13 @@
 """Running statistics, returns of episodes and exploration, against numpy in float64."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ant_rl_core import exploration
-from trainer.returns import EpisodeReturns
+from ant_rl_core.step import TimeStep, transition
+from trainer.returns import EpisodeReturns, unshaped_reward
 from trainer.statistics import RunningStatistics
 
 
@@ -46,6 +49,15 @@ def test_returns_are_those_of_whole_episodes_and_survive_restore():
     # Row 0: ticks 0-2 and 3-5; row 1: 0-3, 4-5 and 6-7. The first, of return 3, has left the window.
     assert list(map(tuple, returns.finished)) == [(400.0, 4.0), (12.0, 3.0), (200.0, 2.0), (200.0, 2.0)]
     assert returns.means() == (pytest.approx(812 / 4), pytest.approx(11 / 4))
+
+
+def test_the_unshaped_reward_is_the_default_one_wherever_it_travels():
+    reward, no = np.array([1.5], np.float32), np.zeros(1, bool)
+    beside = {"unshaped_reward": np.array([-2.0], np.float32)}
+    step = TimeStep(np.zeros((1, 2)), reward, no, no, np.zeros((1, 2)), np.zeros(1, np.int64), np.zeros(1, np.uint32))
+    batch = transition(step, np.zeros((1, 1)), step, {}, 1)
+    assert unshaped_reward(step) is reward and unshaped_reward(batch) is reward
+    assert unshaped_reward(replace(step, info=beside)) == unshaped_reward(replace(batch, extras=beside)) == -2.0
 
 
 def reference_log_prob(u, mean, log_std):

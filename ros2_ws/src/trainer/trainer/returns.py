@@ -7,6 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ant_rl_core.step import TimeStep, Transition
+
+
+def unshaped_reward(made: TimeStep | Transition) -> np.ndarray:
+    """The default reward, float32 [n]; returns are sums of it, also where learning is from a shaped one."""
+    beside = made.info if isinstance(made, TimeStep) else made.extras
+    return beside.get("unshaped_reward", made.reward)
+
 
 class EpisodeReturns:
     """Undiscounted return and length of the last finished episodes.
@@ -21,7 +29,7 @@ class EpisodeReturns:
         self.finished: deque[tuple[float, float]] = deque(maxlen=window)
 
     def add(self, reward: np.ndarray, done: np.ndarray) -> None:
-        """Take the rewards [n] of one step and which rows (bool [n]) it finished."""
+        """Take the `unshaped_reward` [n] of one step and which rows (bool [n]) it finished."""
         self._return += reward
         self._length += 1
         for row in np.flatnonzero(done):
