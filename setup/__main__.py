@@ -5,6 +5,8 @@ library. One folder holds one environment: `.venv` for ROS 2 Kilted as wheels, `
 wheels, `.venv-system` for a ROS 2 that is already sourced. In it lie the Python packages, the build of `ros2_ws`
 (`ws/`), the logs of both, and `state.json`, which says what is done; deleting the folder undoes all of it.
 
+Asked for `comparison` it makes `.venv-sb3`, for `./run bench learn`, and prints the path of its Python.
+
 Messages for people go to stderr; stdout carries `export NAME=VALUE` lines for the shell that calls.
 """
 
@@ -16,6 +18,7 @@ import signal
 import sys
 from pathlib import Path
 
+import comparison
 from environment import WHEELS, Environment
 from report import SetupError, say
 
@@ -24,11 +27,15 @@ def main() -> int:
     """Prepare the environment and print its variables; 1 if something is missing, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="setup", description="Prepares an environment; see ./run.")
     parser.add_argument("root", type=Path, help="the checkout")
-    parser.add_argument("ros", choices=(*WHEELS, "system"), help="where ROS 2 comes from")
+    parser.add_argument("ros", choices=(*WHEELS, "system", "comparison"),
+                        help="where ROS 2 comes from; comparison makes the environment of ./run bench learn instead")
     parser.add_argument("--rebuild", action="store_true", help="build every package from nothing")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
+        if arguments.ros == "comparison":
+            print(comparison.prepare(arguments.root))
+            return 0
         environment = Environment(arguments.root, arguments.ros)
         environment.prepare(arguments.rebuild)
     except SetupError as error:

@@ -19,6 +19,8 @@ ARRAYS = ("observation", "action", "reward", "terminated", "truncated", "next_ob
 class Recorder:
     """A learner that keeps what it is shown."""
 
+    on_policy = True
+
     def __init__(self):
         self.transitions = []
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from ant_rl import stack
 
 _ONE_PROCESS = {
-    "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1",
+    "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1; ./run train --list: what there is",
     "eval BUNDLE": "evaluate a policy bundle in one process, e.g. ./run eval default episodes:=20 seed:=1000",
-    "bench": "measure speed and memory and compare with what is to be reached",
+    "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",
 }
 _SHELL = {
     "setup": "install and build what is missing, and nothing else",
@@ -54,12 +54,13 @@ def _run(words: list[str]) -> int:
         return _evaluate(rest, wants_help)
     if verb == "bench":
         from ant_rl import bench
+        suite = rest.pop(0) if rest and rest[0] in bench.SUITES else ""
         if wants_help:
-            print(bench.help_text())
+            print(bench.help_text(suite))
             return 0
-        return bench.main(stack.split(rest))
-    if verb == "train" and rest and ":=" not in rest[0] and not rest[0].startswith("-"):
-        return _train(rest[0], rest[1:])
+        return bench.main(stack.split(rest), suite)
+    if verb == "train" and rest and (rest[0] == "--list" or ":=" not in rest[0] and not rest[0].startswith("-")):
+        return _train(rest[0], rest[1:], wants_help)
     if wants_help:
         print(verb_help(verb))
         return 0
@@ -91,9 +92,18 @@ def _styled(entry: stack.NodeEntry, live: bool) -> stack.NodeEntry:
     return replace(entry, parameters={**entry.parameters, "style": "frames"})
 
 
-def _train(algorithm: str, words: list[str]) -> int:
-    from trainer import train
-    return train.main(algorithm, stack.split(words))
+def _train(algorithm: str, words: list[str], wants_help: bool) -> int:
+    from trainer import settings, train, train_config
+    if algorithm == "--list":
+        print(train_config.list_text())
+        return 0
+    if not wants_help:
+        return train.main(algorithm, stack.split(words))
+    try:
+        print(train_config.help_text(algorithm))
+    except settings.SettingsError as error:
+        raise stack.ArgumentError(str(error)) from error
+    return 0
 
 
 def _evaluate(words: list[str], wants_help: bool) -> int:
@@ -121,7 +131,8 @@ def verb_help(arrangement: str) -> str:
     """Help on one arrangement: what it starts and its arguments with their defaults."""
     lines = [f"usage: ./run {arrangement} [key:=value …]", "", stack.ARRANGEMENTS[arrangement]]
     if arrangement == "train":
-        lines.append("`./run train ALGORITHM …` learns in one process instead, which is faster.")
+        lines += ["`./run train ALGORITHM …` learns in one process instead, which is faster.",
+                  "`./run train --list` names the methods, `./run train ALGORITHM --help` the settings of one."]
     lines += ["", "arguments, with their defaults:"]
     for argument in stack.arguments_of(arrangement):
         lines.append(f"  {argument.name}:={argument.default_in(arrangement)}")

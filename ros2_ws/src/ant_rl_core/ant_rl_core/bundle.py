@@ -13,10 +13,13 @@ import json
 import os
 import stat
 import zipfile
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-from collections.abc import Mapping
+from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping
+
+from ant_rl_core.exploration import Exploration
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -39,6 +42,7 @@ class Manifest:
         version: policy version; grows with each update of one learner.
         state_shapes: shape of each recurrent state array without the batch axis; empty for feed-forward actors.
         stochastic: whether the actor's graph also gives mean and log_std, from which a policy can explore.
+        exploration: how a policy explores with this actor, where that is not by drawing from mean and log_std.
         observation_statistics: mean and variance that are baked into the graph, for the record.
         members: for each actor file: sha256, bytes, precision and backend.
         provenance: config, seed, steps, code version, evaluation with its episodes.
@@ -56,7 +60,15 @@ class Manifest:
     members: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     signature: str | None = None
+    exploration: Exploration | None = None
     format_version: int = FORMAT_VERSION
+
+    @property
+    def explores(self) -> Exploration | None:
+        """How a policy explores with this actor; None where it can't."""
+        if self.exploration is None and self.stochastic:
+            return Exploration("squashed_gaussian")
+        return self.exploration
 
 
 @dataclass(frozen=True)
@@ -96,14 +108,15 @@ def pack(manifest: Manifest, members: Mapping[str, bytes], details: Mapping[str,
     table = {name: {**details.get(name, {}), "sha256": sha256(data), "bytes": len(data)}
              for name, data in sorted(members.items())}
     fields = {**asdict(manifest), "members": table}
+    if manifest.exploration is None:
+        del fields["exploration"]
     text = json.dumps(fields, indent=2, sort_keys=True, allow_nan=False).encode()
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    # Not compressed: weights shrink by a tenth at best, and that takes longer than all the rest of an export.
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in [(MANIFEST, text), *sorted(members.items())]:
             # A fixed date keeps the bytes, and so the sha256, the same for the same policy.
-            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, data)
+            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data)
     return buffer.getvalue()
 
 
@@ -186,10 +199,17 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write aside, flush to the disk, rename: a crash leaves the old file or the new one, whole."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file aside that takes the place of `path`, flushed to the disk, when the block ends without an exception."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(aside, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
@@ -237,6 +257,8 @@ _FIELDS = {
     "observation_statistics": ("a table", lambda value: isinstance(value, dict)),
     "provenance": ("a table", lambda value: isinstance(value, dict)),
     "signature": ("text or null", lambda value: value is None or isinstance(value, str)),
+    "exploration": ("a table with kind, scale and levels", lambda value: value is None or isinstance(value, dict)
+                    and set(value) <= {"kind", "scale", "levels"} and isinstance(value.get("kind"), str)),
 }
 
 
@@ -259,13 +281,25 @@ def _read_manifest(text: bytes) -> Manifest:
         if not holds(value):
             raise BundleError(f"{MANIFEST}: {name} must be {expected}, found {_short(value)}")
     fields["state_shapes"] = tuple(tuple(shape) for shape in fields.get("state_shapes", ()))
+    if fields.get("exploration") is not None:
+        fields["exploration"] = _read_exploration(fields["exploration"], fields.get("stochastic", False))
     return Manifest(**fields)
 
 
-def _short(value: Any) -> str:
+def _read_exploration(fields: Mapping[str, Any], stochastic: bool) -> Exploration:
+    try:
+        exploration = Exploration(**fields)
+    except ValueError as error:
+        raise BundleError(f"{MANIFEST}: {_short(str(error), 160)}") from error
+    if exploration.kind == "squashed_gaussian" and not stochastic:
+        raise BundleError(f"{MANIFEST}: squashed_gaussian exploration needs a stochastic actor, found stochastic: false")
+    return exploration
+
+
+def _short(value: Any, length: int = 80) -> str:
     """What was found, for a sentence: never longer than a line."""
     text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= length else f"{text[:length - 3]}..."
 
 
 def _check_members(manifest: Manifest, files: Mapping[str, bytes]) -> None:

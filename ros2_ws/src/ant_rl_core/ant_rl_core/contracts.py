@@ -43,9 +43,18 @@ class Actor(Protocol):
 
 
 class Learner(Protocol):
-    """Turns transitions into better policies; `version` grows with each of them."""
+    """Turns transitions into better policies; `version` grows with each of them.
 
+    Attributes:
+        on_policy: it learns from what its present policy did and from nothing else, so collection waits while it
+            learns; other learners take what any policy did, and learn while the next step is made.
+        version: of the present policy.
+        env_steps: transitions observed.
+    """
+
+    on_policy: bool
     version: int
+    env_steps: int
 
     def observe(self, batch: Transition) -> None:
         """Take one transition per row; consecutive calls are consecutive ticks."""
@@ -54,7 +63,7 @@ class Learner(Protocol):
         """Whether enough was observed for `update`."""
 
     def update(self) -> dict[str, float]:
-        """Learn from what was observed; return losses and other figures by name."""
+        """Do one bounded piece of learning: a rollout's, or the gradient steps owed for a tick; figures by name."""
 
     def policy(self, provenance: Mapping[str, Any] | None = None) -> bytes:
         """The current policy as the bytes of a bundle; `provenance` says further where it came from."""

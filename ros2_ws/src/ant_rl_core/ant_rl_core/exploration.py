@@ -1,6 +1,10 @@
-"""Sampling from a tanh-squashed Gaussian, the same for every backend and for the learner."""
+"""How policies explore: the same draws for every backend and for the learner."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,6 +12,75 @@ import numpy as np
 # Gaussian sample from the action alone.
 ACTION_LIMIT = np.float32(1.0 - 1e-6)
 _LOG_2PI = np.float32(np.log(2.0 * np.pi))
+
+KINDS = ("squashed_gaussian", "uniform", "gaussian", "epsilon_greedy")
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """A way to explore around what an actor's graph gives.
+
+    Attributes:
+        kind: squashed_gaussian draws from the graph's own mean and log_std; uniform draws every torque evenly from
+            [-1, 1]; gaussian adds normal noise to the action and clips it to [-1, 1]; epsilon_greedy now and then
+            gives all joints of a robot random levels of torque.
+        scale: gaussian: standard deviation of the noise, at least 0; epsilon_greedy: probability per robot and tick,
+            0 to 1; otherwise 0.
+        levels: epsilon_greedy: number of evenly spaced torques from -1 to 1, at least 2; otherwise 0.
+
+    Raises:
+        ValueError: another kind, or a scale or number of levels that it has no use for.
+    """
+
+    kind: str
+    scale: float = 0.0
+    levels: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"exploration must be {' or '.join(KINDS)}, found {self.kind!r}")
+        expected, largest = {"gaussian": ("a finite number of at least 0", math.inf),
+                             "epsilon_greedy": ("a probability from 0 to 1", 1.0)}.get(self.kind, ("0", 0.0))
+        number = isinstance(self.scale, (int, float)) and not isinstance(self.scale, bool)
+        if not number or not 0.0 <= self.scale <= largest or self.scale == math.inf:
+            raise ValueError(f"the scale of {self.kind} exploration must be {expected}, found {self.scale!r}")
+        leveled = self.kind == "epsilon_greedy"
+        if type(self.levels) is not int or (self.levels < 2 if leveled else self.levels != 0):
+            raise ValueError(f"the levels of {self.kind} exploration must be {'at least 2' if leveled else '0'}, "
+                             f"found {self.levels!r}")
+
+
+def explore(exploration: Exploration, outputs: Mapping[str, np.ndarray],
+            rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Draw exploring actions.
+
+    Args:
+        exploration: how to explore.
+        outputs: what the actor's graph gave: `action`, float32 [n, action_size] in [-1, 1], and for
+            squashed_gaussian also `mean` and `log_std`, see `sample`. What is given is not written to.
+        rng: source of all draws; the same number of draws per call for the same sizes.
+
+    Returns:
+        action float32 [n, action_size] in [-1, 1], and extras: log_prob (float32 [n]) for squashed_gaussian,
+        nothing for the others.
+    """
+    if exploration.kind == "squashed_gaussian":
+        action, log_prob = sample(outputs["mean"], outputs["log_std"], rng)
+        return action, {"log_prob": log_prob}
+    best = outputs["action"]
+    if exploration.kind == "uniform":
+        return 2.0 * rng.random(best.shape, np.float32) - 1.0, {}
+    if exploration.kind == "gaussian":
+        noise = rng.standard_normal(best.shape, np.float32)
+        return np.clip(best + np.float32(exploration.scale) * noise, -1.0, 1.0), {}
+    chosen = rng.random(len(best)) < exploration.scale
+    levels = torque_levels(exploration.levels)[rng.integers(exploration.levels, size=best.shape)]
+    return np.where(chosen[:, None], levels, best), {}
+
+
+def torque_levels(count: int) -> np.ndarray:
+    """float32 [count], evenly spaced torques from -1 to 1, the ones that epsilon_greedy draws from."""
+    return np.linspace(-1.0, 1.0, count, dtype=np.float32)
 
 
 def sample(mean: np.ndarray, log_std: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -52,7 +52,8 @@ class Transition:
         reward: float32 [n].
         terminated, truncated: bool [n].
         next_observation: float32 [n, observation_size], true successor (the final observation where the episode ended).
-        extras: what the actor reported, e.g. log_prob float32 [n].
+        extras: what the actor reported, e.g. log_prob float32 [n], and unshaped_reward float32 [n] where the environment
+            shapes rewards.
         policy_version: version of the policy that acted.
     """
 
@@ -89,7 +90,12 @@ class Previous:
 
 def transition(before: TimeStep, action: np.ndarray, after: TimeStep, extras: Mapping[str, np.ndarray],
                policy_version: int) -> Transition:
-    """Join two consecutive time steps and the action between them."""
+    """Join two consecutive time steps and the action between them.
+
+    The unshaped_reward of an environment that shapes rewards goes with the actor's extras.
+    """
+    if "unshaped_reward" in after.info:
+        extras = {**extras, "unshaped_reward": after.info["unshaped_reward"]}
     return Transition(before.observation, action, after.reward, after.terminated, after.truncated,
                       after.final_observation, extras, policy_version)
 

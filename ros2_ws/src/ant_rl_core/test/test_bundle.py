@@ -8,11 +8,13 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from ant_rl_core import bundle
 from ant_rl_core.bundle import BundleError, Manifest
+from ant_rl_core.exploration import Exploration
 
 MEMBERS = {"actor.tflite": bytes(range(256)) * 4, "actor.keras": b"keras" * 50}
 MANIFEST = Manifest(algorithm="ppo", robot="Ant-v5", observation_size=105, action_size=8, version=7, stochastic=True,
@@ -59,6 +61,21 @@ def test_what_was_packed_comes_back():
     assert found.manifest.members["actor.tflite"] == {"precision": "float32", "bytes": 1024,
                                                       "sha256": bundle.sha256(MEMBERS["actor.tflite"])}
     assert bundle.pack(found.manifest, found.members, found.manifest.members) == DATA
+
+
+@pytest.mark.parametrize("exploration", [Exploration("uniform"), Exploration("gaussian", 0.1),
+                                         Exploration("epsilon_greedy", 0.05, 3)])
+def test_a_bundle_says_how_to_explore(exploration):
+    data = bundle.pack(replace(MANIFEST, stochastic=False, exploration=exploration), MEMBERS, {})
+    found = bundle.unpack(data).manifest
+    assert found.exploration == found.explores == exploration
+    assert bundle.pack(found, MEMBERS, {}) == data
+
+
+def test_without_a_word_on_it_a_stochastic_actor_explores_by_its_distribution_and_others_do_not():
+    assert "exploration" not in json.loads(parts()["manifest.json"])  # as in bundles from before there was a choice
+    assert bundle.unpack(DATA).manifest.explores == Exploration("squashed_gaussian")
+    assert bundle.unpack(bundle.pack(replace(MANIFEST, stochastic=False), MEMBERS, {})).manifest.explores is None
 
 
 def test_a_bundle_says_what_it_lacks():
@@ -146,6 +163,13 @@ def test_what_is_no_manifest_is_refused(text, found):
     ({"members": {"actor.keras": {}, "actor.tflite": {}}}, "actor.keras should have None bytes, found 250"),
     ({"provenance": []}, "provenance must be a table"),
     ({"signature": 1}, "signature must be text or null"),
+    ({"exploration": "uniform"}, "exploration must be a table with kind, scale and levels, found uniform"),
+    ({"exploration": {"scale": 0.1}}, "exploration must be a table with kind, scale and levels"),
+    ({"exploration": {"kind": "uniform", "size": 1}}, "exploration must be a table with kind, scale and levels"),
+    ({"exploration": {"kind": "pink"}}, "exploration must be squashed_gaussian or uniform"),
+    ({"exploration": {"kind": "p" * 1000}}, "found 'ppp"),
+    ({"exploration": {"kind": "gaussian", "scale": -1}}, "scale of gaussian exploration must be a finite number"),
+    ({"exploration": {"kind": "squashed_gaussian"}, "stochastic": False}, "needs a stochastic actor"),
 ])
 def test_a_manifest_that_lies_is_refused(fields, sentence):
     assert sentence in refusal(rezipped(**fields))

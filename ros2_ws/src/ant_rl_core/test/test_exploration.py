@@ -1,11 +1,11 @@
-"""Sampling from the tanh-squashed normal: densities against double precision and against integration."""
+"""Exploration: densities against double precision and integration, the other kinds against their moments."""
 
 import math
 
 import numpy as np
 import pytest
 
-from ant_rl_core.exploration import ACTION_LIMIT, log_tanh_derivative, sample
+from ant_rl_core.exploration import ACTION_LIMIT, Exploration, explore, log_tanh_derivative, sample, torque_levels
 
 RNG = np.random.default_rng
 
@@ -71,3 +71,85 @@ def test_the_slope_of_tanh_is_stable_far_out():
     assert np.allclose(log_tanh_derivative(x), expected, rtol=1e-6, atol=1e-6)
     inner = np.abs(x) < 5
     assert np.allclose(log_tanh_derivative(x)[inner], np.log(1 - np.tanh(x[inner].astype(np.float64))**2), atol=1e-6)
+
+
+def drawn(exploration, best, seed=0):
+    given = best.copy()
+    action, extras = explore(exploration, {"action": best}, RNG(seed))
+    assert action.dtype == np.float32 and action.shape == best.shape and np.abs(action).max() <= 1 and extras == {}
+    assert np.array_equal(best, given)
+    return action
+
+
+def test_a_squashed_gaussian_is_sampled_as_ever():
+    mean, log_std = RNG(0).normal(size=(2, 3, 8)).astype(np.float32)
+    action, extras = explore(Exploration("squashed_gaussian"), {"mean": mean, "log_std": log_std}, RNG(1))
+    expected, log_prob = sample(mean, log_std, RNG(1))
+    assert np.array_equal(action, expected) and np.array_equal(extras["log_prob"], log_prob)
+
+
+def test_uniform_torques_fill_the_range_evenly_whatever_the_action():
+    action = drawn(Exploration("uniform"), np.full((20_000, 8), 0.9, np.float32))
+    shares = np.histogram(action, 10, (-1, 1))[0] / action.size
+    np.testing.assert_allclose(shares, 0.1, atol=5 * math.sqrt(0.09 / action.size))
+    assert abs(action.mean()) < 5 * math.sqrt(1 / 3 / action.size)
+    assert abs(np.corrcoef(action.T) - np.eye(8)).max() < 0.04
+
+
+def test_gaussian_noise_has_its_mean_and_deviation_and_is_clipped_at_the_limits():
+    best = np.tile(np.array([0.2, -0.3, 1.0, -1.0], np.float32), (50_000, 1))
+    action = drawn(Exploration("gaussian", 0.1), best)
+    noise = (action - best)[:, :2]
+    np.testing.assert_allclose(noise.mean(axis=0), 0, atol=5 * 0.1 / math.sqrt(50_000))
+    np.testing.assert_allclose(noise.std(axis=0), 0.1, rtol=0.02)
+    # At the limit half of the noise is cut: E[min(noise, 0)] = -scale / sqrt(2 pi).
+    np.testing.assert_allclose(action[:, 2:].mean(axis=0), np.array([1, -1]) * (1 - 0.1 / math.sqrt(2 * math.pi)),
+                               atol=2e-3)
+    np.testing.assert_allclose((np.abs(action[:, 2:]) == 1).mean(axis=0), 0.5, atol=0.01)
+    assert np.array_equal(drawn(Exploration("gaussian"), best), best)
+
+
+def test_epsilon_greedy_gives_whole_robots_random_levels_as_often_as_it_says():
+    best = np.full((40_000, 3), 0.25, np.float32)  # no level, so that a random torque shows
+    action = drawn(Exploration("epsilon_greedy", 0.3, 5), best)
+    random = (action != best).any(axis=1)
+    assert np.array_equal(random, (action != best).all(axis=1))
+    assert random.mean() == pytest.approx(0.3, abs=5 * math.sqrt(0.21 / 40_000))
+    values, counts = np.unique(action[random], return_counts=True)
+    assert np.array_equal(values, torque_levels(5)) and values.tolist() == [-1, -0.5, 0, 0.5, 1]
+    np.testing.assert_allclose(counts / counts.sum(), 0.2, atol=0.012)
+    joints = np.corrcoef(action[random].T)
+    assert abs(joints - np.eye(3)).max() < 0.05
+    assert np.array_equal(drawn(Exploration("epsilon_greedy", 0.0, 3), best), best)
+    assert set(np.unique(drawn(Exploration("epsilon_greedy", 1.0, 3), best))) == {-1, 0, 1}
+
+
+@pytest.mark.parametrize("exploration", [Exploration("uniform"), Exploration("gaussian", 0.2),
+                                         Exploration("epsilon_greedy", 0.5, 3)])
+def test_equal_seeds_draw_equally_and_others_otherwise(exploration):
+    best = np.zeros((50, 8), np.float32)
+    first, again, other = (drawn(exploration, best, seed) for seed in (3, 3, 4))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    random, twice = RNG(3), RNG(3)
+    explore(exploration, {"action": best}, random)
+    explore(exploration, {"action": best + 1}, twice)  # how much is drawn does not hang on the action
+    assert random.bit_generator.state == twice.bit_generator.state
+
+
+@pytest.mark.parametrize("fields, sentence", [
+    ({"kind": "boltzmann"}, "exploration must be squashed_gaussian or uniform .* found 'boltzmann'"),
+    ({"kind": "gaussian", "scale": -0.1}, "scale of gaussian exploration must be a finite number of at least 0.* -0.1"),
+    ({"kind": "gaussian", "scale": math.nan}, "found nan"),
+    ({"kind": "gaussian", "scale": math.inf}, "found inf"),
+    ({"kind": "gaussian", "scale": "0.1"}, "found '0.1'"),
+    ({"kind": "gaussian", "scale": True}, "found True"),
+    ({"kind": "gaussian", "scale": 0.1, "levels": 3}, "levels of gaussian exploration must be 0, found 3"),
+    ({"kind": "uniform", "scale": 0.1}, "scale of uniform exploration must be 0, found 0.1"),
+    ({"kind": "squashed_gaussian", "scale": 1}, "scale of squashed_gaussian exploration must be 0, found 1"),
+    ({"kind": "epsilon_greedy", "scale": 1.1, "levels": 3}, "must be a probability from 0 to 1, found 1.1"),
+    ({"kind": "epsilon_greedy", "scale": 0.1}, "levels of epsilon_greedy exploration must be at least 2, found 0"),
+    ({"kind": "epsilon_greedy", "scale": 0.1, "levels": 3.0}, "must be at least 2, found 3.0"),
+])
+def test_what_no_policy_can_explore_with_is_refused(fields, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Exploration(**fields)

@@ -57,16 +57,10 @@ class Tick:
         return Previous(self.action, self.time_step.reward, self.time_step.done)
 
     def transition_from(self, before: Tick) -> Transition | None:
-        """The transition from the tick before; None where this one does not follow it without a gap.
-
-        Its extras are those of this tick, and the unshaped_reward where there is one.
-        """
+        """The transition from the tick before; None where this one does not follow it without a gap."""
         if self.action is None or before.session != self.session or before.step_id + 1 != self.step_id:
             return None
-        extras, info = self.extras, self.time_step.info
-        if "unshaped_reward" in info:
-            extras = {**extras, "unshaped_reward": info["unshaped_reward"]}
-        return join(before.time_step, self.action, self.time_step, extras, self.policy_version)
+        return join(before.time_step, self.action, self.time_step, self.extras, self.policy_version)
 
 
 @dataclass(frozen=True)

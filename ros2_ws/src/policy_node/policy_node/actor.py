@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from ant_rl_core.bundle import Bundle, BundleError, Manifest
-from ant_rl_core.exploration import sample
+from ant_rl_core.exploration import explore as draw
 from ant_rl_core.step import Previous
 
 
@@ -34,7 +34,7 @@ class BundleActor:
     Args:
         graph: the loaded graph.
         manifest: of the bundle it comes from.
-        random: what to explore with; None: take the graph's own action, without exploring.
+        random: what to explore with, in the manifest's way; None: take the graph's own action, without exploring.
 
     Raises:
         BundleError: the graph is not what the manifest says, which one run with two rows shows.
@@ -45,6 +45,7 @@ class BundleActor:
         self.manifest = manifest
         self._graph = graph
         self._random = random
+        self._exploration = manifest.explores
         self._states = {f"state_{i}": shape for i, shape in enumerate(manifest.state_shapes)}
         self._check()
 
@@ -54,7 +55,7 @@ class BundleActor:
 
     def act(self, observation: np.ndarray, previous: Previous, state: tuple[np.ndarray, ...],
             reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], tuple[np.ndarray, ...]]:
-        """As `contracts.Actor.act`; `extras` holds log_prob where it explores."""
+        """As `contracts.Actor.act`; `extras` holds log_prob where it draws from the graph's distribution."""
         inputs = {"observation": observation}
         if self._states:
             inputs.update(zip(self._states, _reset(state, reset_mask)))
@@ -62,8 +63,8 @@ class BundleActor:
         state = tuple(outputs[name] for name in self._states)
         if self._random is None:
             return outputs["action"], {}, state
-        action, log_prob = sample(outputs["mean"], outputs["log_std"], self._random)
-        return action, {"log_prob": log_prob}, state
+        action, extras = draw(self._exploration, outputs, self._random)
+        return action, extras, state
 
     def warm_up(self, num_envs: int) -> None:
         """Prepare the graph for this number of rows, so that the first `act` takes no longer than the next."""
@@ -97,7 +98,7 @@ def load_actor(bundle: Bundle, backend: str = "litert", variant: str | None = No
         bundle: the checked bundle.
         backend: litert or keras.
         variant: which of the bundle's members to run; default actor.tflite for litert, actor.keras for keras.
-        explore: draw actions from the policy's distribution instead of taking its best one.
+        explore: explore in the way that the bundle's manifest says instead of taking the best action.
         seed: of the exploration; a generator goes on where it is, as successive versions of a policy should.
 
     Raises:
@@ -107,9 +108,9 @@ def load_actor(bundle: Bundle, backend: str = "litert", variant: str | None = No
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be {' or '.join(BACKENDS)}, found {backend!r}")
-    if explore and not bundle.manifest.stochastic:
-        raise BundleError("to explore, a policy must be stochastic, and this bundle's manifest says it is not: "
-                          "start it with explore:=false")
+    if explore and bundle.manifest.explores is None:
+        raise BundleError("to explore, a policy must be stochastic or say how to explore, and this bundle's manifest "
+                          "says neither: start it with explore:=false")
     load, suffix, package = BACKENDS[backend]
     name = variant or f"actor{suffix}"
     if not name.endswith(suffix):

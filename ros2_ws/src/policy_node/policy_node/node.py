@@ -27,7 +27,7 @@ PARAMETERS = (
     Parameter("backend", "litert", "What runs the actor: litert is small and fast, keras needs TensorFlow.",
               tuple(BACKENDS)),
     Parameter("variant", "", "Member of the bundle to run; empty: actor.tflite for litert, actor.keras for keras."),
-    Parameter("explore", False, "Draw actions from the policy's distribution instead of taking its best one."),
+    Parameter("explore", False, "Explore as the bundle says (learning needs it) instead of taking the best action."),
     Parameter("seed", 0, "Seed of the exploration.", minimum=0),
     Parameter("max_policy_bytes", bundle.MAX_BUNDLE_BYTES, "Largest bundle that is accepted [bytes].", minimum=1),
 )

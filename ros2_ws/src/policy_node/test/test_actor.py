@@ -7,7 +7,7 @@ import policy_bundles
 import pytest
 from ant_rl_core import bundle
 from ant_rl_core.bundle import BundleError
-from ant_rl_core.exploration import sample
+from ant_rl_core.exploration import Exploration, explore, sample
 from ant_rl_core.step import Previous
 from policy_node.actor import load_actor
 from policy_bundles import observations
@@ -106,8 +106,27 @@ def test_recurrent_litert_and_keras_agree_over_many_ticks():
         assert np.abs(results[0][0] - results[1][0]).max() < 1e-5
 
 
-def test_exploring_needs_a_stochastic_policy():
-    assert "must be stochastic" in refusal(policy_bundles.packed(stochastic=False), explore=True)
+@pytest.mark.parametrize("backend", ["litert", "keras"])
+@pytest.mark.parametrize("exploration", [Exploration("uniform"), Exploration("gaussian", 0.2),
+                                         Exploration("epsilon_greedy", 0.5, 3)])
+def test_a_policy_explores_as_its_bundle_says(backend, exploration):
+    data = unpacked(changes={"exploration": exploration}, stochastic=False)
+    observation = observations(6)
+    best = act(load_actor(data, backend), observation)[0]
+    actor, random = load_actor(data, backend, explore=True, seed=5), np.random.default_rng(5)
+    for _ in range(3):
+        action, extras, _ = act(actor, observation)
+        assert np.array_equal(action, explore(exploration, {"action": best}, random)[0]) and extras == {}
+
+
+def test_what_the_bundle_says_of_exploration_comes_before_its_distribution():
+    action, extras, _ = act(load_actor(unpacked(changes={"exploration": Exploration("uniform")}), explore=True, seed=5),
+                            observations(2))
+    assert extras == {} and np.array_equal(action, 2 * np.random.default_rng(5).random((2, 8), np.float32) - 1)
+
+
+def test_exploring_needs_a_policy_that_says_how():
+    assert "must be stochastic or say how" in refusal(policy_bundles.packed(stochastic=False), explore=True)
     assert act(load_actor(unpacked(stochastic=False)), observations(1))[1] == {}
 
 

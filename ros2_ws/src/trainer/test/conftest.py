@@ -24,6 +24,5 @@ def ant_bundle():
     from trainer.algorithms.ppo import PPO, PPOConfig
 
     learner = PPO(PPOConfig(actor_hidden=(8,), critic_hidden=(8,), initial_log_std=-1.0), 1, 105, 8, seed=3)
-    learner.observation_statistics.update(np.random.default_rng(0).normal(0.3, 2.0, (50, 105)))
-    learner._renew_actor()
+    learner.model.learned_from(np.random.default_rng(0).normal(0.3, 2.0, (1, 50, 105)))
     return learner.policy({"seed": 3})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ant_rl_core.spec import RobotSpec
+from ant_rl_core.spec import ANT, RobotSpec
 from ant_rl_core.step import Transition, transition
 from ant_rl_core.testing import FakeVectorEnv
 from trainer.buffers.replay import ReplayBuffer
@@ -107,93 +107,266 @@ def test_advantages_equal_the_direct_sum(discount, gae_lambda):
 
 # -- replay ------------------------------------------------------------------------------------------------------------
 
-def stored(buffer):
-    """Numbers that a buffer holds, each checked against its other fields."""
-    rows = slice(0, buffer.size)
-    number = buffer.action[rows, 0]
-    assert np.array_equal(buffer.reward[rows], 10 * number)
-    assert np.array_equal(buffer.observation[rows], np.repeat(number[:, None], 6, axis=1))
-    assert np.array_equal(buffer.next_observation[rows, 0], number + 0.5)
-    return sorted(number.astype(int).tolist())
+GAMMA = 0.9
 
 
+class Recorded:
+    """All that went into a buffer, row by row; n-step sums are taken term by term from the definition."""
+
+    def __init__(self, rows):
+        self.rows = [[] for _ in range(rows)]
+
+    def add(self, batch):
+        for row, ticks in enumerate(self.rows):
+            ticks.append({name: getattr(batch, name)[row].copy() for name in (
+                "observation", "action", "reward", "terminated", "truncated", "next_observation")})
+
+    def newest(self, ticks):
+        """The last of them by what tells them apart: row, episode and step."""
+        return {tuple(one["observation"][:3]): (row, len(all_ticks) - 1 - back)
+                for row, all_ticks in enumerate(self.rows) for back, one in enumerate(all_ticks[:-ticks - 1:-1])}
+
+    def ahead(self, row, at, n_step):
+        """Reward, discount and next observation of up to n steps from here, and why they ended."""
+        ticks, reward = self.rows[row], 0.0
+        for k in range(n_step):
+            one = ticks[at + k]
+            reward += GAMMA**k * float(one["reward"])
+            if one["terminated"]:
+                return reward, 0.0, one["next_observation"], "terminated"
+            if one["truncated"]:
+                why = "truncated"
+            elif at + k + 1 == len(ticks):
+                why = "newest"
+            elif not np.array_equal(ticks[at + k + 1]["observation"], one["next_observation"]):
+                why = "gap"
+            else:
+                why = "whole"
+                continue
+            break
+        return reward, GAMMA**(k + 1), one["next_observation"], why
+
+
+def check_draws(batch, recorded, ticks, n_step):
+    """Each draw is one of the newest ticks, and is what the record says; returns how the steps ended."""
+    newest = recorded.newest(ticks)
+    assert {tuple(observation[:3]) for observation in batch.observation} == set(newest), "all that is stored is drawn"
+    index, first = np.unique(batch.index, return_index=True)
+    assert len(index) == len(newest), "each has its own index"
+    reasons = set()
+    for i in first:
+        row, at = newest[tuple(batch.observation[i, :3])]
+        one = recorded.rows[row][at]
+        assert np.array_equal(batch.observation[i], one["observation"])
+        assert np.array_equal(batch.action[i], one["action"])
+        reward, discount, following, why = recorded.ahead(row, at, n_step)
+        assert batch.reward[i] == pytest.approx(reward, rel=1e-6)
+        assert batch.discount[i] == pytest.approx(discount, rel=1e-6)
+        assert np.array_equal(batch.next_observation[i], following), why
+        reasons.add(why)
+    return reasons
+
+
+def replay(capacity=12, rows=2, seed=0, **options):
+    return ReplayBuffer(capacity, rows, 6, 2, seed, discount=GAMMA, **options)
+
+
+def fill(buffer, ticks, lengths=(3, 5), lost=()):
+    """Add ticks of a fake environment, those lost apart."""
+    for tick, batch in enumerate(transitions(FakeVectorEnv(buffer.num_envs, lengths, SPEC), ticks)):
+        if tick not in lost:
+            buffer.add(batch)
+
+
+@pytest.mark.parametrize("priority_exponent", [None, 0.6])
+@pytest.mark.parametrize("n_step", [1, 3, 40])
 @pytest.mark.parametrize("rows", [1, 3, 4, 7, 10])
-def test_replay_keeps_the_last_transitions_exactly_once(rows):
-    buffer = ReplayBuffer(10, 6, 2, seed=0)
-    for first in range(0, 5 * rows, rows):
-        buffer.add(numbered(first, rows))
-        added = first + rows
-        assert stored(buffer) == list(range(max(0, added - 10), added))
+def test_replay_draws_the_last_ticks_as_they_were_observed(rows, n_step, priority_exponent):
+    env, ticks = FakeVectorEnv(rows, (7, 3, 1, 50), SPEC), 31 // rows
+    buffer = ReplayBuffer(31, rows, 6, 2, seed=1, n_step=n_step, discount=GAMMA, priority_exponent=priority_exponent)
+    assert buffer.capacity == ticks * rows
+    recorded, reasons = Recorded(rows), set()
+    for tick, batch in enumerate(transitions(env, 3 * ticks + 4)):
+        if tick % 11 in (1, 6, 7):  # lost on the way
+            continue
+        buffer.add(batch)
+        recorded.add(batch)
+        assert buffer.size == min(len(recorded.rows[0]), ticks) * rows
+        reasons |= check_draws(buffer.sample(600), recorded, ticks, n_step)
+    assert reasons >= {"terminated", "truncated", "gap", "newest"} | ({"whole"} if n_step == 3 < ticks else set())
+    batch = buffer.sample(5)
+    assert {getattr(batch, name).dtype for name in (
+        "observation", "action", "reward", "discount", "next_observation", "weight")} == {np.dtype(np.float32)}
+    assert batch.index.dtype == np.int64 and batch.next_observation.shape == (5, 6) and batch.reward.shape == (5,)
 
 
-def test_replay_wraps_around_with_uneven_row_counts():
-    buffer, added = ReplayBuffer(10, 6, 2, seed=0), 0
-    for rows in (3, 4, 5, 1, 10, 2, 9):
-        buffer.add(numbered(added, rows))
-        added += rows
-        assert stored(buffer) == list(range(max(0, added - 10), added))
-
-
-def test_replay_draws_what_was_written_only_and_whole_rows():
-    buffer = ReplayBuffer(100, 6, 2, seed=0)
-    buffer.add(numbered(1, 7))
-    batch = buffer.sample(2000)
-    assert set(batch.action[:, 0].astype(int)) == set(range(1, 8))
-    assert np.array_equal(batch.reward, 10 * batch.action[:, 0])
-    assert np.array_equal(batch.next_observation[:, 3], batch.observation[:, 3] + 0.5)
-    assert batch.observation.dtype == batch.reward.dtype == batch.bootstrap.dtype == np.float32
+def test_a_batch_stays_as_it_was_drawn():
+    buffer = replay(capacity=4)
+    fill(buffer, 2)
+    batch = buffer.sample(50)
+    before = [getattr(batch, name).copy() for name in ("observation", "action", "reward", "next_observation")]
+    fill(buffer, 9, lengths=(2,))
+    for name, array in zip(("observation", "action", "reward", "next_observation"), before, strict=True):
+        assert np.array_equal(getattr(batch, name), array), name
 
 
 def test_replay_draws_uniformly():
-    buffer = ReplayBuffer(50, 6, 2, seed=4)
-    buffer.add(numbered(0, 30))
-    buffer.add(numbered(30, 35))
-    draws = np.bincount(buffer.sample(50_000).action[:, 0].astype(int), minlength=65)[15:]
+    buffer = replay(capacity=50, rows=5, seed=4)
+    fill(buffer, 13)
+    draws = np.bincount(buffer.sample(50_000).index, minlength=50)
     chi_square = np.sum((draws - 1000) ** 2 / 1000)
-    assert draws.sum() == 50_000
+    assert draws.sum() == 50_000 and len(draws) == 50
     assert 23.98 < chi_square < 85.35  # 0.1 % and 99.9 % of the distribution with 49 degrees of freedom
 
 
-def test_replay_refuses_too_many_rows_draws_from_nothing_and_no_capacity():
-    buffer = ReplayBuffer(3, 6, 2, seed=0)
+def test_a_million_transitions_of_the_ant_take_less_than_a_gigabyte():
+    buffer = ReplayBuffer(1_000_000, 1, ANT.observation_size, ANT.action_size, seed=0, priority_exponent=0.6)
+    assert buffer.capacity == 1_000_000
+    arrays = [array for part in (buffer, buffer._tree) for array in vars(part).values() if isinstance(array, np.ndarray)]
+    assert 0.4e9 < sum(array.nbytes for array in arrays) < 0.6e9
+
+
+def test_only_the_successors_of_stored_cuts_are_kept_aside():
+    buffer = replay(capacity=12, rows=2)
+    for ticks in (4, 40):
+        fill(buffer, ticks, lengths=(1, 2))
+        saved = buffer.save()
+        assert len(saved["aside"]) == len(set(saved["aside_index"])) <= saved["cut"].sum() <= 12
+
+
+@pytest.mark.parametrize(("capacity", "rows", "options", "text"), [
+    (3, 4, {}, "capacity must be at least num_envs = 4, found 3"),
+    (0, 1, {}, "capacity must be at least num_envs = 1, found 0"),
+    (3, 0, {}, "capacity must be at least num_envs = 0"),
+    (3, 1, {"n_step": 0}, "n_step must be at least 1, found 0")])
+def test_replay_refuses_sizes_that_hold_nothing(capacity, rows, options, text):
+    with pytest.raises(ValueError, match=text):
+        replay(capacity, rows, **options)
+
+
+def test_replay_refuses_draws_from_nothing_and_another_number_of_rows():
+    buffer = replay(rows=2)
     with pytest.raises(ValueError, match="empty"):
         buffer.sample(1)
-    with pytest.raises(ValueError, match="at most 3 rows.*found 4"):
-        buffer.add(numbered(0, 4))
-    with pytest.raises(ValueError, match="at least 1, found 0"):
-        ReplayBuffer(0, 6, 2, seed=0)
+    with pytest.raises(ValueError, match="each of 2 rows, found 3"):
+        buffer.add(numbered(0, 3))
 
 
-def test_replay_bootstraps_after_a_time_limit_but_not_after_a_true_end():
-    buffer = ReplayBuffer(4, 6, 2, seed=0)
-    buffer.add(numbered(0, 4, terminated=np.array([False, True, False, True]),
-                        truncated=np.array([False, False, True, True])))
-    assert buffer.bootstrap.tolist() == [1.0, 0.0, 1.0, 0.0]
+# -- priorities --------------------------------------------------------------------------------------------------------
+
+def prioritised(priority, alpha=0.7, seed=3):
+    """A buffer of as many transitions as there are priorities, by index."""
+    buffer = replay(len(priority), 2, seed, priority_exponent=alpha)
+    fill(buffer, len(priority) // 2 + 3)
+    buffer.update_priorities(np.arange(len(priority)), np.asarray(priority, float))
+    return buffer
 
 
-@pytest.mark.parametrize("added", [5, 10, 13])
-def test_replay_continues_its_draws_exactly_after_restore(added):
-    unbroken = ReplayBuffer(10, 6, 2, seed=5)
-    for first in range(added):
-        unbroken.add(numbered(first, 1))
-    unbroken.sample(3)
-    other = ReplayBuffer(10, 6, 2, seed=99)
-    other.restore({name: np.array(array) for name, array in unbroken.save().items()})
-    for first in range(added, added + 20):
-        assert np.array_equal(unbroken.sample(4).action, other.sample(4).action)
-        unbroken.add(numbered(first, 1))
-        other.add(numbered(first, 1))
-    assert stored(unbroken) == stored(other)
+def test_draws_are_in_proportion_to_the_priorities():
+    priority = np.random.default_rng(0).exponential(1.0, 20) + 0.05
+    probability = priority**0.7 / np.sum(priority**0.7)
+    buffer = prioritised(priority)
+    draws = np.bincount([int(buffer.sample(1).index[0]) for _ in range(10_000)], minlength=20)
+    chi_square = np.sum((draws - 10_000 * probability) ** 2 / (10_000 * probability))
+    assert 4.9 < chi_square < 43.8  # 0.05 % and 99.9 % of the distribution with 19 degrees of freedom
+    # In a batch they are spread evenly: one from each m-th part of the probability.
+    drawn = np.bincount(buffer.sample(1000).index, minlength=20)
+    assert np.all(np.abs(drawn - 1000 * probability) <= 2)
 
 
-def test_replay_restored_into_a_larger_one_goes_on_with_the_oldest_first():
-    small = ReplayBuffer(10, 6, 2, seed=0)
-    for first in range(13):
-        small.add(numbered(first, 1))
-    large = ReplayBuffer(16, 6, 2, seed=0)
-    large.restore(small.save())
-    for first in range(13, 40):
-        large.add(numbered(first, 1))
-        assert stored(large) == list(range(max(3, first - 15), first + 1))
-    with pytest.raises(ValueError, match="holds 16 transitions, this one at most 10"):
-        small.restore(large.save())
+@pytest.mark.parametrize("beta", [0.0, 0.4, 1.0])
+def test_importance_weights_undo_the_probabilities(beta):
+    priority = np.random.default_rng(1).exponential(1.0, 20) + 0.05
+    probability = priority**0.7 / np.sum(priority**0.7)
+    batch = prioritised(priority).sample(64, beta)
+    expected = (20 * probability[batch.index])**-beta
+    np.testing.assert_allclose(batch.weight, expected / expected.max(), rtol=1e-6)
+    assert batch.weight.dtype == np.float32 and batch.weight.max() == 1.0
+    assert np.array_equal(replay_of_ones().sample(7, beta).weight, np.ones(7))
+
+
+def replay_of_ones():
+    buffer = replay()
+    fill(buffer, 3)
+    return buffer
+
+
+def test_weights_count_what_is_stored_not_what_fits():
+    buffer = replay(capacity=100, rows=2, priority_exponent=1.0)
+    fill(buffer, 2)
+    buffer.update_priorities(np.arange(4), np.array([1.0, 1.0, 2.0, 4.0]))
+    batch = buffer.sample(200, 1.0)
+    assert set(batch.index) == {0, 1, 2, 3}
+    np.testing.assert_allclose(batch.weight, np.array([1.0, 1.0, 0.5, 0.25])[batch.index], rtol=1e-6)
+
+
+def test_new_transitions_enter_with_the_largest_priority_until_it_is_reset():
+    buffer = replay(capacity=8, rows=2, priority_exponent=0.5)
+    fill(buffer, 4)
+    assert buffer.save()["leaves"].tolist() == [1.0] * 8
+    buffer.update_priorities(np.array([0, 5, 7]), np.array([9.0, 4.0, 0.25]))
+    fill(buffer, 1)  # over the first two
+    assert buffer.save()["leaves"].tolist() == [3.0, 3.0, 1.0, 1.0, 1.0, 2.0, 1.0, 0.5]
+    buffer.update_priorities(np.array([0, 1]), np.array([1.0, 1.0]))
+    fill(buffer, 1)  # the largest ever set, though none stored has it
+    assert buffer.save()["leaves"].tolist() == [1.0, 1.0, 3.0, 3.0, 1.0, 2.0, 1.0, 0.5]
+    buffer.update_priorities(np.array([2, 3]), np.array([1.0, 1.0]))
+    buffer.reset_max_priority()
+    assert buffer.max_priority == pytest.approx(4.0)
+    fill(buffer, 1)
+    np.testing.assert_allclose(buffer.save()["leaves"], [1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 1.0, 0.5])
+
+
+# -- saved and restored ------------------------------------------------------------------------------------------------
+
+def saved_copy(buffer):
+    return {name: np.array(array) for name, array in buffer.save().items()}
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("priority_exponent", [None, 0.6])
+@pytest.mark.parametrize("added", [0, 1, 5, 6, 13])
+def test_replay_continues_its_draws_exactly_after_restore(added, priority_exponent, used):
+    def made(seed):
+        return replay(13, 2, seed, n_step=3, priority_exponent=priority_exponent)
+
+    batches = list(transitions(FakeVectorEnv(2, (3, 5), SPEC), added + 20))
+    unbroken, other = made(5), made(99)
+    for batch in batches[:added]:
+        unbroken.add(batch)
+        drawn = unbroken.sample(3, 0.5)
+        if priority_exponent is not None:
+            unbroken.update_priorities(drawn.index, drawn.reward % 7 + 0.1)
+    if used:  # nothing of what was in it before is left
+        fill(other, 9, lengths=(2,))
+    saved = saved_copy(unbroken)
+    other.restore(saved)
+    kept = {name: array.copy() for name, array in saved.items()}
+    for batch in batches[added:]:
+        for buffer in (unbroken, other):
+            buffer.add(batch)
+        first, second = unbroken.sample(4, 0.5), other.sample(4, 0.5)
+        assert_same(vars(first), vars(second))
+        if priority_exponent is not None:
+            for buffer in (unbroken, other):
+                buffer.update_priorities(first.index, first.reward % 7 + 0.1)
+    assert_same(saved_copy(unbroken), saved_copy(other))
+    assert_same(saved, kept)
+
+
+@pytest.mark.parametrize(("capacity", "rows", "options", "text"), [
+    (14, 2, {}, "expected a replay buffer of 7 ticks of 2 rows, found one of 6 of 2$"),
+    (12, 3, {}, "expected a replay buffer of 4 ticks of 3 rows, found one of 6 of 2$"),
+    (12, 2, {"priority_exponent": 0.5}, "of 6 ticks of 2 rows with priorities, found one of 6 of 2$")])
+def test_the_state_of_another_buffer_is_refused_and_changes_nothing(capacity, rows, options, text):
+    small, other = replay_of_ones(), replay(capacity, rows, **options)
+    fill(other, 2)
+    before = saved_copy(other)
+    with pytest.raises(ValueError, match=text):
+        other.restore(small.save())
+    assert_same(before, saved_copy(other))

@@ -1,6 +1,6 @@
 """The collector: what came over the network, once, in step, and of the right policy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from ant_rl_core.step import TimeStep, Transition, transition
 from ant_rl_core.testing import FakeVectorEnv
 from trainer import collector as module
 from trainer.collector import Collector
+from trainer.returns import unshaped_reward
 
 SPEC = RobotSpec("fake", 6, 2, 1.0)
 
@@ -33,6 +34,14 @@ class FakeTick:
             return None
         return transition(before.time_step, self.action, self.time_step, {"log_prob": self.time_step.reward},
                           self.policy_version)
+
+
+class ShapedTick(FakeTick):
+    """A tick of an environment that shapes rewards: the default one is greater by 10."""
+
+    def transition_from(self, before) -> Transition | None:
+        made = super().transition_from(before)
+        return made and replace(made, extras={**made.extras, "unshaped_reward": made.reward + 10})
 
 
 def ticks(count, num_envs=1, session=1, version=1):
@@ -123,6 +132,15 @@ def test_sources_of_different_speed_are_put_side_by_side_in_order():
     assert collector.dropped_rows == 0
     collector.drop_waiting()
     assert collector.dropped_rows == 5 * 2 and drain(collector) == []
+
+
+def test_where_only_some_sources_shape_rewards_the_default_reward_is_that_of_each():
+    collector = Collector(["shaped", "plain"])
+    for shaped, plain in zip(ticks(4, num_envs=2), ticks(4), strict=True):
+        collector.add("shaped", ShapedTick(**vars(shaped)), 1)
+        collector.add("plain", plain, 1)
+    for batch in drain(collector):
+        assert unshaped_reward(batch).tolist() == (batch.reward + [10, 10, 0]).tolist()
 
 
 def test_what_waits_for_a_silent_source_is_bounded_and_the_oldest_go(monkeypatch):

@@ -124,13 +124,12 @@ def test_a_learner_hands_over_the_policy_it_acts_with(ant_bundle):
     from trainer.algorithms.ppo import PPO, PPOConfig
 
     learner = PPO(PPOConfig(actor_hidden=(8,), critic_hidden=(8,), initial_log_std=-1.0), 1, 105, 8, seed=3)
-    learner.observation_statistics.update(np.random.default_rng(0).normal(0.3, 2.0, (50, 105)))
-    learner._renew_actor()
+    learner.model.learned_from(np.random.default_rng(0).normal(0.3, 2.0, (1, 50, 105)))
     unpacked = policy_bundle.unpack(ant_bundle)
     assert unpacked.manifest.provenance["seed"] == 3
     assert unpacked.manifest.provenance["config"]["actor_hidden"] == [8]
     observation = np.random.default_rng(1).normal(0, 30, (50, 105)).astype(np.float32)
-    expected = np.tanh(learner._acting(learner._normalise(observation)))
+    expected = np.tanh(learner.model.mean(observation))
     for backend in ("litert", "keras"):
         action, _, _ = load_actor(unpacked, backend).act(observation, Previous.none(50, 8), (), np.zeros(50, bool))
         np.testing.assert_allclose(action, expected, atol=1e-5)

@@ -4,20 +4,31 @@ from dataclasses import dataclass, fields
 
 import pytest
 
+from ant_env_node.shaping import ShapingConfig
 from trainer import settings
 from trainer.algorithms.table import ALGORITHMS
 from trainer.evaluate import EvaluateConfig
-from trainer.train import TrainConfig, help_text
+from trainer.train_config import TrainConfig, help_text, list_text
 
-CONFIGS = [TrainConfig, EvaluateConfig, *(config for _, config in ALGORITHMS.values())]
+CONFIGS = [TrainConfig, EvaluateConfig, ShapingConfig, *(method.config for method in ALGORITHMS.values())]
 
 
 @dataclass(frozen=True)
-class Example:
-    """Every type that a setting can have.
+class Base:
+    """What examples share.
 
     Attributes:
         count: a whole number.
+    """
+
+    count: int = 3
+
+
+@dataclass(frozen=True)
+class Example(Base):
+    """Every type that a setting can have, one of them of the base.
+
+    Attributes:
         rate: a number,
             on two lines.
         flag, other: yes or no.
@@ -25,7 +36,6 @@ class Example:
         name: text.
     """
 
-    count: int = 3
     rate: float = 0.5
     flag: bool = False
     other: bool = True
@@ -56,7 +66,7 @@ def test_a_value_of_another_type_is_refused(name, text, expected):
 
 def test_an_unknown_name_is_refused_with_the_nearest_one():
     with pytest.raises(settings.SettingsError, match="unknown argument 'learning_rat'.*'learning_rate'"):
-        settings.build(CONFIGS[:1] + CONFIGS[2:], {"learning_rat": "1"})
+        settings.build([TrainConfig, ALGORITHMS["ppo"].config], {"learning_rat": "1"})
     with pytest.raises(settings.SettingsError, match="unknown argument ''"):
         settings.build([Example], {"": "1"})
 
@@ -72,25 +82,28 @@ def test_what_is_described_builds_the_defaults_and_every_field_has_a_description
 
 def test_descriptions_go_over_lines_and_are_shared_by_names():
     meanings = {name: meaning for name, _, meaning in settings.describe(Example)}
-    assert meanings["rate"] == "a number, on two lines." and meanings["flag"] == meanings["other"] == "yes or no."
+    assert meanings["count"] == "a whole number." and meanings["rate"] == "a number, on two lines." and meanings["flag"] == meanings["other"] == "yes or no."
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_method_shares_no_name_with_the_run_and_its_help_names_all(algorithm):
-    own, general = ({f.name for f in fields(c)} for c in (ALGORITHMS[algorithm][1], TrainConfig))
-    assert not own & general
-    assert all(f"  {name}:=" in help_text(algorithm) for name in own | general)
+    own, general, shaping = ({f.name for f in fields(c)}
+                             for c in (ALGORITHMS[algorithm].config, TrainConfig, ShapingConfig))
+    assert len(own | general | shaping) == len(own) + len(general) + len(shaping)
+    assert all(f"  {name}:=" in help_text(algorithm) for name in own | general | shaping)
+    assert ALGORITHMS[algorithm].summary in list_text() and ALGORITHMS[algorithm].summary in help_text(algorithm)
 
 
 @pytest.mark.parametrize(("config", "arguments"), [
-    *((ALGORITHMS["ppo"][1], {name: value}) for name, value in (
+    *((ALGORITHMS["ppo"].config, {name: value}) for name, value in (
         ("rollout_length", "0"), ("epochs", "0"), ("minibatch_size", "0"), ("minibatch_size", "1"),
         ("learning_rate", "0"), ("learning_rate", "nan"), ("learning_rate", "inf"), ("learning_rate_end", "2"),
         ("total_steps", "0"), ("discount", "1.01"), ("gae_lambda", "-0.1"), ("clip_ratio", "0"),
         ("value_coefficient", "-1"), ("entropy_coefficient", "nan"), ("max_gradient_norm", "0"), ("target_kl", "-1"),
         ("initial_log_std", "inf"), ("observation_clip", "0"), ("actor_hidden", "64,0"), ("critic_hidden", "0"))),
     *((TrainConfig, {name: value}) for name, value in (
-        ("num_envs", "0"), ("num_threads", "-1"), ("seed", "-1"), ("checkpoint_interval", "0"))),
+        ("num_envs", "-1"), ("num_threads", "-1"), ("seed", "-1"), ("checkpoint_interval", "0"),
+        ("curve_interval", "0"), ("evaluation_interval", "-1"), ("evaluation_episodes", "-1"))),
     *((EvaluateConfig, {name: value}) for name, value in (
         ("episodes", "0"), ("seed", "-1"), ("num_envs", "-1"), ("num_threads", "-2")))])
 def test_a_value_that_makes_no_sense_is_refused_by_name(config, arguments):

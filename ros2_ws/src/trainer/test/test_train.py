@@ -19,14 +19,15 @@ import tensorflow as tf
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.step import Previous
 from policy_node.actor import load_actor
-from trainer import checkpoint, train
+from trainer import checkpoint, progress, train
 from trainer.algorithms.ppo import PPO
 
 UPDATES = 36
 SETTINGS = {"num_envs": "2", "num_threads": "1", "rollout_length": "16", "minibatch_size": "32", "epochs": "2",
             "actor_hidden": "32", "critic_hidden": "32", "checkpoint_interval": "1", "seed": "3",
-            "evaluation_episodes": "1"}
-FILES = ["checkpoint.npz", "config.json", "curve.csv", "curve.png", "policy.zip"]
+            "curve_interval": "1", "evaluation_episodes": "1", "evaluation_interval": str(15 * 32)}
+FILES = ["checkpoint.npz", "config.json", "curve.csv", "curve.png", "evaluation.csv", "events.out.tfevents",
+         "policy.zip"]
 STEPS_PER_UPDATE = 32
 
 
@@ -34,10 +35,17 @@ def settings(folder, updates=2, **changes):
     return {**SETTINGS, "output": str(folder), "total_steps": str(updates * STEPS_PER_UPDATE), **changes}
 
 
-def rows(folder):
-    """The curve as it is learned: without the wall clock."""
-    with open(folder / "curve.csv", newline="") as file:
-        return [{name: value for name, value in row.items() if name != "wall_seconds"} for row in csv.DictReader(file)]
+def rows(folder, name="curve.csv"):
+    """The curve as it is learned: without what the clock says."""
+    with open(folder / name, newline="") as file:
+        return [{name: value for name, value in row.items() if name not in ("wall_seconds", "steps_per_second")}
+                for row in csv.DictReader(file)]
+
+
+def files(folder):
+    """What is in the folder; the name of the one events file holds the time."""
+    return sorted(path.name.rpartition(".")[0] if path.name.startswith("events.") else path.name
+                  for path in folder.iterdir())
 
 
 def learned(folder):
@@ -48,6 +56,7 @@ def learned(folder):
 
 def assert_same_run(folder, other):
     assert rows(folder) == rows(other)
+    assert rows(folder, "evaluation.csv") == rows(other, "evaluation.csv")
     found, expected = learned(folder), learned(other)
     assert set(found) == set(expected)
     assert [name for name in expected if not np.array_equal(found[name], expected[name])] == []
@@ -81,7 +90,7 @@ def unbroken(tmp_path_factory):
 # -- a run and its folder ----------------------------------------------------------------------------------------------
 
 def test_a_run_leaves_checkpoint_curve_settings_and_policy(unbroken):
-    assert sorted(p.name for p in unbroken.iterdir()) == FILES
+    assert files(unbroken) == FILES
     curve = rows(unbroken)
     assert [int(row["env_steps"]) for row in curve] == [32 * (k + 1) for k in range(UPDATES)]
     assert np.isfinite([float(curve[-1][name]) for name in ("policy_loss", "approximate_kl")]).all()
@@ -119,7 +128,8 @@ def interrupted(folder, monkeypatch, after, **changes):
 
 def test_resumed_after_an_interrupt_it_goes_on_as_if_there_was_none(unbroken, tmp_path, monkeypatch, capsys):
     interrupted(tmp_path, monkeypatch, after=25, checkpoint_interval=str(10 * STEPS_PER_UPDATE))
-    assert "stopped at 832 steps; go on from the last checkpoint with resume:=true" in sentence(capsys)
+    assert "stopped at 832 steps; go on from the last checkpoint, " in (text := sentence(capsys))
+    assert text.endswith("checkpoint.npz, with resume:=true")
     assert len(rows(tmp_path)) == 25 and int(learned(tmp_path)["learner.env_steps"]) == 20 * 32
     with open(tmp_path / "curve.csv", "a") as file:  # a row that a kill cut short
         file.write("832,1.")
@@ -127,7 +137,7 @@ def test_resumed_after_an_interrupt_it_goes_on_as_if_there_was_none(unbroken, tm
     # Settings that are not given are those that the run was begun with.
     assert train.main("ppo", {"output": str(tmp_path), "resume": "true"}) == 0
     assert_same_run(tmp_path, unbroken)
-    assert sorted(p.name for p in tmp_path.iterdir()) == FILES
+    assert files(tmp_path) == FILES
 
 
 @pytest.mark.parametrize("content", [None, b"", b"env_steps,wall_seconds\n32,"])
@@ -159,9 +169,10 @@ def test_a_finished_run_can_be_finished_again_and_prolonged(tmp_path):
 
 def test_what_cannot_be_trained_is_refused_in_one_sentence(tmp_path, capsys):
     for algorithm, changes, expected in (
-            ("pppo", {}, "unknown method 'pppo': choose one of ppo"),
+            ("pppo", {}, "unknown method 'pppo'; the nearest one is 'ppo', and there are ppo, "),
             ("ppo", {"learningrate": "1"}, "nearest one is 'learning_rate'"),
-            ("ppo", {"num_envs": "0"}, "num_envs must be at least 1, found 0"),
+            ("ppo", {"num_envs": "-1"}, "num_envs must be at least 0, found -1"),
+            ("ppo", {"evaluation_episodes": "0"}, "evaluation_episodes must be at least 1, found 0"),
             ("ppo", {"num_envs": "x"}, "num_envs must be a whole number, found 'x'"),
             ("ppo", {"seed": "-1"}, "seed must be at least 0"),
             ("ppo", {"minibatch_size": "7"}, "must be a multiple of minibatch_size = 7"),
@@ -228,12 +239,12 @@ def test_losses_that_are_no_numbers_end_the_training_and_are_not_saved(tmp_path,
 
 
 def test_without_a_terminal_progress_is_a_line_now_and_then(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(train, "_LINE_INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "_LINE_INTERVAL", 0.0)
     assert train.main("ppo", settings(tmp_path, 3)) == 0
     captured = capsys.readouterr()
     lines = captured.err.strip().splitlines()
     assert [line.split(" of ")[0] for line in lines] == ["32", "64", "96"]
-    assert all("of 96 steps, " in line and "steps/s, return" in line for line in lines)
+    assert all(re.search(r"of 96 steps, \d+ steps/s, 00:0\d left, return", line) for line in lines)
     assert "96 steps, mean return" in captured.out
 
 
@@ -311,5 +322,5 @@ def test_ctrl_c_ends_it_with_a_sentence_and_exit_code_130(processes, tmp_path):
     process.join(30)
     text = (tmp_path / "log.txt").read_text()
     assert process.exitcode == 130, text
-    assert "go on from the last checkpoint with resume:=true" in text and "Traceback" not in text
+    assert "go on from the last checkpoint, " in text and "Traceback" not in text
     checkpoint.load(folder / "checkpoint.npz")

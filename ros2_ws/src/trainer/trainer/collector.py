@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -88,9 +88,11 @@ class Collector:
 
 
 def _join(parts: Sequence[Transition]) -> Transition:
-    extras: Mapping[str, np.ndarray] = {
+    extras = {
         name: np.concatenate([part.extras[name] for part in parts])
         for name in parts[0].extras if all(name in part.extras for part in parts)}
+    if any("unshaped_reward" in part.extras for part in parts):  # not every environment has to shape its rewards
+        extras["unshaped_reward"] = np.concatenate([part.extras.get("unshaped_reward", part.reward) for part in parts])
     arrays = (np.concatenate([getattr(part, name) for part in parts])
               for name in ("observation", "action", "reward", "terminated", "truncated", "next_observation"))
     return Transition(*arrays, extras, parts[0].policy_version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-
+from concurrent.futures import ThreadPoolExecutor
 
 from ant_rl_core.contracts import Actor, Learner, VectorEnv
 from ant_rl_core.step import Previous, TimeStep, transition
@@ -16,13 +16,16 @@ def run(env: VectorEnv, actor: Actor, learner: Learner | None, start: TimeStep, 
         on_update: OnUpdate) -> TimeStep:
     """Act, step, observe, update, until a callback ends it.
 
+    A learner that is not on-policy learns from what was observed before while the environment makes its step.
+
     Args:
         env: environment, already at `start`.
         actor: chooses the actions; shares its parameters with the learner where there is one.
         learner: learns from the transitions; None only runs the actor.
         start: time step to go on from.
         on_step: is given every time step; returns True to end.
-        on_update: is given the figures of every update; returns True to end.
+        on_update: is given the figures of every update, between two steps; those of a learner that is not on-policy at
+            every tick, empty before it learns. Returns True to end.
 
     Returns:
         The last time step, from which another call can go on.
@@ -30,15 +33,22 @@ def run(env: VectorEnv, actor: Actor, learner: Learner | None, start: TimeStep, 
     time_step = start
     previous = Previous.none(env.num_envs, env.action_size)
     state = actor.initial_state(env.num_envs)
-    while True:
-        version = actor.version
-        action, extras, state = actor.act(time_step.observation, previous, state, time_step.step == 0)
-        after = env.step(action)
-        if learner is not None:
-            learner.observe(transition(time_step, action, after, extras, version))
-        previous = Previous(action, after.reward, after.done)
-        time_step = after
-        if on_step(after):
-            return after
-        if learner is not None and learner.ready() and on_update(learner.update()):
-            return after
+    with ThreadPoolExecutor(1, "env") as background:
+        while True:
+            version = actor.version
+            action, extras, state = actor.act(time_step.observation, previous, state, time_step.step == 0)
+            figures = None if learner is None or learner.on_policy else {}
+            if learner is not None and not learner.on_policy and learner.ready():
+                stepping = background.submit(env.step, action)
+                figures = learner.update()
+                after = stepping.result()
+            else:
+                after = env.step(action)
+            if learner is not None:
+                learner.observe(transition(time_step, action, after, extras, version))
+                if learner.on_policy and learner.ready():
+                    figures = learner.update()
+            previous = Previous(action, after.reward, after.done)
+            time_step = after
+            if on_step(after) or figures is not None and on_update(figures):
+                return after

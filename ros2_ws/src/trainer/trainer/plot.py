@@ -1,4 +1,4 @@
-"""The picture of a training run: return over environment steps."""
+"""The picture of a training run: returns over environment steps and over time."""
 
 from __future__ import annotations
 
@@ -6,22 +6,32 @@ import csv
 from pathlib import Path
 
 
-def save_curve(curve: Path, picture: Path, title: str) -> None:
-    """Draw the mean return of the last episodes over environment steps and over hours from a run's curve.csv."""
+def save_curve(folder: Path, title: str) -> None:
+    """Draw the returns in a run's curve.csv and evaluation.csv over environment steps and time, as its curve.png."""
     # Takes a second to import and is needed once, at the end.
     from matplotlib.figure import Figure
 
-    with open(curve, newline="") as file:
-        rows = list(csv.DictReader(file))
-    returns = [float(row["mean_return"]) for row in rows]
+    exploring = _columns(folder / "curve.csv")
+    evaluated = _columns(folder / "evaluation.csv")
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    left.plot([float(row["env_steps"]) / 1e6 for row in rows], returns)
-    left.set_xlabel("environment steps [million]")
-    left.set_ylabel("mean return of the last 100 episodes")
-    right.plot([float(row["wall_seconds"]) / 60 for row in rows], returns)
-    right.set_xlabel("wall time [min]")
-    for axes in (left, right):
+    for axes, name, unit, label in zip(figure.subplots(1, 2, sharey=True), ("env_steps", "wall_seconds"), (1e6, 60.0),
+                                       ("environment steps [million]", "wall time of the training [min]"), strict=True):
+        axes.plot([x / unit for x in exploring[name]], exploring["mean_return"], label="last 100 episodes, exploring")
+        axes.plot([x / unit for x in evaluated[name]], evaluated["mean_return"], "o", markersize=4,
+                  label="evaluation, deterministic")
+        axes.set_xlabel(label)
         axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    figure.axes[0].set_ylabel("mean return")
     figure.suptitle(title)
-    figure.savefig(picture, dpi=120)
+    figure.savefig(folder / "curve.png", dpi=120)
+
+
+def _columns(path: Path) -> dict[str, list[float]]:
+    """The columns that are drawn; empty where there is no such file."""
+    names = ("env_steps", "wall_seconds", "mean_return")
+    if not path.exists():
+        return {name: [] for name in names}
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in names}

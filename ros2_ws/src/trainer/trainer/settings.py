@@ -35,11 +35,13 @@ def build(classes: Sequence[type], arguments: Mapping[str, str]) -> list[Any]:
 
 
 def describe(cls: type) -> list[tuple[str, str, str]]:
-    """(name, default, description) of each field; the descriptions are those of the class's docstring."""
-    text = inspect.getdoc(cls).partition("Attributes:\n")[2]
-    entries = dict(re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {8}.*)*)", text, re.MULTILINE))
-    meanings = {name.strip(): " ".join(meaning.split()) for names, meaning in entries.items()
-                for name in names.split(",")}
+    """(name, default, description) of each field; the descriptions are in the docstrings of the class and its bases."""
+    meanings: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        text = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
+        entries = re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
+        meanings.update((name.strip(), " ".join(meaning.split())) for names, meaning in entries
+                        for name in names.split(","))
     return [(field.name, format_value(field.default), meanings[field.name]) for field in fields(cls)]
 
 

@@ -4,6 +4,6 @@ Speeds are compared as ratios of what runs alternately in the same minutes on th
 machine nor a busy neighbour decides.
 """
 
-from ant_rl.bench.command import help_text, main
+from ant_rl.bench.command import SUITES, help_text, main
 
-__all__ = ["help_text", "main"]
+__all__ = ["SUITES", "help_text", "main"]

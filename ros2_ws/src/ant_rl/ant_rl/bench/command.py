@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ant_rl_core import bundle
 from ant_rl_core.bundle import BundleError
@@ -15,7 +16,8 @@ from trainer import settings
 
 from ant_rl import stack
 from ant_rl.bench import report
-from ant_rl.bench.rows import GOALS, Measured, Unavailable, as_json
+from ant_rl.bench.learn import suite as learn
+from ant_rl.bench.rows import GOALS, Goal, Group, Measured, Unavailable, as_json
 
 _VECTOR_ROWS = tuple(goal.name for goal in GOALS if goal.name.startswith("vector_ant"))
 _POLICY_ROWS = ("round_trip", "policy_litert_memory", "policy_litert_cpu")
@@ -40,16 +42,32 @@ class BenchConfig:
     summary: str = ""
 
 
-def main(arguments: Mapping[str, str]) -> int:
+class Suite(NamedTuple):
+    """Rows that are measured by one command.
+
+    Attributes:
+        config: dataclass of its arguments; it has rows, seconds, rounds and summary.
+        goals: the rows.
+        check: refuses arguments that can't be used, given them and the names of the rows.
+        groups: who measures which rows.
+    """
+
+    config: type[Any]
+    goals: Sequence[Goal]
+    check: Callable[[Any, Sequence[str]], None]
+    groups: Callable[[Any], list[Group]]
+
+
+def main(arguments: Mapping[str, str], suite: str = "") -> int:
     """Measure, print the table and write the summary; returns the exit code: 0 whatever the verdicts."""
     try:
-        config, names = read_arguments(arguments)
+        config, names = read_arguments(arguments, suite)
     except ValueError as error:  # of settings, of the summary's path or of the bundle
         print(f"ant_rl: {error}", file=sys.stderr)
         return 2
     machine, start = report.machine(), time.monotonic()
-    found = measure(names, config)
-    rows = [as_json(goal, found[goal.name]) for goal in GOALS if goal.name in names]
+    found = measure(names, SUITES[suite].groups(config))
+    rows = [as_json(goal, found[goal.name]) for goal in SUITES[suite].goals if goal.name in names]
     print(report.table(rows))
     if config.summary:
         summary = {"rows": rows, "machine": machine, "seconds": round(time.monotonic() - start, 1)}
@@ -63,10 +81,11 @@ def main(arguments: Mapping[str, str]) -> int:
     return 0
 
 
-def read_arguments(arguments: Mapping[str, str]) -> tuple[BenchConfig, list[str]]:
+def read_arguments(arguments: Mapping[str, str], suite: str = "") -> tuple[Any, list[str]]:
     """The configuration and the names of the rows that it asks for; ValueError says what can't be used."""
-    (config,) = settings.build([BenchConfig], arguments)
-    known = [goal.name for goal in GOALS]
+    chosen = SUITES[suite]
+    (config,) = settings.build([chosen.config], arguments)
+    known = [goal.name for goal in chosen.goals]
     names = [name for name in config.rows.split(",") if name] or known
     for name in names:
         if name not in known:
@@ -76,19 +95,18 @@ def read_arguments(arguments: Mapping[str, str]) -> tuple[BenchConfig, list[str]
                                      f"seconds:={config.seconds} rounds:={config.rounds}")
     if config.summary:
         stack.check_writable("summary", config.summary)
-    if {*_POLICY_ROWS, "lockstep_1", "lockstep_64"} & set(names):
-        bundle.read(bundle.resolve_policy(config.policy))
+    chosen.check(config, names)
     return config, names
 
 
-def measure(names: list[str], config: BenchConfig) -> dict[str, Measured]:
+def measure(names: list[str], groups: Sequence[Group]) -> dict[str, Measured]:
     """Measure the rows, in groups that share what they need; what can't be measured gets the reason.
 
     The groups import what they need when their turn comes: processes are forked before ROS makes threads, and
     TensorFlow is loaded last.
     """
     found: dict[str, Measured] = {}
-    for members, run in _groups(config):
+    for members, run in groups:
         wanted = [name for name in members if name in names]
         if not wanted:
             continue
@@ -102,13 +120,24 @@ def measure(names: list[str], config: BenchConfig) -> dict[str, Measured]:
     return found
 
 
-def help_text() -> str:
-    """Every argument with its default and meaning."""
-    return "\n".join(f"  {name}:={default}\n        {meaning}"
-                     for name, default, meaning in settings.describe(BenchConfig))
+def help_text(suite: str = "") -> str:
+    """Every row and every argument with its default and meaning."""
+    chosen = SUITES[suite]
+    lines = [f"usage: ./run bench {suite}{' ' if suite else ''}[key:=value …]", ""]
+    if not suite:
+        lines += ["./run bench learn measures the learners, against stable-baselines3 and the machine's limits.", ""]
+    lines += ["rows:", *(f"  {goal.name:<22} {goal.what}: {goal.goal}" for goal in chosen.goals), "",
+              "arguments, with their defaults:"]
+    return "\n".join([*lines, *(f"  {name}:={default}\n        {meaning}"
+                                for name, default, meaning in settings.describe(chosen.config))])
 
 
-def _groups(config: BenchConfig) -> list[tuple[tuple[str, ...], Callable[[list[str]], dict[str, Measured]]]]:
+def _check(config: BenchConfig, names: Sequence[str]) -> None:
+    if {*_POLICY_ROWS, "lockstep_1", "lockstep_64"} & set(names):
+        bundle.read(bundle.resolve_policy(config.policy))
+
+
+def _groups(config: BenchConfig) -> list[Group]:
     def vector(names: list[str]) -> dict[str, Measured]:
         from ant_rl.bench import simulation
         return simulation.measure(names, config.seconds, config.rounds)
@@ -129,3 +158,8 @@ def _groups(config: BenchConfig) -> list[tuple[tuple[str, ...], Callable[[list[s
 
     return [(_VECTOR_ROWS, vector), (("lockstep_1",), lockstep), (("lockstep_64",), lockstep),
             (_POLICY_ROWS, policy), (("ppo_overhead",), learning)]
+
+
+# By the word after `bench`; the first one is measured without a word.
+SUITES = {"": Suite(BenchConfig, GOALS, _check, _groups),
+          "learn": Suite(learn.LearnBenchConfig, learn.GOALS, learn.check, learn.groups)}

@@ -55,6 +55,9 @@ class Measured:
     reason: str = ""
 
 
+# Names of rows that share what they need, and what measures those of them that it is given.
+Group = tuple[tuple[str, ...], Callable[[list[str]], dict[str, Measured]]]
+
 # Limits of the rows that are absolute; their ratio is limit / measured, the least one where there are several.
 ROUND_TRIP_LIMITS_US = {"p50_us": 300.0, "p99_us": 1000.0}
 MEMORY_LIMIT_MB = 100.0  # [MB] of 10^6 bytes

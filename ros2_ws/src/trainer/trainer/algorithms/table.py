@@ -1,6 +1,31 @@
 """The learning methods by name."""
 
-from trainer.algorithms.ppo import PPO, PPOConfig
+from __future__ import annotations
 
-# name: (learner, its configuration)
-ALGORITHMS = {"ppo": (PPO, PPOConfig)}
+from typing import Any, NamedTuple
+
+from trainer.algorithms.ddpg import DDPG, DDPGConfig
+from trainer.algorithms.dqn import DQN, DQNConfig
+from trainer.algorithms.ppo import PPO, PPOConfig
+from trainer.algorithms.sac import SAC, SACConfig
+from trainer.algorithms.td3 import TD3, TD3Config
+from trainer.algorithms.td7 import TD7, TD7Config
+
+
+class Method(NamedTuple):
+    """A learning method: its learner, its configuration, how many robots it likes to collect with, and what it is."""
+
+    learner: type
+    config: type[Any]
+    num_envs: int
+    summary: str
+
+
+ALGORITHMS = {
+    "ppo": Method(PPO, PPOConfig, 16, "proximal policy optimisation: steady, and fastest by the clock"),
+    "ddpg": Method(DDPG, DDPGConfig, 1, "one critic, a deterministic actor; network:=report is the study's network"),
+    "td3": Method(TD3, TD3Config, 1, "twin critics, a delayed deterministic actor, noise on the target's action"),
+    "sac": Method(SAC, SACConfig, 1, "twin critics, a random actor whose entropy is steered by a learned temperature"),
+    "td7": Method(TD7, TD7Config, 1, "TD3 on learned embeddings of states and actions: most return for the steps it sees"),
+    "dqn": Method(DQN, DQNConfig, 1, "no actor: two critics give a value to each of a few torque levels per joint"),
+}

@@ -26,6 +26,11 @@ class RolloutBuffer:
         """Whether `length` ticks were added."""
         return self.size == self.length
 
+    @property
+    def transitions(self) -> int:
+        """Transitions that were added."""
+        return self.size * self.num_envs
+
     def add(self, batch: Transition) -> None:
         """Append one tick; RuntimeError when full, ValueError for another number of rows."""
         if self.full:
@@ -51,6 +56,11 @@ class RolloutBuffer:
         cut[:-1] = (self.terminated | self.truncated)[:-1]
         cut[:-1] |= (self.next_observation[:-1] != self.observation[1:]).any(axis=2)
         return cut
+
+    def check_empty(self) -> None:
+        """RuntimeError within a rollout, whose transitions no checkpoint holds."""
+        if self.size:
+            raise RuntimeError(f"a rollout of {self.size} ticks is under way: save between updates")
 
     def clear(self) -> None:
         """Forget all ticks."""

@@ -1,0 +1,151 @@
+"""What off-policy learners share: settings, replay, observation statistics, and how many gradient steps are owed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ant_rl_core.step import Transition
+from trainer import checkpoint, guard
+from trainer.buffers.replay import ReplayBatch, ReplayBuffer
+from trainer.statistics import RunningStatistics
+
+
+@dataclass(frozen=True)
+class OffPolicyConfig:
+    """Settings that all off-policy methods have.
+
+    Attributes:
+        total_steps: environment steps to learn from.
+        learning_starts: environment steps with random actions before learning starts.
+        updates_per_step: gradient steps per environment step.
+        batch_size: transitions per gradient step.
+        replay_capacity: transitions that are kept, the newest ones.
+        n_step: steps that are summed before a value is taken from the critic.
+        discount: gamma.
+        prioritized: draw transitions in proportion to their errors instead of uniformly.
+        priority_exponent: how far the errors count for the draws; 0 is uniform.
+        importance_exponent, importance_exponent_end: how far the bias of such draws is undone by weights, at the start
+            and after total_steps; linear in between.
+        normalize_observations: scale observations by their running mean and standard deviation.
+        observation_clip: scaled observations are clipped to this many standard deviations.
+    """
+
+    total_steps: int = 1_000_000
+    learning_starts: int = 10_000
+    updates_per_step: float = 1.0
+    batch_size: int = 256
+    replay_capacity: int = 1_000_000
+    n_step: int = 1
+    discount: float = 0.99
+    prioritized: bool = False
+    priority_exponent: float = 0.6
+    importance_exponent: float = 0.4
+    importance_exponent_end: float = 1.0
+    normalize_observations: bool = False
+    observation_clip: float = 10.0
+
+    def __post_init__(self) -> None:
+        guard.check_config(
+            self, (self.total_steps >= 1, "total_steps must be at least 1"),
+            (self.learning_starts >= 0, "learning_starts must be at least 0"),
+            (0 < self.updates_per_step < np.inf, "updates_per_step must be positive"),
+            (self.batch_size >= 1, "batch_size must be at least 1"),
+            (self.replay_capacity >= 1, "replay_capacity must be at least 1"),
+            (self.n_step >= 1, "n_step must be at least 1"),
+            (0 <= self.discount < 1, "discount must be from 0 to below 1"),
+            (0 <= self.priority_exponent <= 1, "priority_exponent must be from 0 to 1"),
+            (0 <= self.importance_exponent <= 1, "importance_exponent must be from 0 to 1"),
+            (0 <= self.importance_exponent_end <= 1, "importance_exponent_end must be from 0 to 1"),
+            (self.observation_clip > 0, "observation_clip must be positive"))
+
+
+class Experience:
+    """Takes what robots did and hands out batches to learn from.
+
+    Args:
+        config: see `OffPolicyConfig`.
+        num_envs, observation_size, action_size: sizes.
+        seed: of the draws.
+
+    Attributes:
+        env_steps: transitions observed.
+        updates: gradient steps made.
+    """
+
+    def __init__(self, config: OffPolicyConfig, num_envs: int, observation_size: int, action_size: int,
+                 seed: np.random.SeedSequence) -> None:
+        self.config, self.num_envs = config, num_envs
+        self.replay = ReplayBuffer(config.replay_capacity, num_envs, observation_size, action_size, seed,
+                                   n_step=config.n_step, discount=config.discount,
+                                   priority_exponent=config.priority_exponent if config.prioritized else None)
+        self.statistics = RunningStatistics((observation_size,)) if config.normalize_observations else None
+        self.env_steps = self.updates = 0
+        self._largest_piece = max(1, math.ceil(num_envs * config.updates_per_step))
+        self._renew_scale()
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether actions are still to be random."""
+        return self.env_steps < self.config.learning_starts
+
+    def observe(self, batch: Transition) -> None:
+        """Take one tick; FloatingPointError where it holds NaN or infinity."""
+        guard.check_transition(batch, self.env_steps)
+        self.replay.add(batch)
+        self.env_steps += self.num_envs
+        if self.statistics is not None:
+            self.statistics.update(batch.observation)
+            self._renew_scale()
+
+    def owed(self) -> int:
+        """Gradient steps to be made now: those of one tick, or fewer."""
+        due = math.floor((self.env_steps - self.config.learning_starts) * self.config.updates_per_step)
+        return max(0, min(due - self.updates, self._largest_piece))
+
+    def draw(self) -> ReplayBatch:
+        """A batch with normalised observations, for one gradient step, which it counts."""
+        self.updates += 1
+        config = self.config
+        done = min(1.0, self.env_steps / config.total_steps)
+        exponent = config.importance_exponent + done * (config.importance_exponent_end - config.importance_exponent)
+        batch = self.replay.sample(config.batch_size, exponent)
+        if self.statistics is None:
+            return batch
+        return replace(batch, observation=self.normalise(batch.observation),
+                       next_observation=self.normalise(batch.next_observation))
+
+    def normalise(self, observation: np.ndarray) -> np.ndarray:
+        """float32 [m, observation_size], as the networks take it."""
+        if self.statistics is None:
+            return observation
+        clip = self.config.observation_clip
+        return np.clip((observation - self._mean) / self._std, -clip, clip)
+
+    def save(self) -> dict[str, np.ndarray]:
+        """State as named arrays."""
+        return {**{f"replay_{name}": array for name, array in self.replay.save().items()},
+                **(self.statistics.save("observation_") if self.statistics is not None else {}),
+                "env_steps": np.asarray(self.env_steps), "updates": np.asarray(self.updates)}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `save` gave; ValueError if its replay buffer was another one."""
+        self.replay.restore(checkpoint.Part(saved, "replay_"))
+        if self.statistics is not None:
+            self.statistics.restore(saved, "observation_")
+            self._renew_scale()
+        self.env_steps, self.updates = int(saved["env_steps"]), int(saved["updates"])
+
+    def _renew_scale(self) -> None:
+        if self.statistics is not None:
+            self._mean = self.statistics.mean.astype(np.float32)
+            self._std = np.sqrt(self.statistics.variance + 1e-8).astype(np.float32)
+
+
+def mean_figures(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each figure over the gradient steps that gave it."""
+    names = dict.fromkeys(name for step in steps for name in step)
+    return {name: float(np.mean([step[name] for step in steps if name in step])) for name in names}

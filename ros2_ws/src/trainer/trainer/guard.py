@@ -1,0 +1,56 @@
+"""Values that end a training: settings out of range, NaN and infinity, estimates that explode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from ant_rl_core.step import Transition
+
+# No task's values come near it; float32 losses, which square them, still hold.
+EXPLODED = 1e9
+
+
+def check_config(config: Any, *rules: tuple[bool, str]) -> None:
+    """Refuse a configuration: `rules` are pairs (holds, text), and the text begins with the field it is about.
+
+    Raises:
+        ValueError: the text of the first rule that does not hold, and the value that was found.
+    """
+    for holds, rule in rules:
+        if not holds:
+            raise ValueError(f"{rule}, found {getattr(config, rule.split()[0])}")
+
+
+def check_transition(batch: Transition, env_steps: int) -> None:
+    """FloatingPointError where a transition holds NaN or infinity, or a reward that no task gives."""
+    for name in ("observation", "action", "reward", "next_observation"):
+        array = getattr(batch, name)
+        bad = ~(np.abs(array) < EXPLODED)
+        if bad.any():
+            raise FloatingPointError(_text(name, array[bad][0], env_steps))
+
+
+def check(figures: Mapping[str, float], variables: Iterable[keras.Variable], env_steps: int) -> None:
+    """End a training whose figures were lost.
+
+    Args:
+        figures: losses and other figures of an update by name.
+        variables: what the update changed; searched, once a figure is bad, for the one that was lost first.
+        env_steps: for the message.
+
+    Raises:
+        FloatingPointError: a figure is NaN, infinite or beyond `EXPLODED`; the text names it, the step, and the first
+            variable that is not finite, if one is.
+    """
+    for name, value in figures.items():
+        if not abs(value) < EXPLODED:
+            lost = [v.path for v in variables if not np.isfinite(v.numpy()).all()]
+            raise FloatingPointError(_text(name, value, env_steps, f" (and {lost[0]} with it)" if lost else ""))
+
+
+def _text(name: str, value: float, env_steps: int, more: str = "") -> str:
+    return f"{name} became {value:g}{more} at {env_steps} environment steps; the last checkpoint is the last good one"
