@@ -1,8 +1,14 @@
 """Learning over ROS: real env, policy and trainer processes."""
 
+import signal
+
+import numpy as np
 import pytest
 from ant_rl_core import bundle
-from ant_rl_interfaces.msg import Observation, TrainingProgress
+from ant_rl_core.exploration import Exploration
+from ant_rl_core.spec import ANT
+from ant_rl_interfaces.msg import Observation, PolicyUpdate, TrainingProgress
+from ant_rl_ros.messages import decode_observation
 from policy_node.actor import load_actor
 from std_srvs.srv import SetBool, Trigger
 from system import System
@@ -96,9 +102,126 @@ def test_robots_of_two_namespaces_feed_one_learner(tmp_path):
             assert {1, 2} <= {message.policy_version for message in heard}
 
 
+# -- methods that learn all the time -----------------------------------------------------------------------------------
+
+# Random actions for 40 of all ticks, then an update per tick and robot, on small networks.
+OFF_POLICY = ["learning_starts:=80", "batch_size:=16", "actor_hidden:=8", "critic_hidden:=8"]
+
+
+def replayed(folder):
+    """observation, action and reward of what the checkpoint's replay buffer holds, one row per robot and tick."""
+    saved = checkpoint.load(folder / "run" / "checkpoint.npz")
+    return [saved[f"replay_{name}"] for name in ("observation", "action", "reward")]
+
+
+def transitions_of(messages):
+    """The transitions between consecutive observations, each once."""
+    ticks = []
+    for message in messages:
+        tick = decode_observation(message, ANT)
+        if not ticks or tick.step_id != ticks[-1].step_id:
+            ticks.append(tick)
+    joined = [after.transition_from(before) for before, after in zip(ticks, ticks[1:])]
+    assert None not in joined
+    return joined
+
+
+@pytest.mark.timeout(240)
+def test_an_off_policy_method_learns_from_every_tick_once(tmp_path):
+    with System(tmp_path) as system:
+        progress = system.listen(TrainingProgress, "training")
+        observations = system.listen(Observation, "observation")
+        policies = system.listen(PolicyUpdate, "policy")
+        arguments = {"algorithm": "td3", "config": [*OFF_POLICY, "total_steps:=400"], "policy_interval": 0.1}
+        trainer = system.trainer(output=str(tmp_path / "run"), **arguments)
+        env = system.env(num_envs=2)
+        system.policy(policy="", explore=True)
+        system.until(lambda: trainer.process.poll() is not None, "the end of the training")
+        assert trainer.wait() == 0, trainer.said()
+        count = len(observations)
+        system.until(lambda: len(observations) > count + 20, "the robots to go on")
+        env.stop()
+
+        expected = transitions_of(observations)
+        observation, action, reward = replayed(tmp_path)
+        assert len(reward) == progress[-1].env_steps // 2 <= len(expected)
+        for name, found in (("observation", observation), ("action", action), ("reward", reward)):
+            np.testing.assert_array_equal(found, [getattr(t, name) for t in expected[:len(reward)]], name)
+        assert progress[-1].dropped_rows == 0 and progress[-1].env_steps >= 400
+        # An update for each tick after the first 40, two gradient steps each.
+        assert progress[-1].updates == len(reward) - 40
+
+        # Random torques, then those of one new version after another, with the noise that the bundle asks for.
+        manifests = [bundle.unpack(bytes(message.bundle)).manifest for message in policies]
+        assert manifests[0].explores == Exploration("uniform")
+        assert manifests[-1].explores == Exploration("gaussian", 0.1)
+        versions = [manifest.version for manifest in manifests]
+        assert versions == sorted(set(versions)) and len(versions) >= 3
+        acted = [t.policy_version for t in expected]
+        assert acted == sorted(acted) and len(set(acted) & set(versions)) >= 2
+        assert bundle.read(tmp_path / "run" / "policy.zip").manifest.version == versions[-1]
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_off_policy_trainer_goes_on_with_its_replay(tmp_path):
+    with System(tmp_path) as system:
+        progress = system.listen(TrainingProgress, "training")
+        arguments = {"output": str(tmp_path / "run"), "algorithm": "td3", "policy_interval": 0.1,
+                     "config": [*OFF_POLICY, "total_steps:=1000000"], "checkpoint_interval": 10**9}
+        system.env(num_envs=2)
+        system.policy(policy="", explore=True)
+        trainer = system.trainer(**arguments)
+        system.until(lambda: progress and progress[-1].updates > 50, "updates")
+        answer = system.call(Trigger, "trainer/save_checkpoint", Trigger.Request())
+        assert answer.success, answer.message
+        steps = 2 * len(replayed(tmp_path)[2])
+        seen = len(progress)
+        system.until(lambda: len(progress) > seen and progress[-1].policy_version > progress[seen - 1].policy_version,
+                     "newer versions")
+        trainer.kill()
+        running = progress[-1].policy_version
+        progress.clear()
+        system.trainer(**arguments, resume=True)
+        system.until(lambda: progress and progress[-1].updates > 20, "updates after the resume")
+        assert progress[-1].env_steps > steps and progress[-1].policy_version > running
+        # Whoever ends it while the robots are on hold lets them go.
+        trainer = system.processes[-1]
+        system.until(lambda: system.timings["env"].state == "paused", "the robots to be held")
+        assert trainer.stop() == 0
+        system.until(lambda: system.timings["env"].state == "running", "the robots to go on")
+        # The updates that were owed are not made twice: one per tick since, and none for the ticks before.
+        assert progress[-1].updates <= (progress[-1].env_steps - steps) // 2
+
+
+@pytest.mark.timeout(240)
+def test_in_real_time_nothing_is_held_and_gaps_are_counted(tmp_path):
+    with System(tmp_path) as system:
+        progress = system.listen(TrainingProgress, "training")
+        observations = system.listen(Observation, "observation", mode="realtime")
+        system.env(num_envs=2, mode="realtime")
+        system.policy(policy="default", mode="realtime", explore=True)
+        trainer = system.trainer(output=str(tmp_path / "run"), algorithm="td3", mode="realtime",
+                                 config=["learning_starts:=20", *OFF_POLICY[1:], "total_steps:=1000000"])
+        system.until(lambda: progress and progress[-1].updates > 5, "updates")
+        # A pause of its process is a gap in its data.
+        trainer.process.send_signal(signal.SIGSTOP)
+        count = len(observations)
+        system.until(lambda: len(observations) > count + 30, "the robots to go on without it")
+        trainer.process.send_signal(signal.SIGCONT)
+        updates = progress[-1].updates
+        system.until(lambda: progress[-1].updates > updates + 5, "the learning to go on")
+        assert system.call(Trigger, "trainer/save_checkpoint", Trigger.Request()).success
+        observation, action, reward = replayed(tmp_path)
+        ticks = {decode_observation(m, ANT).step_id: decode_observation(m, ANT) for m in observations}
+        rows = {tick.time_step.observation.tobytes() for tick in ticks.values()}
+        assert sum(o.tobytes() in rows for o in observation) > 0.8 * len(observation)
+        assert len(np.unique(observation[:, 0], axis=0)) == len(observation)  # none twice
+        assert "on hold" not in trainer.said()
+
+
 @pytest.mark.parametrize("arguments, sentence", [
     ({"output": "/proc/none/run"}, "can't make the output folder /proc/none/run"),
-    ({"algorithm": "pso"}, "algorithm must be ppo, found 'pso'"),
+    ({"algorithm": "pso"}, "found 'pso'"),
     ({"config": ["epoch:=3"]}, "unknown argument 'epoch'; the nearest one is 'epochs'"),
 ])
 def test_what_it_cannot_run_with_is_one_sentence(tmp_path, arguments, sentence):

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from ant_rl import stack
 
 _ONE_PROCESS = {
-    "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1; ./run train --list: what there is",
+    "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1; methods: ./run train --list",
     "eval BUNDLE": "evaluate a policy bundle in one process, e.g. ./run eval default episodes:=20 seed:=1000",
     "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",
 }

@@ -23,8 +23,8 @@ class Exploration:
     Attributes:
         kind: squashed_gaussian draws from the graph's own mean and log_std; uniform draws every torque evenly from
             [-1, 1]; gaussian adds normal noise to the action and clips it to [-1, 1]; epsilon_greedy now and then
-            gives all joints of a robot random levels of torque.
-        scale: gaussian: standard deviation of the noise, at least 0; epsilon_greedy: probability per robot and tick,
+            gives a joint a random level of torque.
+        scale: gaussian: standard deviation of the noise, at least 0; epsilon_greedy: probability per joint and tick,
             0 to 1; otherwise 0.
         levels: epsilon_greedy: number of evenly spaced torques from -1 to 1, at least 2; otherwise 0.
 
@@ -73,9 +73,9 @@ def explore(exploration: Exploration, outputs: Mapping[str, np.ndarray],
     if exploration.kind == "gaussian":
         noise = rng.standard_normal(best.shape, np.float32)
         return np.clip(best + np.float32(exploration.scale) * noise, -1.0, 1.0), {}
-    chosen = rng.random(len(best)) < exploration.scale
+    chosen = rng.random(best.shape) < exploration.scale
     levels = torque_levels(exploration.levels)[rng.integers(exploration.levels, size=best.shape)]
-    return np.where(chosen[:, None], levels, best), {}
+    return np.where(chosen, levels, best), {}
 
 
 def torque_levels(count: int) -> np.ndarray:

@@ -1,21 +1,18 @@
 """Decoupled Q-learning against mathematics: a float64 reference of its updates, and what its settings promise."""
 
-import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ant_rl_core import bundle as policy_bundle
-from ant_rl_core.step import Previous, Transition
-from ant_rl_core.testing import IdentityEnv
+from by_hand import Adam, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
 from policy_node.actor import load_actor
-from trainer import loop
 from trainer.algorithms.dqn import DQN, METRICS, DQNConfig
 
 SMALL = DQNConfig(total_steps=200, learning_starts=8, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                   discount=0.9, n_step=2, levels=3, learning_rate=0.03, target_share=0.2, epsilon=0.25,
-                  huber_threshold=1.5, max_gradient_norm=1.0, hidden=(4,))
+                  huber_threshold=1.5, max_gradient_norm=1.0, hidden=(4, 3))
 
 
 # -- updates, computed by hand -----------------------------------------------------------------------------------------
@@ -23,30 +20,21 @@ SMALL = DQNConfig(total_steps=200, learning_starts=8, updates_per_step=1.5, batc
 class Reference:
     """Decoupled Q-learning in numpy float64, written from the docstrings; no code is shared.
 
-    Two observations, two joints, one hidden layer of four units; Adam as in arXiv:1412.6980, the form before section
-    2.1, with Keras's epsilon.
+    Two joints, two hidden layers of four and three units in both critics.
     """
 
     def __init__(self, config, critics):
         self.config = config
         self.theta = np.concatenate([flat(critic) for critic in critics])
         self.target = self.theta.copy()
-        self.m, self.v, self.t = np.zeros_like(self.theta), np.zeros_like(self.theta), 0
+        self.adam = Adam(len(self.theta), config.learning_rate)
         self.disagreed, self.linear, self.shortened, self.levels = [], [], [], []
 
     def values(self, theta, x):
         """Of two critics, each level of each joint: [2, m, joints, levels]."""
-        found = []
-        for part in np.split(theta, 2):
-            w1, b1, *norm, w2, b2 = np.split(part, np.cumsum([8, 4, *([4, 4] if self.config.layer_norm else []),
-                                                              8 * self.config.levels]))
-            h = x @ w1.reshape(2, 4) + b1
-            if norm:
-                deviation = h - h.mean(axis=1, keepdims=True)
-                h = norm[0] * deviation / np.sqrt((deviation**2).mean(axis=1, keepdims=True) + 1e-5) + norm[1]
-            out = np.maximum(h, 0.0) @ w2.reshape(4, -1) + b2
-            found.append(out.reshape(len(x), 2, self.config.levels))
-        return np.array(found)
+        sizes, normalised = (4, 3, 2 * self.config.levels), (0,) if self.config.layer_norm else ()
+        found = [perceptron(part, x, sizes, normalised) for part in np.split(theta, 2)]
+        return np.reshape(found, (2, len(x), 2, self.config.levels))
 
     def action_values(self, values, level):
         """Of an action, joint by joint and then averaged: [..., m]."""
@@ -56,10 +44,9 @@ class Reference:
     def update(self, batch):
         """One gradient step; returns the mean error [m] of the two critics before it."""
         c = self.config
-        x, x_next, reward, discount, weight = (np.asarray(array, np.float64) for array in (
-            batch.observation, batch.next_observation, batch.reward, batch.discount, batch.weight))
+        x, action, reward, discount, x_next, weight = in_float64(batch)
         torques = [-1 + 2 * i / (c.levels - 1) for i in range(c.levels)]
-        level = np.abs(batch.action[..., None] - torques).argmin(axis=2)
+        level = np.abs(action[..., None] - torques).argmin(axis=2)
         best = self.values(self.theta, x_next).mean(axis=0).argmax(axis=2)
         following = self.values(self.target, x_next).mean(axis=0)
         self.disagreed += list((best != following.argmax(axis=2)).any(axis=1))
@@ -72,45 +59,14 @@ class Reference:
             e, bound = errors(theta), c.huber_threshold
             return (weight * np.where(e <= bound, e**2 / 2, bound * (e - bound / 2))).mean(axis=1).sum()
 
-        steps = 1e-6 * np.eye(len(self.theta))
-        gradient = np.array([loss(self.theta + step) - loss(self.theta - step) for step in steps]) / 2e-6
-        before, norm = errors(self.theta), np.sqrt(np.sum(gradient**2))
+        gradient, before = slope(loss, self.theta), errors(self.theta)
+        norm = np.sqrt(np.sum(gradient**2))
         self.linear += list((before > c.huber_threshold).ravel())
         self.shortened.append(norm > c.max_gradient_norm)
         self.levels += list(level.ravel())
-        gradient *= min(1.0, c.max_gradient_norm / norm)
-        self.t += 1
-        self.m = 0.9 * self.m + 0.1 * gradient
-        self.v = 0.999 * self.v + 0.001 * gradient**2
-        rate = c.learning_rate * np.sqrt(1 - 0.999**self.t) / (1 - 0.9**self.t)
-        self.theta = self.theta - rate * self.m / (np.sqrt(self.v) + 1e-7)
+        self.theta = self.adam.step(self.theta, gradient * min(1.0, c.max_gradient_norm / norm))
         self.target = (1 - c.target_share) * self.target + c.target_share * self.theta
         return before.mean(axis=0)
-
-
-def flat(network):
-    return np.concatenate([np.ravel(weight) for weight in network.get_weights()]).astype(np.float64)
-
-
-def observe(learner, rng):
-    """A tick of random numbers, one robot of which has now and then come to an end; the torques are no levels."""
-    n = learner.num_envs
-    observation, following = rng.normal(0, 1.5, (2, n, 2)).astype(np.float32)
-    learner.observe(Transition(observation, rng.uniform(-1, 1, (n, 2)).astype(np.float32),
-                               rng.normal(1, 2, n).astype(np.float32), rng.random(n) < 0.3, rng.random(n) < 0.2,
-                               following))
-
-
-def recorded(learner):
-    """A list that every batch which the learner draws is added to."""
-    batches, draw = [], learner.experience.draw
-
-    def record():
-        batches.append(draw())
-        return batches[-1]
-
-    learner.experience.draw = record
-    return batches
 
 
 @pytest.mark.parametrize(("changes", "compiled"), [
@@ -119,7 +75,9 @@ def test_updates_equal_those_computed_by_hand_in_float64(changes, compiled, requ
     if not compiled:
         request.getfixturevalue("eager")
     config = replace(SMALL, **changes)
-    learner, rng = DQN(config, 2, 2, 2, seed=6), np.random.default_rng(1)
+    learner, rng = DQN(config, 2, 2, 2, seed=6), np.random.default_rng(6)
+    disturb([learner.mean], rng)
+    learner.target_mean.set_weights(learner.mean.get_weights())
     reference = Reference(config, learner.critics)
     batches, ends, steps = recorded(learner), [], 0
     for _ in range(12):
@@ -161,31 +119,14 @@ def test_the_value_is_that_of_the_best_level_of_each_joint():
     assert learner.value(observation).dtype == np.float32
 
 
-def test_the_nearest_level_to_each_observation_is_learned():
-    env = IdentityEnv(num_envs=8, size=2)
-    config = DQNConfig(total_steps=4000, learning_starts=1000, updates_per_step=0.25, batch_size=64, discount=0.5,
-                       n_step=1, levels=5, learning_rate=3e-3, hidden=(32,), layer_norm=False)
-    learner = DQN(config, env.num_envs, 2, 2, seed=0)
-    loop.run(env, learner, learner, env.reset(seed=0), lambda _: learner.env_steps >= config.total_steps,
-             lambda _: False)
-    observation = np.random.default_rng(1).uniform(-0.8, 0.8, (1000, 2)).astype(np.float32)
-    nearest = np.rint(2 * observation) / 2
-    action = learner._action(observation).numpy()
-    assert (action == nearest).mean() > 0.9
-
-
 # -- acting ------------------------------------------------------------------------------------------------------------
-
-def live_actions(learner, observation):
-    rows = len(observation)
-    return learner.act(observation, Previous.none(rows, learner.action_size), (), np.zeros(rows, bool))[0]
-
 
 @pytest.mark.parametrize(("backend", "changes"), [
     ("litert", {}), ("keras", {"levels": 5, "layer_norm": False, "precision": "bfloat16"})])
 def test_the_exported_policy_is_the_live_one(backend, changes, eager):
     config = replace(SMALL, normalize_observations=True, observation_clip=1.0, epsilon=0.0, hidden=(16, 8), **changes)
     learner, rng = DQN(config, 2, 2, 2, seed=6), np.random.default_rng(1)
+    disturb([learner.mean], rng)
     for _ in range(8):
         observe(learner, rng)
         if learner.ready():
@@ -194,28 +135,29 @@ def test_the_exported_policy_is_the_live_one(backend, changes, eager):
     assert bundle.manifest.provenance["note"] == "here" and bundle.manifest.provenance["env_steps"] == 16
     assert (bundle.manifest.algorithm, bundle.manifest.version) == ("dqn", learner.version)
     observation = rng.normal(0, 3, (1000, 2)).astype(np.float32)
-    best = load_actor(bundle, backend).act(observation, Previous.none(1000, 2), (), np.zeros(1000, bool))[0]
-    live = live_actions(learner, observation)
-    assert set(np.unique(live)) == set(np.linspace(-1, 1, config.levels)) == set(np.unique(best))
+    best = act(load_actor(bundle, backend), observation)[0]
+    live = act(learner, observation)[0]
+    assert set(np.unique(live)) | set(np.unique(best)) <= set(np.linspace(-1, 1, config.levels))
+    assert (live != live[0]).any(axis=0).all()
     # Learning in bfloat16 rounds the values, so that levels of nearly the same value may change places.
     assert (live == best).mean() >= (0.98 if config.precision == "bfloat16" else 0.9995)
 
 
-def test_now_and_then_all_joints_take_random_levels():
+def test_now_and_then_a_joint_takes_a_random_level():
     learner = DQN(replace(SMALL, learning_starts=0, levels=5), 1, 2, 3, seed=0)
     observation = np.zeros((20000, 2), np.float32)
     best = learner._action(observation).numpy()
-    other = live_actions(learner, observation) != best
+    other = act(learner, observation)[0] != best
     # A random level is another one in 4 of 5 draws.
     np.testing.assert_allclose(other.mean(axis=0), 0.25 * 0.8, atol=0.01)
-    np.testing.assert_allclose(other.all(axis=1).mean(), 0.25 * 0.8**3, atol=0.01)
+    np.testing.assert_allclose(other.all(axis=1).mean(), (0.25 * 0.8)**3, atol=0.003)
     exploration = policy_bundle.unpack(learner.policy()).manifest.exploration
     assert (exploration.kind, exploration.scale, exploration.levels) == ("epsilon_greedy", 0.25, 5)
 
 
 def test_the_first_actions_are_random_levels_whatever_is_observed():
     learner = DQN(SMALL, 1, 2, 2, seed=0)
-    action = live_actions(learner, np.zeros((6000, 2), np.float32))
+    action = act(learner, np.zeros((6000, 2), np.float32))[0]
     found, counts = np.unique(action, return_counts=True)
     assert found.tolist() == [-1.0, 0.0, 1.0] and counts.min() > 3800 and action.dtype == np.float32
 
@@ -226,9 +168,9 @@ def test_a_weight_that_is_no_number_ends_the_training_with_its_name(eager):
     learner, rng = DQN(SMALL, 2, 2, 2, seed=6), np.random.default_rng(1)
     for _ in range(5):
         observe(learner, rng)
-    kernel = learner.critics[1].get_layer("output").kernel
+    kernel = learner.critics[1].get_layer("critic_1_output").kernel
     kernel.assign(np.full(kernel.shape, np.nan))
-    with pytest.raises(FloatingPointError, match=r"^critic_loss became nan \(and critic_\S+ with it\) at 10 environment"):
+    with pytest.raises(FloatingPointError, match=r"^critic_loss became nan \(and critic_\S+ with it\) at 10 env"):
         learner.update()
     assert learner.version == 1
 

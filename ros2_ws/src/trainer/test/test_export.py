@@ -4,14 +4,20 @@ import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
 from ant_rl_core import bundle as policy_bundle
+from ant_rl_core.exploration import Exploration
 from ant_rl_core.step import Previous
 from policy_node.actor import load_actor
+from policy_node.keras_actor import KerasGraph
+from policy_node.litert_actor import LiteRTGraph
 from trainer import export
+from trainer.networks import sale
 from trainer.networks.mlp import mlp
+from trainer.statistics import RunningStatistics
 
 MEAN = np.linspace(-3, 3, 105)
 STD = np.geomspace(1e-3, 30, 105)
@@ -28,11 +34,26 @@ def network():
     return network
 
 
+def statistics():
+    """Statistics of observations that lie around MEAN, STD apart."""
+    found = RunningStatistics((105,))
+    found.mean, found.variance = MEAN.copy(), STD**2 - 1e-8  # which the networks' scale has on top
+    return found
+
+
+def stochastic(network):
+    return export.stochastic_graph(network, keras.Variable(LOG_STD), statistics(), CLIP)
+
+
 @pytest.fixture(scope="module")
-def bundle(network):
-    graph = export.stochastic_graph(network, LOG_STD, MEAN, STD, CLIP)
-    data = export.bundle(graph, algorithm="ppo", robot="Ant-v5", version=12, observation_mean=MEAN,
-                         observation_variance=STD**2, provenance={"config": {"epochs": 3}, "env_steps": 99})
+def graph(network):
+    return stochastic(network)
+
+
+@pytest.fixture(scope="module")
+def bundle(graph):
+    data = graph.bundle(algorithm="ppo", robot="Ant-v5", version=12,
+                        provenance={"config": {"epochs": 3}, "env_steps": 99})
     return policy_bundle.unpack(data)
 
 
@@ -115,7 +136,8 @@ def test_the_manifest_says_where_the_policy_came_from(bundle):
     assert (manifest.observation_size, manifest.action_size, manifest.state_shapes) == (105, 8, ())
     assert manifest.provenance == {"config": {"epochs": 3}, "env_steps": 99}
     np.testing.assert_allclose(manifest.observation_statistics["mean"], MEAN)
-    np.testing.assert_allclose(manifest.observation_statistics["variance"], STD**2)
+    np.testing.assert_allclose(manifest.observation_statistics["variance"], statistics().variance)
+    assert manifest.explores == Exploration("squashed_gaussian")
     assert {name: (entry["backend"], entry["precision"]) for name, entry in manifest.members.items()} == {
         "actor.keras": ("keras", "float32"), "actor.tflite": ("litert", "float32")}
 
@@ -135,18 +157,156 @@ def test_a_learner_hands_over_the_policy_it_acts_with(ant_bundle):
         np.testing.assert_allclose(action, expected, atol=1e-5)
 
 
-def test_graphs_are_copies_and_leave_nothing_behind_in_the_network(network):
+def test_a_graph_leaves_nothing_behind_in_the_network(network):
     before = [len(layer._inbound_nodes) for layer in network.layers]
-    graph = export.stochastic_graph(network, LOG_STD, MEAN, STD, CLIP)
+    stochastic(network).renew()
     assert [len(layer._inbound_nodes) for layer in network.layers] == before
-    kept = [v.numpy() for v in graph.variables]
-    kernel = network.trainable_variables[0]
-    old = kernel.numpy()
-    kernel.assign(old + 1)
-    assert all(np.array_equal(a, b.numpy()) for a, b in zip(kept, graph.variables, strict=True))
-    kernel.assign(old)
 
 
-def test_equal_policies_give_equal_lite_graphs(network):
-    graph = export.stochastic_graph(network, LOG_STD, MEAN, STD, CLIP)
-    assert export.litert_bytes(graph) == export.litert_bytes(graph)
+def test_equal_policies_give_equal_files(network, graph):
+    assert graph.files() == graph.files()
+    assert graph.files()["actor.tflite"] == stochastic(network).files()["actor.tflite"]
+
+
+# -- actors of the other methods ---------------------------------------------------------------------------------------
+
+
+def normalised(observation):
+    return np.clip((observation - MEAN.astype(np.float32)) / STD.astype(np.float32), -CLIP, CLIP)
+
+
+def embedded(precision="float32"):
+    """An actor with a branch beside it, of models within the model."""
+    options = {"precision": precision}
+    observation = keras.Input((105,), dtype="float32")
+    embedding = sale.state_encoder(105, 16, seed=1, name="encoder", **options)(observation)
+    return keras.Model(observation, sale.actor(105, 8, 16, seed=2, name="actor", **options)([observation, embedding]))
+
+
+def two_heads():
+    network = mlp(105, (16,), 16, seed=3, name="actor")
+    network.layers[-1].bias.assign(np.linspace(-4, 3, 16))  # so that the bounds of log_std are met
+    return network
+
+
+def of_two_heads(x):
+    mean, log_std = x[:, :8], np.clip(x[:, 8:], -2.0, 1.5)
+    return {"action": np.tanh(mean), "mean": mean, "log_std": log_std}
+
+
+def of_levels(x):
+    return {"action": np.linspace(-1, 1, 4, dtype=np.float32)[np.argmax(x.reshape(-1, 8, 4), axis=2)]}
+
+
+def tanh(x):
+    return {"action": np.tanh(x)}
+
+
+GRAPHS = {
+    "deterministic": (lambda: mlp(105, (16,), 8, seed=3, name="actor"), export.deterministic_graph, tanh),
+    "one joint": (lambda: mlp(105, (16,), 1, seed=3, name="actor"), export.deterministic_graph, tanh),
+    "layer norm": (lambda: mlp(105, (16, 16), 8, seed=3, layer_norm=True, activation="relu", name="actor"),
+                   export.deterministic_graph, tanh),
+    "embedded": (embedded, export.deterministic_graph, tanh),
+    "gaussian": (two_heads, lambda *args: export.gaussian_graph(args[0], (-2.0, 1.5), *args[1:]), of_two_heads),
+    "greedy": (lambda: mlp(105, (16,), 32, seed=3, name="critic"),
+               lambda *args: export.greedy_graph(args[0], 4, *args[1:]), of_levels),
+}
+
+
+def shaken(network, seed):
+    rng = np.random.default_rng(seed)
+    for variable in network.variables:
+        variable.assign_add(rng.normal(0, 0.1, variable.shape))
+
+
+def no_conversion(*_):
+    raise AssertionError("the graph was converted again")
+
+
+@pytest.mark.parametrize("kind", GRAPHS)
+@pytest.mark.parametrize("scaled", [True, False])
+def test_exports_act_as_the_network_and_are_converted_once(kind, scaled, monkeypatch):
+    make, graph_of, head = GRAPHS[kind]
+    network, found = make(), statistics() if scaled else None
+    graph = graph_of(network, found, CLIP)
+    observation = (MEAN + STD * np.random.default_rng(0).normal(0, 1, (5, 105))).astype(np.float32)
+    actions = []
+    for seed in range(3):
+        files = graph.files()
+        expected = head(network(normalised(observation) if scaled else observation).numpy())
+        for runs in (LiteRTGraph(files["actor.tflite"]), KerasGraph(files["actor.keras"])):
+            given = runs({"observation": observation})
+            assert set(given) == set(expected)
+            for name in expected:
+                np.testing.assert_allclose(given[name], expected[name], atol=2e-5, rtol=1e-5)
+        actions.append(expected["action"])
+        monkeypatch.setattr(export, "litert_bytes", no_conversion)
+        monkeypatch.setattr(export, "keras_bytes", no_conversion)
+        shaken(network, seed)
+        if scaled and seed == 1:
+            found.update(observation)  # the mean stays near where it was, for the reference above
+            found.mean, found.variance = MEAN.copy(), STD**2 - 1e-8
+    assert not np.array_equal(actions[0], actions[1]) and not np.array_equal(actions[1], actions[2])
+
+
+def test_later_exports_are_what_a_conversion_gives(network):
+    log_std, found = keras.Variable(LOG_STD), statistics()
+    graph = export.stochastic_graph(network, log_std, found, CLIP)
+    graph.files()
+    log_std.assign(LOG_STD - 1)
+    found.mean, found.variance = MEAN + 0.5, STD**2 * 1.3
+    observation = (MEAN + STD * np.random.default_rng(0).normal(0, 1, (50, 105))).astype(np.float32)
+    exported = LiteRTGraph(graph.files()["actor.tflite"])({"observation": observation})
+    converted = LiteRTGraph(export.litert_bytes(graph.renew()))({"observation": observation})
+    for name in converted:
+        np.testing.assert_allclose(exported[name], converted[name], atol=2e-6)
+    np.testing.assert_allclose(exported["log_std"][0], LOG_STD - 1)
+
+
+def test_what_trains_in_bfloat16_acts_in_float32():
+    network = embedded("bfloat16")
+    twin = embedded()
+    twin.set_weights(network.get_weights())
+    files = export.deterministic_graph(network).files()
+    observation = np.random.default_rng(0).normal(0, 1, (5, 105)).astype(np.float32)
+    for runs in (LiteRTGraph(files["actor.tflite"]), KerasGraph(files["actor.keras"])):
+        np.testing.assert_allclose(runs({"observation": observation})["action"], np.tanh(twin(observation)), atol=1e-5)
+
+
+@pytest.mark.parametrize("fault", ["not found", "wrong"])
+def test_a_file_that_can_not_be_renewed_is_converted(fault, monkeypatch):
+    network = mlp(105, (8,), 8, seed=3, name="actor")
+    graph = export.deterministic_graph(network)
+    if fault == "not found":
+        def refuse(*_):
+            raise LookupError
+        monkeypatch.setattr(export, "Template", refuse)
+    else:
+        graph.files()
+        monkeypatch.setattr(export.Template, "fill", lambda self, weights: self._data)
+    shaken(network, 0)
+    observation = np.random.default_rng(0).normal(0, 1, (5, 105)).astype(np.float32)
+    files = graph.files()
+    for runs in (LiteRTGraph(files["actor.tflite"]), KerasGraph(files["actor.keras"])):
+        np.testing.assert_allclose(runs({"observation": observation})["action"], np.tanh(network(observation)),
+                                   atol=1e-5)
+
+
+@pytest.mark.parametrize("exploration", [Exploration("uniform"), Exploration("gaussian", 0.1)])
+def test_the_bundle_says_how_to_explore(network, exploration):
+    graph = export.deterministic_graph(network)
+    data = graph.bundle(algorithm="td3", robot="Ant-v5", version=3, provenance={}, exploration=exploration)
+    manifest = policy_bundle.unpack(data).manifest
+    assert manifest.explores == exploration and not manifest.stochastic and manifest.observation_statistics == {}
+    assert (manifest.observation_size, manifest.action_size) == (105, 8)
+    actor = load_actor(policy_bundle.unpack(data), explore=True)
+    assert actor.act(np.zeros((2, 105), np.float32), Previous.none(2, 8), (), np.zeros(2, bool))[1] == {}
+
+
+def test_a_stochastic_actor_can_be_told_to_explore_otherwise(graph):
+    told = {kind: policy_bundle.unpack(graph.bundle(algorithm="sac", robot="Ant-v5", version=3, provenance={},
+                                                    exploration=Exploration(kind))).manifest
+            for kind in ("uniform", "squashed_gaussian")}
+    assert told["uniform"].explores == Exploration("uniform")
+    assert told["squashed_gaussian"].exploration is None and told["squashed_gaussian"].stochastic

@@ -61,11 +61,11 @@ def test_layer_norm_comes_between_sum_and_activation(precision):
     x = np.random.default_rng(0).normal(0, 2, (40, 5)).astype(np.float32)
     expected = x.astype(np.float64)
     for i in range(2):
-        kernel, bias = (v.numpy() for v in network.get_layer(f"hidden_{i}").weights)
+        kernel, bias = (v.numpy() for v in network.get_layer(f"network_hidden_{i}").weights)
         expected = expected @ kernel + bias
         expected = expected - expected.mean(axis=1, keepdims=True)
         expected = np.maximum(expected / np.sqrt(np.square(expected).mean(axis=1, keepdims=True) + 1e-5), 0.0)
-    kernel, bias = (v.numpy() for v in network.get_layer("output").weights)
+    kernel, bias = (v.numpy() for v in network.get_layer("network_output").weights)
     tolerance = {"float32": 1e-5, "bfloat16": 0.05}[precision]
     np.testing.assert_allclose(network(x).numpy(), expected @ kernel + bias, atol=tolerance)
 

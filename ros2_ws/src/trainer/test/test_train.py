@@ -21,6 +21,7 @@ from ant_rl_core.step import Previous
 from policy_node.actor import load_actor
 from trainer import checkpoint, progress, train
 from trainer.algorithms.ppo import PPO
+from trainer.algorithms.td3 import TD3
 
 UPDATES = 36
 SETTINGS = {"num_envs": "2", "num_threads": "1", "rollout_length": "16", "minibatch_size": "32", "epochs": "2",
@@ -74,8 +75,9 @@ def sentence(capsys):
 
 
 @pytest.fixture(autouse=True)
-def without_compilation(eager):
-    """Every test of this file."""
+def quick_and_quiet(eager, monkeypatch):
+    """Every test of this file: without compilation, and without lines of progress where a machine is slow."""
+    monkeypatch.setattr(progress, "_LINE_INTERVAL", 1e9)
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +113,9 @@ def test_the_command_in_the_policy_makes_it_again(unbroken, tmp_path):
     assert_same_run(tmp_path, unbroken)
 
 
-def interrupted(folder, monkeypatch, after, **changes):
+def interrupted_in(monkeypatch, name, learner, after, arguments):
     """A run that Ctrl-C ends in its update number `after` + 1."""
-    updates, calls = PPO.update, []
+    updates, calls = learner.update, []
 
     def update(self):
         calls.append(1)
@@ -121,9 +123,14 @@ def interrupted(folder, monkeypatch, after, **changes):
             raise KeyboardInterrupt
         return updates(self)
 
-    monkeypatch.setattr(PPO, "update", update)
-    assert train.main("ppo", settings(folder, UPDATES, **changes)) == 130
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(learner, "update", update)
+        assert train.main(name, arguments) == 130
+
+
+def interrupted(folder, monkeypatch, after, **changes):
+    """A run of PPO that Ctrl-C ends in its update number `after` + 1."""
+    interrupted_in(monkeypatch, "ppo", PPO, after, settings(folder, UPDATES, **changes))
 
 
 def test_resumed_after_an_interrupt_it_goes_on_as_if_there_was_none(unbroken, tmp_path, monkeypatch, capsys):
@@ -138,6 +145,93 @@ def test_resumed_after_an_interrupt_it_goes_on_as_if_there_was_none(unbroken, tm
     assert train.main("ppo", {"output": str(tmp_path), "resume": "true"}) == 0
     assert_same_run(tmp_path, unbroken)
     assert files(tmp_path) == FILES
+
+
+OFF_POLICY = {"num_envs": "1", "num_threads": "1", "total_steps": "150", "learning_starts": "60",
+              "updates_per_step": "0.5", "batch_size": "4", "actor_hidden": "8", "critic_hidden": "8",
+              "checkpoint_interval": "50", "curve_interval": "20", "evaluation_interval": "60",
+              "evaluation_episodes": "1", "seed": "3"}
+
+
+def test_an_off_policy_run_goes_on_too_as_if_there_was_no_interrupt(tmp_path, monkeypatch):
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    assert train.main("td3", {**OFF_POLICY, "output": str(unbroken)}) == 0
+    curve = rows(unbroken)
+    assert [int(row["env_steps"]) for row in curve] == [*range(20, 150, 20), 150]
+    # Before it learns there are no figures; afterwards a row has those of 10 updates, half of them of the actor.
+    assert [row["critic_loss"] == "" for row in curve] == [True] * 3 + [False] * 5
+    assert all(np.isfinite(float(row["actor_loss"])) for row in curve[3:])
+    assert [int(row["env_steps"]) for row in rows(unbroken, "evaluation.csv")] == [60, 120, 150]
+    # Before the first row with figures, within one, between two checkpoints, and after a row that will be made again.
+    for updates, saved in ((0, 60), (3, 60), (25, 100), (15, 100)):
+        arguments = {"resume": "true"} if broken.exists() else OFF_POLICY
+        interrupted_in(monkeypatch, "td3", TD3, updates, {**arguments, "output": str(broken)})
+        assert learned(broken)["learner.env_steps"] == saved, "saved at the first row after each 50 steps"
+    assert int(rows(broken, "evaluation.csv")[-1]["env_steps"]) == 120
+    assert train.main("td3", {"output": str(broken), "resume": "true"}) == 0
+    assert_same_run(broken, unbroken)
+
+
+def test_a_run_that_ends_before_it_learns_ends_all_the_same(tmp_path):
+    assert train.main("td3", {**OFF_POLICY, "total_steps": "40", "evaluation_episodes": "0",
+                              "evaluation_interval": "0", "output": str(tmp_path)}) == 0
+    assert [int(row["env_steps"]) for row in rows(tmp_path)] == [20, 40]
+    assert not (tmp_path / "evaluation.csv").exists()
+
+
+def test_evaluations_change_nothing_of_the_training(unbroken, tmp_path):
+    assert train.main("ppo", settings(tmp_path, UPDATES, evaluation_interval="0")) == 0
+    assert rows(tmp_path) == rows(unbroken)
+    found, expected = learned(tmp_path), learned(unbroken)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    assert [int(row["env_steps"]) for row in rows(unbroken, "evaluation.csv")] == [480, 960, 1152]
+    (last,) = rows(tmp_path, "evaluation.csv")
+    assert last == rows(unbroken, "evaluation.csv")[-1]
+
+
+def test_the_time_of_evaluations_is_not_counted(tmp_path, monkeypatch):
+    evaluate = train.evaluate
+
+    def slow(*arguments, **options):
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            result = evaluate(*arguments, **options)
+        return result
+
+    monkeypatch.setattr(train, "evaluate", slow)
+    start = time.monotonic()
+    assert train.main("ppo", settings(tmp_path, 3, evaluation_interval="32")) == 0
+    assert float(checkpoint.load(tmp_path / "checkpoint.npz")["wall_seconds"]) < time.monotonic() - start - 3.0
+
+
+def test_events_are_those_of_the_tables_also_after_a_resumption(tmp_path, monkeypatch):
+    interrupted(tmp_path, monkeypatch, after=7, checkpoint_interval=str(5 * STEPS_PER_UPDATE),
+                evaluation_interval=str(6 * STEPS_PER_UPDATE))
+    assert train.main("ppo", {"output": str(tmp_path), "resume": "true",
+                              "total_steps": str(9 * STEPS_PER_UPDATE)}) == 0
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    events = [tf.compat.v1.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path))][2:]
+    found = {group: [event.step for event in events if any(v.tag.startswith(group) for v in event.summary.value)]
+             for group in ("train/", "evaluation/")}
+    assert found["train/"] == [int(row["env_steps"]) for row in rows(tmp_path)]
+    assert found["evaluation/"] == [int(row["env_steps"]) for row in rows(tmp_path, "evaluation.csv")] == [192, 288]
+    last = {value.tag: value.simple_value for event in events for value in event.summary.value}
+    assert last["train/value_loss"] == np.float32(rows(tmp_path)[-1]["value_loss"])
+
+
+def test_a_shaped_reward_is_learned_from_and_the_default_one_is_shown(tmp_path):
+    default, shaped = tmp_path / "default", tmp_path / "shaped"
+    changes = {"learning_rate": "1e-30", "evaluation_episodes": "0", "evaluation_interval": "0"}
+    assert train.main("ppo", settings(default, 4, **changes)) == 0
+    assert train.main("ppo", settings(shaped, 2, **changes, shaping="true", stall_penalty="30")) == 0
+    assert train.main("ppo", settings(shaped, 4, resume="true")) == 0, "with the shaping that it was begun with"
+    # A policy that does not learn does the same in both; its critic has other targets.
+    found, expected = learned(shaped), learned(default)
+    assert np.array_equal(found["env.physics"], expected["env.physics"])
+    assert np.array_equal(found["returns.return"], expected["returns.return"])
+    assert float(rows(shaped)[-1]["value_loss"]) != float(rows(default)[-1]["value_loss"])
+    command = policy_bundle.read(shaped / "policy.zip").manifest.provenance["command"]
+    assert "shaping:=true" in command and "stall_penalty:=30.0" in command
 
 
 @pytest.mark.parametrize("content", [None, b"", b"env_steps,wall_seconds\n32,"])
@@ -176,6 +270,7 @@ def test_what_cannot_be_trained_is_refused_in_one_sentence(tmp_path, capsys):
             ("ppo", {"num_envs": "x"}, "num_envs must be a whole number, found 'x'"),
             ("ppo", {"seed": "-1"}, "seed must be at least 0"),
             ("ppo", {"minibatch_size": "7"}, "must be a multiple of minibatch_size = 7"),
+            ("ppo", {"stall_speed": "1"}, "stall_speed is of the shaped reward: add shaping:=true"),
             ("ppo", {"resume": "true"}, "holds no run to go on with")):
         assert train.main(algorithm, settings(tmp_path / "run", **changes)) == 2
         assert expected in sentence(capsys)
@@ -193,8 +288,8 @@ def test_a_run_is_not_resumed_with_what_it_was_not_begun_with(unbroken, capsys):
     before = {path.name: path.read_bytes() for path in unbroken.iterdir()}
     for name, value, expected in (("num_envs", "4", "a run with num_envs:=2, found num_envs:=4"),
                                   ("seed", "4", "a run with seed:=3, found seed:=4"),
-                                  ("actor_hidden", "8", "set actor_hidden and critic_hidden to what it was made with"),
-                                  ("critic_hidden", "32,32", "set actor_hidden and critic_hidden")):
+                                  ("actor_hidden", "8", "set the sizes of the hidden layers to what it was made"),
+                                  ("critic_hidden", "32,32", "the checkpoint is of other networks than these")):
         assert train.main("ppo", {"output": str(unbroken), "resume": "true", name: value}) == 2
         assert expected in sentence(capsys)
     assert {path.name: path.read_bytes() for path in unbroken.iterdir()} == before
@@ -234,8 +329,29 @@ def test_without_room_training_ends_in_a_sentence_and_the_last_checkpoint_stays(
 
 def test_losses_that_are_no_numbers_end_the_training_and_are_not_saved(tmp_path, capsys):
     assert train.main("ppo", settings(tmp_path, 40, learning_rate="1e30", checkpoint_interval="1000000")) == 1
-    assert re.search("became (nan|inf) at [0-9]+ environment steps", sentence(capsys))
+    assert re.search("became (nan|inf).* at [0-9]+ environment steps; the last checkpoint is the last good one: there "
+                     "is none yet, so begin again", text := sentence(capsys)), text
     assert not (tmp_path / "checkpoint.npz").exists() and not (tmp_path / "policy.zip").exists()
+
+
+@pytest.mark.parametrize(("step", "changes"), [(80, {}), (70, {"evaluation_interval": "70"})])
+def test_lost_weights_are_neither_saved_nor_evaluated(tmp_path, monkeypatch, capsys, step, changes):
+    updates = TD3.update
+
+    def update(self):
+        figures = updates(self)
+        if self.env_steps == step - 1:  # after losses that are still finite
+            self.actor.trainable_variables[0].assign(np.nan * self.actor.trainable_variables[0])
+        return figures
+
+    monkeypatch.setattr(TD3, "update", update)
+    assert train.main("td3", {**OFF_POLICY, "checkpoint_interval": "40", "evaluation_interval": "0",
+                              "updates_per_step": "1", **changes, "output": str(tmp_path)}) == 1
+    assert re.search(fr"variable_0, an array of shape \(105, 8\), became nan at {step} environment steps; the last "
+                     "checkpoint is the last good one: go on from it, .*/checkpoint.npz, with resume:=true and a "
+                     "setting changed", text := sentence(capsys)), text
+    saved = learned(tmp_path)
+    assert saved["learner.env_steps"] == 40 and np.isfinite(saved["learner.variable_0"]).all()
 
 
 def test_without_a_terminal_progress_is_a_line_now_and_then(tmp_path, monkeypatch, capsys):

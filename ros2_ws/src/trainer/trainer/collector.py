@@ -31,8 +31,8 @@ class Collector:
         sources: name of each environment, in the order of their rows in a batch.
 
     Attributes:
-        dropped_rows: rows not passed on: another policy version, a gap in the step ids, no partner.
-        gaps: missed ticks.
+        dropped_rows: transitions not passed on: another policy version, a gap in the step ids, no partner.
+        gaps: missed ticks, as far as step ids tell; what was missed when a session ended can't be known.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
@@ -57,8 +57,11 @@ class Collector:
             if self._is_repeat(before, tick):
                 self._before[source] = before
                 return
-            self.gaps += 1
-            self.dropped_rows += tick.num_envs
+            lost = 1
+            if before.session == tick.session and tick.step_id > before.step_id:
+                lost = tick.step_id - before.step_id
+                self.gaps += lost - 1
+            self.dropped_rows += lost * tick.num_envs
             return
         if version is not None and transition.policy_version != version:
             self.dropped_rows += tick.num_envs

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import Any
+from collections.abc import Callable
 
 from ant_rl_core.bundle import write as write_bundle
 from ant_rl_core.spec import ANT
-from ant_rl_interfaces.msg import Observation, PolicyUpdate, TrainingProgress
+from ant_rl_core.step import Transition
+from ant_rl_interfaces.msg import Observation
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_observation
 from ant_rl_ros.node import StackNode, peer_hint, run
 from ant_rl_ros.parameters import Parameter
 from rclpy.qos import QoSProfile
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import Trigger
 
-from trainer.codec import encode_policy, encode_progress
+from trainer.background import BackgroundLearning
 from trainer.collector import Collector
+from trainer.training_topics import TrainingTopics
 
+# Ticks that may wait to be learned from before the environments are held.
+MAX_BEHIND = 50
 PARAMETERS = (
-    Parameter("mode", "lockstep", "lockstep: hold the environments while learning. realtime: let them go on.",
-              qos.MODES),
+    Parameter("mode", "lockstep", "lockstep: hold the environments while learning (of methods that learn all the time: "
+              f"while more than {MAX_BEHIND} ticks are still to be learned from). realtime: let them go on.", qos.MODES),
     Parameter("algorithm", "ppo", "Learning method."),
     Parameter("config", [""], "Settings of the method as NAME:=VALUE, see ./run train ALGORITHM --help."),
     Parameter("namespaces", [""], "Namespaces of the environments to learn from; empty text: the node's own."),
@@ -30,36 +37,45 @@ PARAMETERS = (
     Parameter("output", "runs/ros", "Folder for checkpoint and policy."),
     Parameter("checkpoint_interval", 250_000, "Environment steps between checkpoints.", minimum=1),
     Parameter("resume", False, "Go on from the checkpoint in the output folder, if there is one."),
+    Parameter("policy_interval", 1.0, "Time between new policies of a method that learns all the time; other methods "
+              "publish one after each update [s].", minimum=0.0),
 )
 # The environment may run many ticks ahead while something else is served.
 _DEPTH = 2000
 _VERSIONS_PER_START = 1_000_000
+_PERIOD = 1.0  # [s] between messages on progress, and between requests to hold, of methods that learn all the time
 
 
 class TrainerNode(StackNode):
-    """Feeds decoded ticks to a learner and publishes what it learned."""
+    """Feeds decoded ticks to a learner and publishes what it learned.
+
+    An on-policy learner makes its updates here, with the environments on hold, and a new policy comes of each. Any
+    other learns in a thread of its own, from what every version of the policy did.
+    """
 
     def __init__(self) -> None:
         super().__init__("trainer", PARAMETERS)
         self._inboxes = {}
         self._rows: dict[str, int] = {}
         self._learner = None
+        self._background: BackgroundLearning | None = None
         self._undo = []
 
     def configure(self) -> None:
         """Import the method, check its settings and the output folder."""
         # TensorFlow takes seconds to import: not at the top, so that --help and a wrong parameter answer at once.
-        from trainer import checkpoint, settings
+        from trainer import checkpoint, returns, settings
         from trainer.algorithms.table import ALGORITHMS
-        from trainer.returns import EpisodeReturns
+        from trainer.experience import mean_figures
 
         name = self.settings["algorithm"]
         if name not in ALGORITHMS:
             raise ValueError(f"algorithm must be {' or '.join(ALGORITHMS)}, found {name!r}")
-        self._make_learner, config_class = ALGORITHMS[name]
+        method = ALGORITHMS[name]
+        self._make_learner, self._on_policy = method.learner, method.learner.on_policy
         arguments = dict(text.partition(":=")[::2] for text in self.settings["config"] if text)
-        (self._config,) = settings.build([config_class], arguments)
-        self._checkpoint, self._new_returns = checkpoint, EpisodeReturns
+        (self._config,) = settings.build([method.config], arguments)
+        self._checkpoint, self._returns_module, self._mean_figures = checkpoint, returns, mean_figures
         self._folder = Path(self.settings["output"])
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -69,55 +85,61 @@ class TrainerNode(StackNode):
         if not os.access(self._folder, os.W_OK):
             raise ValueError(f"can't write to the output folder {self._folder}: choose another output")
         self._namespaces = [ns.strip("/") for ns in self.settings["namespaces"]]
-        self._progress = self.publisher(TrainingProgress, "training")
-        topics = {ns: (f"/{ns}/" if ns else "") for ns in self._namespaces}
-        self._policies = [self.publisher(PolicyUpdate, prefix + "policy", last_words=True)
-                          for prefix in topics.values()]
-        self._holds = [self.create_client(SetBool, f"{prefix}env/pause") for prefix in topics.values()]
+        prefixes = {ns: (f"/{ns}/" if ns else "") for ns in self._namespaces}
+        self._out = TrainingTopics(self, prefixes.values(), holds=self.settings["mode"] == "lockstep")
         service = self.create_service(Trigger, "~/save_checkpoint", self._save_now)
-        self._undo = [*(partial(self.discard_publisher, made) for made in (self._progress, *self._policies)),
-                      *(partial(self.destroy_client, client) for client in self._holds),
-                      partial(self.destroy_service, service)]
-        self._topics = {ns: prefix + "observation" for ns, prefix in topics.items()}
+        self._undo = [self._out.close, partial(self.destroy_service, service)]
+        self._topics = {ns: prefix + "observation" for ns, prefix in prefixes.items()}
 
     def activate(self) -> None:
         """Listen to the environments."""
         self._collector = Collector(self._namespaces)
         for ns, topic in self._topics.items():
             profile: QoSProfile = qos.profile("observation", self.settings["mode"])
-            profile.depth = _DEPTH if self.settings["mode"] == "lockstep" else profile.depth
+            # In real time only the newest counts, except for those who learn from everything.
+            if self.settings["mode"] == "lockstep" or not self._on_policy:
+                profile.depth = _DEPTH
             self._inboxes[ns] = self.loop.subscribe(Observation, topic, profile, qos.overriding())
+        self._catching_up = False
         if self._learner is not None:
             self._publish_policy()
-        # An earlier run of this node may have been killed while it held them.
-        self._held = set(self._holds)
 
     def deactivate(self) -> None:
-        """Stop listening."""
+        """Stop listening, and let the environments go on."""
+        self._out.release()
         for inbox in self._inboxes.values():
             self.loop.unsubscribe(inbox)
         self._inboxes = {}
 
     def cleanup(self) -> None:
         """Forget the learner and leave the graph."""
-        self._learner = None
+        if self._background is not None:
+            self._background.close()
+        self._learner = self._background = None
         while self._undo:
             self._undo.pop()()
 
     def work(self) -> None:
         """Take what came, learn when there is enough."""
-        if self._held:
-            self._release()
-        if not self.loop.wait(0.1):
-            self._say_waiting()
-            return
+        if self._out.held and not self._catching_up:
+            self._out.release()
         try:
+            heard = self.loop.wait(0.01 if self._catching_up else 0.1)
             for ns, inbox in self._inboxes.items():
                 while inbox and self.exit_code is None:
                     self._take(ns, inbox.popleft())
+            if self._background is not None and self.exit_code is None:
+                self._mind_learning()
         except FloatingPointError as error:  # what was learned is lost; a new start goes on from the checkpoint
             self.get_logger().fatal(str(error))
             self.finish(1)
+            return
+        if not heard:
+            self._say_waiting()
+
+    def finished(self) -> None:
+        """Let the environments go on."""
+        self._out.release()
 
     def values(self) -> dict[str, float]:
         """Live figures for `timing`."""
@@ -145,24 +167,37 @@ class TrainerNode(StackNode):
             self.get_logger().info("observations are back")
         learner = self._learner
         # A learner that is on-policy learns from what its present policy did, from nothing else.
-        self._collector.add(ns, tick, learner.version if learner is not None else 0)
+        version = learner.version if learner is not None else 0
+        self._collector.add(ns, tick, version if self._on_policy else None)
         if learner is None:
             rows = self._collector.num_envs()
             if rows is not None:
                 self._start_learning(rows, tick.policy_version)
             return
-        if tick.policy_version > learner.version:
+        if tick.policy_version > max(learner.version, self._outrun_by):
             self._outrun(tick.policy_version)
-        while not learner.ready() and (batch := self._collector.next_batch()) is not None:
+        if self._background is not None:
+            while learner.env_steps < self._config.total_steps and (batch := self._next_batch()) is not None:
+                self._background.take(batch)
+            return
+        while not learner.ready() and (batch := self._next_batch()) is not None:
             learner.observe(batch)
-            self._returns.add(batch.reward, batch.terminated | batch.truncated)
         if learner.ready():
             self._learn()
 
+    def _next_batch(self) -> Transition | None:
+        batch = self._collector.next_batch()
+        if batch is not None:
+            self._returns.add(self._returns_module.unshaped_reward(batch), batch.terminated | batch.truncated)
+        return batch
+
     def _start_learning(self, rows: int, running_version: int) -> None:
+        self._out.hold()  # making the learner takes seconds; the next piece of work lets them go
         self._learner = self._make_learner(self._config, rows, ANT.observation_size, ANT.action_size,
                                            self.settings["seed"], robot=ANT.name)
-        self._returns, self._updates = self._new_returns(rows), 0
+        self._returns, self._updates = self._returns_module.EpisodeReturns(rows), 0
+        self._outrun_by, self._recent = 0, []
+        self._offer: Future[tuple[bytes, int]] | None = None
         path = self._folder / "checkpoint.npz"
         resumed = self.settings["resume"] and path.exists()
         if resumed:
@@ -171,9 +206,12 @@ class TrainerNode(StackNode):
             self._learner.version = (self._learner.version // _VERSIONS_PER_START + 1) * _VERSIONS_PER_START
             self.get_logger().info(f"resumed from {path} at {self._learner.env_steps} steps")
         self._learner.version = max(self._learner.version, running_version + 1)
-        self._snapshot = self._learner.save()
-        if resumed:
-            self._save()
+        if not self._on_policy:
+            self._background = BackgroundLearning(self._learner)
+        else:
+            self._snapshot = self._learner.save()
+            if resumed:
+                self._save()
         self._next_checkpoint = self._learner.env_steps + self.settings["checkpoint_interval"]
         self._updated, self._steps_at_update = time.monotonic(), self._learner.env_steps
         self._publish_policy()
@@ -181,21 +219,23 @@ class TrainerNode(StackNode):
 
     def _outrun(self, running_version: int) -> None:
         """Another learner's policy runs, and policy nodes take higher versions only: publish under a higher one."""
-        self._learner.version = running_version + 1
-        self.get_logger().info(f"policy version {running_version} is running: going on as {running_version + 1}")
+        self._outrun_by = running_version
+        self.get_logger().info(f"policy version {running_version} is running: going on with higher ones")
+        self._with_learner(partial(setattr, self._learner, "version", running_version + 1))
         self._publish_policy()
 
     def _learn(self) -> None:
+        """One update of an on-policy learner, and the policy that comes of it."""
         learner = self._learner
         self.state, self.detail = "running", "learning; the environments are on hold"
-        self._hold()
+        self._out.hold()
         with self.stages.stage("update"):
             metrics = learner.update()
         self._collector.drop_waiting()
         self._snapshot = learner.save()
         with self.stages.stage("export"):
             self._publish_policy()
-        self._release()
+        self._out.release()
         self._updates += 1
         self._publish_progress(metrics)
         if learner.env_steps >= self._next_checkpoint:
@@ -203,14 +243,51 @@ class TrainerNode(StackNode):
             self._save()
         self._finish_if_done()
 
+    def _mind_learning(self) -> None:
+        """What is due while a learner that is not on-policy learns in its thread."""
+        learner, background, now = self._learner, self._background, time.monotonic()
+        figures, behind = background.figures(), background.behind
+        self._updates += len(figures)
+        self._recent += figures
+        # Asked again now and then: an environment that starts anew runs.
+        if behind > MAX_BEHIND and not (self._catching_up and now - self._asked_to_hold < _PERIOD):
+            self._out.hold()
+            self._catching_up, self._asked_to_hold = bool(self._out.held), now
+        elif not behind:
+            self._catching_up = False
+        if self._catching_up:
+            self.state, self.detail = "running", "learning; the environments are on hold"
+        if self._offer is not None and self._offer.done():
+            self._send_policy(*self._offer.result())
+            self._offer = None
+        elif (self._offer is None and learner.version != self._sent_version
+              and now - self._sent >= self.settings["policy_interval"]):
+            self._offer = background.call(self._export)
+        if now - self._updated >= _PERIOD and (self._recent or learner.env_steps != self._steps_at_update):
+            self._publish_recent()
+        if learner.env_steps >= self._next_checkpoint:
+            self._next_checkpoint = learner.env_steps + self.settings["checkpoint_interval"]
+            self._save()
+        if not behind:
+            self._finish_if_done()
+
+    def _publish_recent(self) -> None:
+        """Progress since the last message on it."""
+        recent, self._recent = self._recent, []
+        self._publish_progress(self._mean_figures(recent))
+
     def _finish_if_done(self) -> None:
         """End with checkpoint and policy once all steps were learned from."""
         steps = self._learner.env_steps
         if steps >= self._config.total_steps:
             self._save()
             path = self._folder / "policy.zip"
+            policy, version = self._with_learner(self._export)
+            if self._background is not None:
+                self._send_policy(policy, version)
+                self._publish_recent()
             try:
-                write_bundle(path, self._learner.policy())
+                write_bundle(path, policy)
             except OSError as error:
                 self.get_logger().fatal(f"can't write the policy {path} ({error.strerror}): make room, then resume")
                 self.finish(1)
@@ -218,26 +295,19 @@ class TrainerNode(StackNode):
             self.get_logger().info(f"{steps} steps learned from, policy in {path}")
             self.finish()
 
-    def _hold(self) -> None:
-        """Pause the environments; a robot in real time goes on with the policy it has."""
-        if self.settings["mode"] == "lockstep":
-            for client in self._holds:
-                if client.service_is_ready():
-                    client.call_async(SetBool.Request(data=True))
-                    self._held.add(client)
+    def _with_learner(self, function: Callable[[], Any]) -> Any:
+        """What `function` returns, called when the learner is not at work."""
+        return function() if self._background is None else self._background.call(function).result()
 
-    def _release(self) -> None:
-        """Let the environments go on; one that can't be reached yet, later."""
-        for client in list(self._held):
-            if client.service_is_ready():
-                client.call_async(SetBool.Request(data=False))
-                self._held.remove(client)
+    def _export(self) -> tuple[bytes, int]:
+        return self._learner.policy(), self._learner.version
 
     def _publish_policy(self) -> None:
-        bundle = self._learner.policy()
-        message = encode_policy(bundle, self._learner.version, self.get_clock().now().to_msg())
-        for publisher in self._policies:
-            publisher.publish(message)
+        self._send_policy(*self._with_learner(self._export))
+
+    def _send_policy(self, bundle: bytes, version: int) -> None:
+        self._sent, self._sent_version = time.monotonic(), version
+        self._out.send_policy(bundle, version)
 
     def _publish_progress(self, metrics: dict[str, float]) -> None:
         now = time.monotonic()
@@ -248,12 +318,20 @@ class TrainerNode(StackNode):
                    "steps_per_second": (learner.env_steps - self._steps_at_update) / (now - self._updated),
                    "dropped_rows": self._collector.dropped_rows}
         self._updated, self._steps_at_update = now, learner.env_steps
-        self._progress.publish(encode_progress(learner.name, figures, metrics, self.get_clock().now().to_msg()))
+        self._out.send_progress(learner.name, figures, metrics)
 
     def _save(self) -> str | None:
-        """Write the state after the last update; returns what went wrong, if anything did."""
+        """Write a checkpoint; returns what went wrong, if anything did.
+
+        Of an on-policy learner it is the state after the last update: within a rollout there is none to go on from.
+        """
+        path = self._folder / "checkpoint.npz"
         try:
-            self._checkpoint.save(self._folder / "checkpoint.npz", self._snapshot)
+            if self._background is None:
+                self._checkpoint.save(path, self._snapshot)
+            else:
+                self._out.hold()  # what comes meanwhile might be more than the inbox holds
+                self._background.call(lambda: self._checkpoint.save(path, self._learner.save())).result()
         except self._checkpoint.CheckpointError as error:
             self.say("checkpoint", str(error))
             return str(error)
@@ -269,6 +347,8 @@ class TrainerNode(StackNode):
         return response
 
     def _say_waiting(self) -> None:
+        if self._catching_up:
+            return
         silent = [ns for ns in self._topics if not self.count_publishers(self._topics[ns])]
         if silent:
             topic = self._topics[silent[0]]

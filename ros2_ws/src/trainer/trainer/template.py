@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-# What converters turn weights into on the way into a file.
-_FORMS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (lambda w: w, np.transpose, lambda w: 1 / np.sqrt(w))
+Form = Callable[[np.ndarray], np.ndarray]
+
+# What converters turn weights into on the way into a file, and how exactly: reciprocals may be off in the last bits.
+_FORMS: tuple[tuple[Form, float], ...] = ((lambda w: w, 0.0), (np.transpose, 0.0), (lambda w: 1 / np.sqrt(w), 1e-6))
 
 
 class Template:
@@ -35,15 +37,14 @@ class Template:
             filled[start:start + len(data)] = data
         return bytes(filled)
 
-    def _find(self, mark: np.ndarray) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
+    def _find(self, mark: np.ndarray) -> tuple[int, Form]:
         numbers = np.frombuffer(self._data, "<f4", len(self._data) // 4)
-        for form in _FORMS:
+        for form, tolerance in _FORMS:
             pattern = form(mark).ravel()
-            # Nearly: a converter's reciprocals may be off in the last bit.
-            first = np.isclose(numbers[:max(0, len(numbers) - mark.size + 1)], pattern[0], rtol=1e-6, atol=0)
+            first = np.isclose(numbers[:max(0, len(numbers) - mark.size + 1)], pattern[0], rtol=tolerance, atol=0)
             found = [at for at in np.flatnonzero(first)
-                     if np.allclose(numbers[at:at + mark.size], pattern, rtol=1e-6, atol=0)]
-            if len(found) == 1 and mark.size > 1:
+                     if np.allclose(numbers[at:at + mark.size], pattern, rtol=tolerance, atol=0)]
+            if len(found) == 1:
                 return 4 * int(found[0]), form
         raise LookupError(f"an array of shape {mark.shape} is not in the file just once")
 

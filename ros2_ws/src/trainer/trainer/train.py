@@ -81,12 +81,22 @@ class Run:
         policy_bundle.write(path, self.policy(evaluation))
         return path
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where the last checkpoint is, if there is one yet."""
+        return self.folder / "checkpoint.npz"
+
     def how_to_go_on(self) -> str:
         """What a user can do after a run that ended early."""
-        path = self.folder / "checkpoint.npz"
-        if path.exists():
-            return f"go on from the last checkpoint, {path}, with resume:=true"
+        if self.checkpoint.exists():
+            return f"go on from the last checkpoint, {self.checkpoint}, with resume:=true"
         return "there is no checkpoint yet to go on from"
+
+    def how_to_recover(self) -> str:
+        """What a user can do after values were lost, which would be lost again with the same settings."""
+        if self.checkpoint.exists():
+            return f"go on from it, {self.checkpoint}, with resume:=true and a setting changed, such as a learning rate"
+        return "there is none yet, so begin again with a setting changed, such as a learning rate"
 
     def policy(self, evaluation: Mapping[str, Any] | None = None) -> bytes:
         """The current policy as bundle bytes, with this run and its evaluation in the provenance."""
@@ -101,7 +111,7 @@ class Run:
         self._events.close()
 
     def _begin(self) -> TimeStep:
-        if (self.folder / "checkpoint.npz").exists():
+        if self.checkpoint.exists():
             raise settings.SettingsError(f"{self.folder} already holds a run: add resume:=true to go on with it, or "
                                          "choose another output:=")
         self._code_version = provenance.code_version()
@@ -111,7 +121,7 @@ class Run:
         return self.env.reset()
 
     def _resume(self) -> TimeStep:
-        saved = checkpoint.load(self.folder / "checkpoint.npz")
+        saved = checkpoint.load(self.checkpoint)
         self.learner.restore(checkpoint.Part(saved, "learner."))
         self.returns.restore(checkpoint.Part(saved, "returns."))
         self.wall_seconds = float(saved["wall_seconds"])
@@ -197,7 +207,7 @@ class Run:
         arrays = {"wall_seconds": np.asarray(self._elapsed()), "code_version": np.asarray(self._code_version)}
         for prefix, part in parts.items():
             arrays.update({prefix + name: array for name, array in part.items()})
-        checkpoint.save(self.folder / "checkpoint.npz", arrays)
+        checkpoint.save(self.checkpoint, arrays)
 
     def _check_weights(self, state: Mapping[str, np.ndarray]) -> None:
         """FloatingPointError where networks or optimizers lost their values, as they can with losses still finite."""
@@ -261,8 +271,7 @@ def main(algorithm: str, arguments: Mapping[str, str]) -> int:
         print(error, file=sys.stderr)
         return 1
     except FloatingPointError as error:
-        print(f"{error}: {run.how_to_go_on()}, and change a setting such as the learning rate, or it will come to the "
-              "same", file=sys.stderr)
+        print(f"{error}: {run.how_to_recover()}", file=sys.stderr)
         return 1
     finally:
         run.close()

@@ -20,6 +20,7 @@ from ant_rl.bench.learn import suite as learn
 from ant_rl.bench.rows import GOALS, Goal, Group, Measured, Unavailable, as_json
 
 _VECTOR_ROWS = tuple(goal.name for goal in GOALS if goal.name.startswith("vector_ant"))
+_BUSY = 1.0  # load average
 _POLICY_ROWS = ("round_trip", "policy_litert_memory", "policy_litert_cpu")
 
 
@@ -66,6 +67,9 @@ def main(arguments: Mapping[str, str], suite: str = "") -> int:
         print(f"ant_rl: {error}", file=sys.stderr)
         return 2
     machine, start = report.machine(), time.monotonic()
+    if machine["load_average"] > _BUSY:
+        print(f"bench: the machine is busy, load average {machine['load_average']:.1f}: figures will be low, and "
+              "programs whose threads wait for each other suffer most", file=sys.stderr, flush=True)
     found = measure(names, SUITES[suite].groups(config))
     rows = [as_json(goal, found[goal.name]) for goal in SUITES[suite].goals if goal.name in names]
     print(report.table(rows))

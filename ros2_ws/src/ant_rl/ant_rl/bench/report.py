@@ -9,7 +9,8 @@ from importlib import metadata
 from typing import Any
 
 # How the ends of a figure's name read after its number; other figures are counts or shares.
-UNITS = {"_gflop_per_s": " GFLOP/s", "_per_s": "/s", "_min": " min", "_us": " us", "_mb": " MB", "_percent": " %", "_s": " s"}
+UNITS = {"_gflop_per_s": " GFLOP/s", "_per_s": "/s", "_min": " min", "_us": " us", "_mb": " MB",
+         "_percent": " %", "_s": " s"}
 _PACKAGES = ("numpy", "mujoco", "gymnasium", "ai-edge-litert", "tflite-runtime", "tensorflow", "tensorflow-cpu",
              "keras", "ros-rclpy", "envpool")
 _HEADINGS = ("what", "figures", "ratio", "target", "met")

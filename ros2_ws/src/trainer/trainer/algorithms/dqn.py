@@ -28,11 +28,11 @@ class DQNConfig(OffPolicyConfig):
         levels: evenly spaced torques from -1 to 1 that each joint chooses from.
         learning_rate: step size of Adam.
         target_share: how far the target networks follow the learned ones at each update.
-        epsilon: probability, per robot and step, that all joints take random levels.
+        epsilon: probability, per joint and step, of a random level.
         huber_threshold: errors beyond it count linearly in the loss, smaller ones by their square.
         max_gradient_norm: longer gradients are shortened to this norm.
         hidden: sizes of the hidden layers.
-        layer_norm: normalise the hidden layers.
+        layer_norm: normalise the first hidden layer.
         precision: of the matrix products in learning, float32 or bfloat16.
     """
 
@@ -68,6 +68,11 @@ class DQN:
     the value of the action. So the best action is the best level of each joint, found without trying their
     combinations. Two critics learn from one target: the mean of their target networks' values (double Q-learning)
     at the levels that are best for the mean of the learned ones.
+
+    Differs from the paper in: layers of 256 instead of 512, a learning rate of 3e-4 instead of 1e-4, a gradient step
+    for every environment step instead of every eighth, targets that follow a little at every update instead of copies
+    after every 100, both critics choosing levels together, uniform draws unless `prioritized`, and random levels
+    alone in the first `learning_starts` = 5,000 steps.
     """
 
     name = "dqn"
@@ -84,8 +89,8 @@ class DQN:
 
         def critics(name: str) -> list[keras.Model]:
             return [mlp(observation_size, config.hidden, action_size * config.levels, activation="relu",
-                        seed=int(s.generate_state(1)[0]), layer_norm=config.layer_norm, precision=config.precision,
-                        name=f"{name}_{i}") for i, s in enumerate(network_seeds)]
+                        seed=int(s.generate_state(1)[0]), layer_norm=(0,) if config.layer_norm else (),
+                        precision=config.precision, name=f"{name}_{i}") for i, s in enumerate(network_seeds)]
 
         def mean(models: list[keras.Model]) -> keras.Model:
             inputs = keras.Input((observation_size,), dtype="float32")

@@ -33,6 +33,8 @@ class OnPolicyConfig:
         entropy_coefficient: weight of the Gaussian's entropy.
         max_gradient_norm: gradients of actor and critic together are scaled down to this norm.
         initial_log_std: logarithm of the exploration's standard deviation before squashing, at the start.
+        min_std: least standard deviation of the exploration before squashing: what was learned under noise walks more
+            surely without it.
         observation_clip: normalised observations are clipped to this many standard deviations.
         actor_hidden, critic_hidden: sizes of the hidden layers.
     """
@@ -47,6 +49,7 @@ class OnPolicyConfig:
     entropy_coefficient: float = 0.0
     max_gradient_norm: float = 0.5
     initial_log_std: float = -0.5
+    min_std: float = 0.1
     observation_clip: float = 10.0
     actor_hidden: tuple[int, ...] = (64, 64)
     critic_hidden: tuple[int, ...] = (64, 64)
@@ -63,14 +66,16 @@ class OnPolicyConfig:
             (abs(self.entropy_coefficient) < np.inf, "entropy_coefficient must be a finite number"),
             (0 < self.max_gradient_norm < np.inf, "max_gradient_norm must be positive"),
             (abs(self.initial_log_std) < np.inf, "initial_log_std must be a finite number"),
+            (0 < self.min_std <= math.exp(self.initial_log_std),
+             "min_std must be positive and at most the exponential of initial_log_std"),
             (self.observation_clip > 0, "observation_clip must be positive"),
             (min(self.actor_hidden, default=1) >= 1, "actor_hidden must hold sizes of at least 1"),
             (min(self.critic_hidden, default=1) >= 1, "critic_hidden must hold sizes of at least 1"))
 
-    def scheduled_rate(self, env_steps: int) -> float:
-        """Learning rate of the update whose rollout begins after `env_steps`."""
+    def rate_left(self, env_steps: int) -> float:
+        """Share of the learning rate that is left for the update whose rollout begins after `env_steps`."""
         left = max(0.0, 1.0 - env_steps / self.total_steps)
-        return self.learning_rate * (self.learning_rate_end + (1.0 - self.learning_rate_end) * left)
+        return self.learning_rate_end + (1.0 - self.learning_rate_end) * left
 
 
 class ActorCritic:
@@ -148,6 +153,10 @@ class ActorCritic:
     def entropy(self) -> tf.Tensor:
         """Entropy of the Gaussian before the squashing, in nats."""
         return tf.reduce_sum(self.log_std) + 0.5 * math.log(2.0 * math.pi * math.e) * self.action_size
+
+    def bound_std(self) -> None:
+        """Keep the Gaussian as wide as `min_std` after a gradient step, inside a compiled function."""
+        self.log_std.assign(tf.maximum(self.log_std, math.log(self.config.min_std)))
 
     def std(self) -> float:
         """Mean standard deviation of the Gaussian, over the actions."""

@@ -32,16 +32,16 @@ class PPOConfig(OnPolicyConfig):
         epochs: passes over each rollout.
         minibatch_size: transitions per gradient step.
         clip_ratio: how far the probability ratio may leave 1.
-        desired_kl: the learning rate falls, by a third per update, while an update moves the policy more than twice as
-            far as this (KL divergence, in nats), and rises again, up to its linear decay, while it moves it less than
-            half as far; 0 keeps to the decay.
+        desired_kl: how far an update is to move the policy at the start (KL divergence, in nats); it decays as the
+            learning rate does. The rate falls by a third after an update that went more than twice as far, and rises
+            by half, at most to its decay, after one that went less than half as far; 0 keeps to the decay.
         target_kl: an update stops after the epoch in which the policy moved further than this; 0 never stops.
     """
 
     epochs: int = 10
     minibatch_size: int = 128
     clip_ratio: float = 0.2
-    desired_kl: float = 0.02
+    desired_kl: float = 0.03
     target_kl: float = 0.0
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class PPO:
     the running standard deviation of the returns, and advantages are normalised per minibatch and recomputed with
     the newest critic before each epoch.
 
-    Differs from the paper in: tanh-squashed actions (the squashing cancels in the ratio, which is taken between
+    Differs from the paper in: tanh-squashed actions of bounded-below width (the squashing cancels in the ratio, which is taken between
     Gaussian densities); normalisation of observations, returns and advantages; gradient-norm clipping; a learning rate
     that decays and adapts to the KL divergence (as in rsl_rl, Schwarke et al., arXiv:2509.10771, but per update);
     recomputed advantages; separate networks for actor and critic; time limits bootstrap from the final observation.
@@ -116,7 +116,8 @@ class PPO:
         lesson = Lesson.of(self.buffer, model)
         data = [tf.constant(lesson.observation), tf.constant(lesson.squashed)]
         data.append(model.log_prob(*data))
-        rate = config.scheduled_rate(self.env_steps - self.buffer.transitions)
+        left = config.rate_left(self.env_steps - self.buffer.transitions)
+        rate = config.learning_rate * left
         if config.desired_kl:
             rate = min(rate, self._adaptive_rate)
         self.optimizer.learning_rate.assign(rate)
@@ -135,7 +136,7 @@ class PPO:
         guard.check(figures, model.variables, self.env_steps)
         figures.update(learning_rate=rate, epochs=epoch, std=model.std(),
                        explained_variance=float(1.0 - advantage.var() / max(returns.var(), 1e-12)))
-        self._adaptive_rate = self._adapted(rate, kl)
+        self._adaptive_rate = self._adapted(rate, kl, config.desired_kl * left)
         model.learned_from(self.buffer.observation)
         self.buffer.clear()
         self.version += 1
@@ -148,28 +149,27 @@ class PPO:
             provenance={"config": asdict(self.config), "env_steps": self.env_steps, **(provenance or {})})
 
     def save(self) -> dict[str, np.ndarray]:
-        """Everything an unbroken continuation needs; RuntimeError within a rollout."""
-        self.buffer.check_empty()
-        return {**self.model.save(self.optimizer), "rng": checkpoint.pack_generator(self.rng),
+        """Everything an unbroken continuation needs."""
+        return {**self.model.save(self.optimizer), **self.buffer.save(), "rng": checkpoint.pack_generator(self.rng),
                 "adaptive_rate": np.asarray(self._adaptive_rate), "env_steps": np.asarray(self.env_steps),
                 "version": np.asarray(self.version)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `save` returned; ValueError if it was of networks of other sizes."""
+        """Continue from what `save` returned; ValueError if it was of networks or a rollout of other sizes."""
         self.model.restore(state, self.optimizer)
+        self.buffer.restore(state)
         checkpoint.unpack_generator(self.rng, state["rng"])
         self._adaptive_rate = float(state["adaptive_rate"])
         self.env_steps, self.version = int(state["env_steps"]), int(state["version"])
-        self.buffer.clear()
 
-    def _adapted(self, rate: float, kl: float) -> float:
-        """The rate that keeps the next update's divergence near `desired_kl`, after one of `kl` at this rate."""
-        config = self.config
-        if kl > config.desired_kl * _KL_BAND:
+    def _adapted(self, rate: float, kl: float, desired_kl: float) -> float:
+        """The rate that keeps the next update's divergence near the desired one, after one of `kl` at this rate."""
+        if kl > desired_kl * _KL_BAND:
             rate /= _RATE_FACTOR
-        elif kl < config.desired_kl / _KL_BAND:
+        elif kl < desired_kl / _KL_BAND:
             rate *= _RATE_FACTOR
-        return min(max(rate, config.learning_rate * _LEAST_RATE), config.learning_rate)
+        most = self.config.learning_rate
+        return min(max(rate, most * _LEAST_RATE), most)
 
     def _minibatch(self, observation: tf.Tensor, squashed: tf.Tensor, old_log_prob: tf.Tensor, advantage: tf.Tensor,
                    target: tf.Tensor) -> tf.Tensor:
@@ -187,6 +187,7 @@ class PPO:
         gradients = tape.gradient(loss, [v.value for v in model.variables])
         gradients, norm = tf.clip_by_global_norm(gradients, config.max_gradient_norm)
         self.optimizer.apply(gradients, model.variables)
+        model.bound_std()
         kl = tf.reduce_mean(ratio - 1.0 - log_ratio)  # the k3 estimate of KL(old, new), never negative
         outside = tf.reduce_mean(tf.cast(tf.abs(ratio - 1.0) > config.clip_ratio, tf.float32))
         return tf.stack([policy_loss, value_loss, entropy, kl, outside, norm])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from trainer.algorithms.a2c import A2C, A2CConfig
 from trainer.algorithms.ddpg import DDPG, DDPGConfig
 from trainer.algorithms.dqn import DQN, DQNConfig
 from trainer.algorithms.ppo import PPO, PPOConfig
@@ -23,6 +24,7 @@ class Method(NamedTuple):
 
 ALGORITHMS = {
     "ppo": Method(PPO, PPOConfig, 16, "proximal policy optimisation: steady, and fastest by the clock"),
+    "a2c": Method(A2C, A2CConfig, 16, "advantage actor-critic: one gradient step for every few ticks of all robots"),
     "ddpg": Method(DDPG, DDPGConfig, 1, "one critic, a deterministic actor; network:=report is the study's network"),
     "td3": Method(TD3, TD3Config, 1, "twin critics, a delayed deterministic actor, noise on the target's action"),
     "sac": Method(SAC, SACConfig, 1, "twin critics, a random actor whose entropy is steered by a learned temperature"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ant_rl_core.step import Transition, bootstrap_mask
+
+_ARRAYS = ("observation", "action", "reward", "terminated", "truncated", "next_observation")
 
 
 class RolloutBuffer:
@@ -37,13 +41,8 @@ class RolloutBuffer:
             raise RuntimeError(f"the rollout buffer is full: {self.length} ticks were added and not yet learned from")
         if len(batch.reward) != self.num_envs:  # numpy would repeat a single row
             raise ValueError(f"expected one transition for each of {self.num_envs} rows, found {len(batch.reward)}")
-        t = self.size
-        self.observation[t] = batch.observation
-        self.action[t] = batch.action
-        self.reward[t] = batch.reward
-        self.terminated[t] = batch.terminated
-        self.truncated[t] = batch.truncated
-        self.next_observation[t] = batch.next_observation
+        for name in _ARRAYS:
+            getattr(self, name)[self.size] = getattr(batch, name)
         self.size += 1
 
     def cuts(self) -> np.ndarray:
@@ -57,10 +56,20 @@ class RolloutBuffer:
         cut[:-1] |= (self.next_observation[:-1] != self.observation[1:]).any(axis=2)
         return cut
 
-    def check_empty(self) -> None:
-        """RuntimeError within a rollout, whose transitions no checkpoint holds."""
-        if self.size:
-            raise RuntimeError(f"a rollout of {self.size} ticks is under way: save between updates")
+    def save(self) -> dict[str, np.ndarray]:
+        """The ticks that were added, as named arrays [size, num_envs, ...]."""
+        return {f"rollout_{name}": getattr(self, name)[:self.size].copy() for name in _ARRAYS}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `save` gave; ValueError, and nothing changed, if its ticks don't fit in here."""
+        size, num_envs = state["rollout_reward"].shape
+        if size > self.length or num_envs != self.num_envs:
+            raise ValueError(f"the checkpoint is of a rollout with {size} ticks of {num_envs} rows, which {self.length} "
+                             f"ticks of {self.num_envs} can't hold: set rollout_length and num_envs to what it was "
+                             "made with")
+        self.size = size
+        for name in _ARRAYS:
+            getattr(self, name)[:size] = state[f"rollout_{name}"]
 
     def clear(self) -> None:
         """Forget all ticks."""

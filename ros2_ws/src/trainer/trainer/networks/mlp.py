@@ -19,7 +19,7 @@ def mlp(input_size: int, hidden_sizes: Sequence[int], output_size: int, *, seed:
     Args:
         input_size, hidden_sizes, output_size: widths.
         seed: of the weights.
-        name: of the model.
+        name: of the model; those of its layers begin with it, so that a weight's path tells whose it is.
         activation: of the hidden layers.
         output_gain: the weights are orthogonal, with gain sqrt(2) inside and this one last (Andrychowicz et al., What
             Matters In On-Policy Reinforcement Learning?, arXiv:2006.05990); None: see `dense`.
@@ -39,12 +39,12 @@ def mlp(input_size: int, hidden_sizes: Sequence[int], output_size: int, *, seed:
     x = inputs
     for i, size in enumerate(hidden_sizes):
         if layer_norm is True or layer_norm and i in layer_norm:
-            x = layer(size, inside, name=f"hidden_{i}")(x)
-            x = keras.layers.LayerNormalization(name=f"norm_{i}", epsilon=1e-5)(x)
-            x = keras.layers.Activation(activation, name=f"activation_{i}")(x)
+            x = layer(size, inside, name=f"{name}_hidden_{i}")(x)
+            x = keras.layers.LayerNormalization(name=f"{name}_norm_{i}", epsilon=1e-5)(x)
+            x = keras.layers.Activation(activation, name=f"{name}_activation_{i}")(x)
         else:
-            x = layer(size, inside, activation=activation, name=f"hidden_{i}")(x)
-    return keras.Model(inputs, layer(output_size, output_gain, name="output")(x), name=name)
+            x = layer(size, inside, activation=activation, name=f"{name}_hidden_{i}")(x)
+    return keras.Model(inputs, layer(output_size, output_gain, name=f"{name}_output")(x), name=name)
 
 
 def dense(size: int, seed: int, precision: str = "float32", **options: str) -> keras.layers.Dense:

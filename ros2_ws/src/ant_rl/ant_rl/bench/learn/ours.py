@@ -21,12 +21,13 @@ from trainer.train import Run
 from trainer.train_config import TrainConfig
 
 from ant_rl.bench.learn.products import Product, operations
-from ant_rl.bench.learn.serve import Segment, rate, serve
+from ant_rl.bench.learn.serve import Segment, peak_mb, rate, serve
 
 _FILLED = 20_000  # transitions
 _WARM_UP = 50  # updates
 _BLOCK = 1000  # transitions that are drawn at once
 _SQUARE = 1024
+_EPISODES = 20  # of the evaluation at the end of a training
 _BEYOND_FULL = 500  # environment steps of training with the replay buffer full
 
 
@@ -93,13 +94,14 @@ def memory(method: str, settings: dict[str, Any]) -> Mapping[str, Segment]:
     """Peak resident memory [10^6 bytes] of a whole training: replay full, a checkpoint, an evaluation, the export."""
     def train(seconds: float) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            config = TrainConfig(num_envs=ALGORITHMS[method].num_envs, output=str(Path(folder) / "run"))
+            config = TrainConfig(num_envs=ALGORITHMS[method].num_envs, output=str(Path(folder) / "run"),
+                                 evaluation_episodes=_EPISODES)
             run = Run(method, config, ALGORITHMS[method].config(**settings))
             if not run.learner.on_policy:
                 _fill_up(run)
             run.train()
             run.close()
-        return _peak_mb()
+        return peak_mb()
     return {"train": train}
 
 
@@ -146,7 +148,8 @@ def _driven(method: str, num_envs: int, settings: dict[str, Any], wrap: Callable
     def run(is_over: Callable[[], bool]) -> float:
         nonlocal time_step
         before = learner.env_steps
-        time_step = loop.run(env, learner, learner, time_step, lambda step: False, lambda figures: is_over())
+        time_step = loop.run(env, learner, learner, time_step, lambda step: False,
+                             lambda figures: bool(figures) and is_over())  # there are none before learning starts
         return learner.env_steps - before
 
     def segment(seconds: float) -> float:
@@ -175,13 +178,6 @@ def _fill_up(run: Run) -> None:
     for _ in range(count):
         run.learner.observe(next(ticks))
     run.learner_config = replace(run.learner_config, total_steps=count + _BEYOND_FULL)
-
-
-def _peak_mb() -> float:
-    """Of this program alone: rusage also counts the process that started it."""
-    with open("/proc/self/status") as file:
-        (peak,) = (line.split()[1] for line in file if line.startswith("VmHWM"))
-    return int(peak) * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -40,3 +40,10 @@ def rate(seconds: float, run: Callable[[], float]) -> float:
     while (spent := time.perf_counter() - start) < seconds or not done:
         done += run()
     return done / spent
+
+
+def peak_mb() -> float:
+    """Peak resident memory [10^6 bytes] of this program alone: rusage also counts the one that started it."""
+    with open("/proc/self/status") as file:
+        (peak,) = (line.split()[1] for line in file if line.startswith("VmHWM"))
+    return int(peak) * 1024 / 1e6

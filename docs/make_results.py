@@ -1,0 +1,71 @@
+"""Takes runs into docs/results/ and draws their pictures: ./run exec python docs/make_results.py runs/td3-0 runs/td3-1 …
+
+Of each run it keeps the curve (every row of it, or as many as fit into 400), the evaluations, and what the policy
+bundle tells of command, seed, code version and time; then it draws one picture per method and prints the table's rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+from ant_rl_core import bundle
+from matplotlib.figure import Figure
+
+RESULTS = Path(__file__).parent / "results"
+MOST_ROWS = 400
+COLUMNS = ("env_steps", "wall_seconds", "mean_return")
+
+
+def keep(run: Path) -> Path:
+    """Copy the figures of a run into a folder of its own; returns it."""
+    provenance = bundle.read(run / "policy.zip").manifest.provenance
+    config = json.loads((run / "config.json").read_bytes())
+    folder = RESULTS / f"{config['algorithm']}-{run.name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("curve.csv", "evaluation.csv"):
+        rows = (run / name).read_text().splitlines()
+        step = 1 + (len(rows) - 2) // MOST_ROWS
+        kept = [rows[0], *rows[1:-1:step], rows[-1]]
+        (folder / name).write_text("\n".join(kept) + "\n")
+    record = {key: provenance[key] for key in ("command", "seed", "code_version", "wall_seconds", "env_steps",
+                                               "evaluation", "config")}
+    (folder / "run.json").write_text(json.dumps(record, indent=1) + "\n")
+    return folder
+
+
+def draw(algorithm: str) -> None:
+    """One picture of all kept runs of a method: return over steps and over wall time."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axes, column, unit, label in zip(figure.subplots(1, 2, sharey=True), COLUMNS, (1e6, 60.0),
+                                         ("environment steps [million]", "wall time [min]"), strict=False):
+        for i, folder in enumerate(sorted(RESULTS.glob(f"{algorithm}-*/"))):
+            for name, style in (("curve.csv", "-"), ("evaluation.csv", "o")):
+                with open(folder / name, newline="") as file:
+                    rows = list(csv.DictReader(file))
+                axes.plot([float(row[column]) / unit for row in rows], [float(row["mean_return"]) for row in rows],
+                          style, color=f"C{i}", markersize=4, label=folder.name if style == "-" else None)
+        axes.set_xlabel(label)
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("return")
+    figure.axes[0].legend(fontsize="small")
+    figure.suptitle(f"{algorithm}: line, last 100 episodes, exploring; dots, 20 deterministic episodes")
+    figure.savefig(RESULTS / f"{algorithm}.png", dpi=110)
+
+
+def row(folder: Path) -> str:
+    """The run as a row of the table in docs/results.md."""
+    record = json.loads((folder / "run.json").read_text())
+    evaluation = record["evaluation"]
+    return (f"| {folder.name} | {record['env_steps']:,} | {evaluation['mean_return']:,.0f} ± "
+            f"{evaluation['std_return']:,.0f} | {record['wall_seconds'] / 60:.0f} min | `{record['code_version']}` | "
+            f"`{record['command']}` |")
+
+
+if __name__ == "__main__":
+    for kept in map(keep, map(Path, sys.argv[1:])):
+        print(row(kept))
+    for method in sorted({path.name.split("-")[0] for path in RESULTS.glob("*-*/")}):
+        draw(method)

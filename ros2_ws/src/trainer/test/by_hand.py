@@ -1,0 +1,84 @@
+"""What the float64 references of learning methods are made of; nothing here shares code with what it checks."""
+
+import numpy as np
+
+from ant_rl_core.step import Previous, Transition
+
+
+class Adam:
+    """Kingma and Ba, arXiv:1412.6980, in the form before section 2.1, with Keras's epsilon."""
+
+    def __init__(self, size, rate, epsilon=1e-7):
+        self.m, self.v, self.t, self.rate, self.epsilon = np.zeros(size), np.zeros(size), 0, rate, epsilon
+
+    def step(self, theta, gradient):
+        self.t += 1
+        self.m = 0.9 * self.m + 0.1 * gradient
+        self.v = 0.999 * self.v + 0.001 * gradient**2
+        rate = self.rate * np.sqrt(1 - 0.999**self.t) / (1 - 0.9**self.t)
+        return theta - rate * self.m / (np.sqrt(self.v) + self.epsilon)
+
+
+def slope(function, theta):
+    """Gradient by central differences."""
+    steps = 1e-6 * np.eye(len(theta))
+    return np.array([function(theta + step) - function(theta - step) for step in steps]) / 2e-6
+
+
+def perceptron(theta, x, sizes, normalised=()):
+    """Layers of these sizes, relu between them, from x [m, n]; `normalised` layers go through a LayerNorm first."""
+    for i, size in enumerate(sizes):
+        kernel, bias, theta = np.split(theta, np.cumsum([x.shape[1] * size, size]))
+        x = x @ kernel.reshape(-1, size) + bias
+        if i in normalised:
+            gain, offset, theta = np.split(theta, [size, 2 * size])
+            centred = x - x.mean(axis=1, keepdims=True)
+            x = gain * centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5) + offset
+        if i + 1 < len(sizes):
+            x = np.where(x > 0, x, 0.0)
+    assert theta.size == 0
+    return x
+
+
+def flat(network):
+    """All weights of a Keras model in float64."""
+    return np.concatenate([np.ravel(weight) for weight in network.get_weights()]).astype(np.float64)
+
+
+def disturb(networks, rng):
+    """Move all weights away from where they began, zeros and ones among them, which would hide errors."""
+    for network in networks:
+        network.set_weights([weight + rng.normal(0, 0.4, weight.shape) for weight in network.get_weights()])
+
+
+def observe(learner, rng):
+    """A tick of random numbers, one robot of which has now and then come to an end."""
+    n = learner.num_envs
+    observation, following = rng.normal(0.5, 1.5, (2, n, learner.observation_size)).astype(np.float32)
+    action = rng.uniform(-1, 1, (n, learner.action_size)).astype(np.float32)
+    learner.observe(Transition(observation, action, rng.normal(1, 2, n).astype(np.float32), rng.random(n) < 0.3,
+                               rng.random(n) < 0.2, following))
+
+
+def recorded(learner):
+    """A list that every batch which the learner draws is added to."""
+    batches, draw = [], learner.experience.draw
+
+    def record():
+        batches.append(draw())
+        return batches[-1]
+
+    learner.experience.draw = record
+    return batches
+
+
+def in_float64(batch):
+    """observation, action, reward, discount, next_observation and weight of a batch."""
+    return [np.asarray(array, np.float64) for array in (batch.observation, batch.action, batch.reward, batch.discount,
+                                                        batch.next_observation, batch.weight)]
+
+
+def act(actor, observation):
+    """Actions of a learner or an actor for observations [m, n]."""
+    rows, size = len(observation), getattr(actor, "action_size", 0) or actor.manifest.action_size
+    return actor.act(observation, Previous.none(rows, size), actor.initial_state(rows), np.zeros(rows, bool))

@@ -1,0 +1,202 @@
+"""SAC against mathematics: a float64 reference of its updates, and what it exports."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ant_rl_core import bundle as policy_bundle
+from by_hand import Adam, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
+from policy_node.actor import load_actor
+from trainer.algorithms.sac import METRICS, SAC, SACConfig
+
+SMALL = SACConfig(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
+                  discount=0.9, actor_learning_rate=0.02, critic_learning_rate=0.03, temperature_learning_rate=0.05,
+                  initial_temperature=0.4, target_entropy=-2.2, target_share=0.2, actor_hidden=(3,),
+                  critic_hidden=(3,))
+
+
+# -- updates, computed by hand -----------------------------------------------------------------------------------------
+
+class Reference:
+    """SAC in numpy float64, written from the paper's algorithm 1 and appendix C; no code is shared.
+
+    Two joints, one hidden layer of three units in each network.
+    """
+
+    def __init__(self, config, actor, critics):
+        self.config = config
+        self.actor, self.critics = flat(actor), [flat(critic) for critic in critics]
+        self.targets = [critic.copy() for critic in self.critics]
+        self.log_temperature = np.log(np.array([config.initial_temperature]))
+        self.actor_adam = Adam(len(self.actor), config.actor_learning_rate)
+        self.critic_adams = [Adam(len(critic), config.critic_learning_rate) for critic in self.critics]
+        self.temperature_adam = Adam(1, config.temperature_learning_rate)
+        self.clipped, self.smaller, self.surplus = [], [], []
+
+    def sample(self, theta, x, noise):
+        """Actions, and their log-densities by the change of variables."""
+        outputs = perceptron(theta, x, (3, 4))
+        mean, log_std = outputs[:, :2], outputs[:, 2:]
+        self.clipped += list(log_std.ravel() > 2.0)
+        std = np.exp(np.minimum(np.maximum(log_std, -20.0), 2.0))
+        u = mean + std * noise
+        density = np.exp(-((u - mean) ** 2) / (2 * std**2)) / (std * np.sqrt(2 * np.pi))
+        log_derivative = 2 * (np.log(2.0) - np.logaddexp(u, -u))  # of 1 - tanh^2 = 1 / cosh^2
+        return np.tanh(u), (np.log(density) - log_derivative).sum(axis=1)
+
+    def value(self, critics, x, action):
+        values = [perceptron(critic, np.hstack([x, action]), (3, 1))[:, 0] for critic in critics]
+        self.smaller += list(np.argmin(values, axis=0))
+        return np.min(values, axis=0)
+
+    def actor_loss(self, theta, x, noise, temperature):
+        action, log_prob = self.sample(theta, x, noise)
+        return np.mean(temperature * log_prob - self.value(self.critics, x, action))
+
+    def update(self, batch, noise):
+        """One gradient step; returns the errors of both critics [2, m] before it, and the figures."""
+        c = self.config
+        x, taken_action, reward, discount, x_next, weight = in_float64(batch)
+        noise_next, noise = noise.astype(np.float64)
+        temperature = np.exp(self.log_temperature[0])
+        action, log_prob = self.sample(self.actor, x_next, noise_next)
+        target = reward + discount * (self.value(self.targets, x_next, action) - temperature * log_prob)
+        taken = np.hstack([x, taken_action])
+        values = np.array([perceptron(critic, taken, (3, 1))[:, 0] for critic in self.critics])
+        for i, critic in enumerate(self.critics):
+            gradient = slope(lambda theta: np.mean(weight * (perceptron(theta, taken, (3, 1))[:, 0] - target) ** 2),
+                             critic)
+            self.critics[i] = self.critic_adams[i].step(critic, gradient)
+        entropy = -self.sample(self.actor, x, noise)[1].mean()
+        figures = {"critic_loss": np.mean(weight * (values - target) ** 2, axis=1).sum(), "q_value": values[0].mean(),
+                   "actor_loss": self.actor_loss(self.actor, x, noise, temperature), "entropy": entropy,
+                   "temperature": temperature}
+        gradient = slope(lambda theta: self.actor_loss(theta, x, noise, temperature), self.actor)
+        self.actor = self.actor_adam.step(self.actor, gradient)
+        self.surplus.append(entropy > 2 * c.target_entropy)
+        gradient = slope(lambda log: log[0] * (entropy - 2 * c.target_entropy), self.log_temperature)
+        self.log_temperature = self.temperature_adam.step(self.log_temperature, gradient)
+        self.targets = [(1 - c.target_share) * target + c.target_share * critic
+                        for target, critic in zip(self.targets, self.critics, strict=True)]
+        return values - target, figures
+
+
+@pytest.mark.parametrize(("prioritized", "compiled"), [(False, True), (True, False)])
+def test_updates_equal_those_computed_by_hand_in_float64(prioritized, compiled, request):
+    if not compiled:
+        request.getfixturevalue("eager")
+    config = replace(SMALL, prioritized=prioritized, n_step=2 if prioritized else 1)
+    learner, rng = SAC(config, 2, 2, 2, seed=6), np.random.default_rng(2)
+    disturb([learner.actor, *learner.critics], rng)
+    learner.actor.layers[-1].bias.assign([0.3, -0.2, 2.2, -1.0])  # log_std is clipped to 2
+    for target, critic in zip(learner.target_critics, learner.critics, strict=True):
+        target.set_weights(critic.get_weights())
+    reference = Reference(config, learner.actor, learner.critics)
+    noise, batches, ends, steps = copy.deepcopy(learner.noise), recorded(learner), [], 0
+    for _ in range(12):
+        observe(learner, rng)
+        if not learner.ready():
+            continue
+        figures, expected_figures = learner.update(), []
+        for batch in batches[steps:]:
+            errors, found = reference.update(batch, noise.standard_normal((2, *batch.action.shape), np.float32))
+            expected_figures.append(found)
+            steps += 1
+            ends += list(batch.discount == 0.0)
+        for network, expected in [(learner.actor, reference.actor),
+                                  *zip(learner.critics, reference.critics, strict=True),
+                                  *zip(learner.target_critics, reference.targets, strict=True)]:
+            np.testing.assert_allclose(flat(network), expected, atol=5e-5, err_msg=network.name)
+        assert float(learner.log_temperature.numpy()) == pytest.approx(reference.log_temperature[0], abs=2e-5)
+        assert tuple(figures) == METRICS
+        for name in METRICS:
+            expected = np.mean([one[name] for one in expected_figures])
+            assert figures[name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
+        if prioritized:
+            last = dict(zip(batch.index, np.abs(errors).max(axis=0) + 1e-6, strict=True))
+            leaves = learner.save()["replay_leaves"]
+            for index, priority in last.items():
+                assert leaves[index] == pytest.approx(priority**config.priority_exponent, rel=2e-3, abs=1e-3)
+    assert steps == 27 and learner.version == 10
+    for tried in (reference.clipped, reference.smaller, reference.surplus, ends):  # both sides of each
+        assert 0.02 < np.mean(tried) < 0.98
+    weights = np.concatenate([batch.weight for batch in batches])
+    assert (weights.min() < 0.9) == prioritized
+
+
+def test_targets_start_as_copies_and_critics_differ():
+    learner = SAC(SMALL, 1, 2, 1, seed=0)
+    pairs = zip(learner.critics, learner.target_critics, strict=True)
+    assert all(np.array_equal(flat(network), flat(target)) for network, target in pairs)
+    assert not np.array_equal(*map(flat, learner.critics))
+
+
+@pytest.mark.parametrize("bias", [-300.0, 300.0])
+def test_densities_far_outside_stay_finite(bias):
+    learner, rng = SAC(SMALL, 2, 2, 2, seed=6), np.random.default_rng(2)
+    learner.actor.layers[-1].bias.assign([bias, -bias, bias, bias])
+    for _ in range(5):
+        observe(learner, rng)
+    figures = learner.update()
+    assert np.isfinite(list(figures.values())).all()
+    assert all(np.isfinite(variable.numpy()).all() for variable in learner.actor.trainable_variables)
+
+
+# -- acting ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_the_exported_policy_is_the_live_one(normalize, eager):
+    config = replace(SMALL, normalize_observations=normalize, observation_clip=1.0, actor_hidden=(16, 8))
+    learner, rng = SAC(config, 2, 5, 2, seed=6), np.random.default_rng(1)
+    for _ in range(8):
+        observe(learner, rng)
+        if learner.ready():
+            learner.update()
+    disturb([learner.actor], rng)
+    learner.actor.layers[-1].bias.assign([0.3, -0.2, 1.9, -1.0])
+    bundle = policy_bundle.unpack(learner.policy({"note": "here"}))
+    assert bundle.manifest.provenance["note"] == "here" and bundle.manifest.provenance["env_steps"] == 16
+    assert (bundle.manifest.algorithm, bundle.manifest.version) == ("sac", learner.version)
+    assert bundle.manifest.stochastic and bundle.manifest.explores.kind == "squashed_gaussian"
+    observation = rng.normal(0, 3, (500, 5)).astype(np.float32)
+    x = learner.experience.normalise(observation)
+    assert normalize != np.array_equal(x, observation)
+    mean, log_std = np.split(perceptron(flat(learner.actor), x.astype(np.float64), (16, 8, 4)), 2, axis=1)
+    best, extras, _ = act(load_actor(bundle), observation)
+    np.testing.assert_allclose(best, np.tanh(mean), atol=1e-5)
+    assert extras == {} and 0.02 < np.mean(log_std > 2.0) < 0.98
+    explorer = load_actor(bundle, explore=True, seed=copy.deepcopy(learner.noise))
+    noise = copy.deepcopy(learner.noise).standard_normal((500, 2), np.float32)
+    expected = np.tanh(mean + np.exp(np.minimum(log_std, 2.0)) * noise)
+    for actor in (explorer, learner):
+        action, extras, _ = act(actor, observation)
+        np.testing.assert_allclose(action, expected, atol=2e-5)
+        assert action.dtype == np.float32 and extras["log_prob"].shape == (500,)
+    critics = [perceptron(flat(critic), np.hstack([x, np.tanh(mean)]), (3, 1))[:, 0] for critic in learner.critics]
+    np.testing.assert_allclose(learner.value(observation), np.min(critics, axis=0), atol=1e-4)
+
+
+def test_the_first_actions_are_random_whatever_is_observed():
+    learner = SAC(replace(SMALL, learning_starts=50), 1, 2, 1, seed=0)
+    action, _, _ = act(learner, np.zeros((4000, 2), np.float32))
+    assert np.histogram(action, 4, (-1, 1))[0].min() > 900 and action.dtype == np.float32
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("change", "text"), [
+    ({"actor_learning_rate": 0.0}, "actor_learning_rate must be positive"),
+    ({"critic_learning_rate": float("inf")}, "critic_learning_rate must be positive, found inf"),
+    ({"temperature_learning_rate": -0.1}, "temperature_learning_rate must be at least 0, found -0.1"),
+    ({"initial_temperature": 0.0}, "initial_temperature must be positive, found 0.0"),
+    ({"target_entropy": float("nan")}, "target_entropy must be a finite number, found nan"),
+    ({"target_share": 1.5}, "target_share must be above 0 and at most 1, found 1.5"),
+    ({"discount": 1.0}, "discount must be from 0 to"),
+    ({"actor_hidden": (3, 0)}, "actor_hidden must hold sizes of at least 1"),
+    ({"critic_hidden": (0,)}, "critic_hidden must hold sizes of at least 1"),
+    ({"precision": "float16"}, "precision must be float32 or bfloat16, found float16")])
+def test_settings_out_of_range_are_refused(change, text):
+    with pytest.raises(ValueError, match=f"^{text}"):
+        replace(SMALL, **change)
