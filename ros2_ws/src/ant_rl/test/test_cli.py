@@ -51,6 +51,18 @@ def test_one_sentence_and_exit_code_2(capsys, words, sentence):
     assert sentence in err
 
 
+def test_methods_are_listed_and_described(capsys):
+    code, out, _ = said(capsys, "train", "--list")
+    assert code == 0 and "\n  ppo     16  " in out and "\n  td3      1  " in out
+    assert max(map(len, out.splitlines())) <= 100
+    for flag in ("--help", "-h"):
+        code, out, _ = said(capsys, "train", "td3", flag)
+        assert code == 0 and all(f"\n  {name}:=" in out for name in ("num_threads", "exploration_std", "stall_speed"))
+        assert max(map(len, out.splitlines())) <= 100
+    code, out, err = said(capsys, "train", "tdd3", "--help")
+    assert (code, out) == (2, "") and "unknown method 'tdd3'; the nearest one is 'td3'" in err
+
+
 def test_start_is_light():
     """`sim` must not wait for libraries that only other verbs or the nodes need."""
     code = ("import sys; from ant_rl import cli, stack, supervisor, console\n"

@@ -132,6 +132,7 @@ def test_weights_of_other_sizes_are_refused_and_nothing_changes(hidden):
 def test_targets_move_a_share_of_the_way(compiled):
     source, target = (mlp(4, (5,), 2, seed=seed, name="n") for seed in (1, 2))
     old = target.get_weights()
-    tf.function(lambda: weights.follow(target.variables, source.variables, 0.25), jit_compile=compiled, autograph=False)()
+    move = tf.function(lambda: weights.follow(target.variables, source.variables, 0.25), jit_compile=compiled)
+    move()
     for before, now, goal in zip(old, target.get_weights(), source.get_weights(), strict=True):
         np.testing.assert_allclose(now, 0.75 * before + 0.25 * goal, rtol=1e-6, atol=1e-8)

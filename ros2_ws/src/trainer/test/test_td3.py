@@ -116,7 +116,8 @@ def test_targets_start_as_copies_and_critics_differ():
 
 @pytest.mark.parametrize("backend", ["litert", "keras"])
 def test_the_exported_policy_is_the_live_one(backend, eager):
-    config = replace(SMALL, normalize_observations=True, observation_clip=1.0, exploration_std=0.3, actor_hidden=(16, 8))
+    config = replace(SMALL, normalize_observations=True, observation_clip=1.0, exploration_std=0.3,
+                     actor_hidden=(16, 8))
     learner, rng = TD3(config, 2, 2, 1, seed=6), np.random.default_rng(1)
     for _ in range(8):
         observe(learner, rng)
@@ -145,7 +146,8 @@ def test_the_first_actions_are_random_whatever_is_observed():
     ("critic_0", "hidden_0", "critic_loss became nan (and critic_0_hidden_0/kernel with it)"),
     ("actor", "hidden_0", "actor_loss became nan (and actor_hidden_0/kernel with it)")])
 def test_a_weight_that_is_no_number_ends_the_training_with_its_name(network, layer, text, eager):
-    learner, rng = TD3(replace(SMALL, updates_per_step=0.5, actor_interval=1), 2, 2, 1, seed=6), np.random.default_rng(1)
+    config = replace(SMALL, updates_per_step=0.5, actor_interval=1)
+    learner, rng = TD3(config, 2, 2, 1, seed=6), np.random.default_rng(1)
     for _ in range(5):
         observe(learner, rng)
     found = {model.name: model for model in (learner.actor, *learner.critics)}[network].get_layer(f"{network}_{layer}")

@@ -18,6 +18,9 @@ from trainer.networks.mlp import NumpyMLP, mlp
 from trainer.statistics import RunningStatistics
 
 
+_LARGEST_SAMPLE = np.arctanh(exploration.ACTION_LIMIT)
+
+
 @dataclass(frozen=True)
 class OnPolicyConfig:
     """Settings that all on-policy methods have.
@@ -147,7 +150,9 @@ class ActorCritic:
         Both are as in `Lesson`; differentiable with respect to actor and log_std.
         """
         log_std = tf.convert_to_tensor(self.log_std)
-        scaled = (squashed - self.actor(observation)) * tf.exp(-log_std)
+        # Beyond the largest sample that an action can tell of, means are all the same: pulling them would never end.
+        mean = tf.clip_by_value(self.actor(observation), -_LARGEST_SAMPLE, _LARGEST_SAMPLE)
+        scaled = (squashed - mean) * tf.exp(-log_std)
         return -tf.reduce_sum(0.5 * tf.square(scaled) + log_std, axis=1) - 0.5 * math.log(2.0 * math.pi) * self.action_size
 
     def entropy(self) -> tf.Tensor:

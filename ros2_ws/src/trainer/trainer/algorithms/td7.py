@@ -100,7 +100,7 @@ class TD7:
         self._learned = [_variables(self.encoder), _variables(self.critics), _variables([self.actor])]
         for optimizer, variables in zip(self.optimizers, self._learned, strict=True):
             optimizer.build(variables)
-        # Range of the targets since the last copy, and the one before, to which the new ones are clipped.
+        # Range of all targets so far, and what it was at the last copy, to which the new ones are clipped.
         self._range, self._bounds = np.array([np.inf, -np.inf]), np.zeros(2, np.float32)
         observation = keras.Input((observation_size,), dtype="float32")
         network = keras.Model(observation, self.actor([observation, self.fixed_encoder[0](observation)]))

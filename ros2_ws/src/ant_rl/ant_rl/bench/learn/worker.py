@@ -13,7 +13,7 @@ from typing import Any
 from ant_rl.bench.rows import Unavailable
 from ant_rl.supervisor import die_with
 
-_PATIENCE = 300.0  # [s] for an answer; compiling and filling buffers take tens of seconds on a slow machine
+_PATIENCE = 900.0  # [s] for an answer; a training with a full replay takes a minute, more on a busy machine
 _GRACE = 10.0  # [s] from the end of its input to SIGKILL
 # Where the libraries of numbers read how many threads to use.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
