@@ -126,6 +126,10 @@ def unpack(data: bytes, max_bytes: int = MAX_BUNDLE_BYTES) -> Bundle:
         raise BundleError(f"the bundle has {len(data)} bytes, at most {max_bytes} are allowed")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # A member may be a zip file itself, whose end is taken for the bundle's where that one was cut off.
+            if min((info.header_offset for info in archive.infolist()), default=0):
+                raise BundleError(f"not a whole bundle: expected a zip file, found {len(data)} bytes cut off "
+                                  "within a member")
             _check_names(archive.namelist())
             # zipfile reads no more of a member than its header promises, so this bounds the memory.
             unpacked = sum(info.file_size for info in archive.infolist())
@@ -292,7 +296,8 @@ def _read_exploration(fields: Mapping[str, Any], stochastic: bool) -> Exploratio
     except ValueError as error:
         raise BundleError(f"{MANIFEST}: {_short(str(error), 160)}") from error
     if exploration.kind == "squashed_gaussian" and not stochastic:
-        raise BundleError(f"{MANIFEST}: squashed_gaussian exploration needs a stochastic actor, found stochastic: false")
+        raise BundleError(f"{MANIFEST}: squashed_gaussian exploration needs a stochastic actor, found "
+                          "stochastic: false")
     return exploration
 
 

@@ -93,6 +93,13 @@ def test_every_truncation_is_refused():
         assert "not a whole bundle" in refusal(DATA[:length])
 
 
+def test_a_bundle_cut_off_after_a_member_that_is_a_zip_itself_is_no_other_bundle():
+    data = bundle.pack(MANIFEST, {"actor.keras": zipped([("config.json", b"{}")])}, {})
+    assert bundle.unpack(data).manifest.version == 7
+    for length in range(len(data)):
+        assert "not a whole bundle" in refusal(data[:length])
+
+
 def test_no_altered_byte_changes_what_is_accepted():
     """Bytes that zip itself ignores (dates, attributes) may change; then the content is the very same."""
     original, refused = bundle.unpack(DATA), 0

@@ -1,6 +1,8 @@
 """The slot: swaps happen between ticks, refusals keep the old actor, the newest offer wins."""
 
+import io
 import threading
+import zipfile
 
 import pytest
 from ant_rl_core import bundle
@@ -134,7 +136,14 @@ def test_a_smaller_limit_holds_for_packed_and_unpacked_bytes(loader):
     slot = ActorSlot(loader, ANT, max_bytes=1000)
     offer(slot, 1)
     assert slot.settle(WAIT) and slot.swap()
-    offer(slot, 2, bundle.pack(manifest(2), {"actor.tflite": bytes(100_000)}, {}))
+    data = bundle.pack(manifest(2), {"actor.tflite": bytes(100_000)}, {})
+    offer(slot, 2, data)
+    assert slot.settle(WAIT) and not slot.swap() and f"it has {len(data)} bytes, at most 1000" in slot.refusals()[0]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as whole, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name))
+    offer(slot, 2, packed.getvalue())
     assert slot.settle(WAIT) and not slot.swap()
     assert slot.current.version == 1 and "unpacks to" in slot.refusals()[0]
 

@@ -21,7 +21,8 @@ class Reference(by_hand.Reference):
         advantage, returns = self.advantages(x, x_next, reward, terminated, cut)
         self.returns += list(returns.ravel())
         target, weight = returns.ravel() / self.scale(), by_hand.standard(advantage.ravel())
-        gradient = self.gradient(lambda theta: self.loss(np.mean(weight * self.log_prob(theta, x, u)), theta, x, target))
+        gradient = self.gradient(lambda theta: self.loss(
+            np.mean(weight * self.log_prob(theta, x, u)), theta, x, target))
         self.square = c.rms_decay * self.square + (1 - c.rms_decay) * gradient**2
         self.move(rate * gradient / np.sqrt(self.square + c.rms_epsilon))
         return rate

@@ -68,7 +68,7 @@ def off_policy(learning, changes, small, pendulum=(), steps=1000, pendulum_steps
 
 
 def on_policy(learning, changes, small, pendulum, steps, pendulum_steps):
-    small = dict(rollout_length=8, total_steps=1000, actor_hidden=(8,), critic_hidden=(8,), **small)
+    small = {**dict(rollout_length=8, total_steps=1000, actor_hidden=(8,), critic_hidden=(8,)), **small}
     return Case(learning, steps, small, changes, pendulum, pendulum_steps, 16)
 
 
@@ -78,10 +78,11 @@ CASES = {
         dict(ON_POLICY, rollout_length=32, epochs=10, minibatch_size=64, desired_kl=0.0),
         dict(ON_POLICY_CHANGES, epochs=3, minibatch_size=4, clip_ratio=1e-3, target_kl=1e-9, desired_kl=1e-9),
         dict(epochs=2, minibatch_size=8),
-        dict(learning_rate=3e-3, minibatch_size=128), steps=4096, pendulum_steps=32_000),
+        dict(learning_rate=3e-3, minibatch_size=128, rollout_length=64, discount=0.95, gae_lambda=0.95,
+             initial_log_std=0.0), steps=4096, pendulum_steps=64_000),
     "a2c": on_policy(
-        dict(ON_POLICY, rollout_length=8, learning_rate=3e-3), dict(ON_POLICY_CHANGES, rms_decay=0.5, rms_epsilon=0.1),
-        {}, dict(learning_rate=2e-3), steps=16_000, pendulum_steps=64_000),
+        dict(ON_POLICY, rollout_length=8), dict(ON_POLICY_CHANGES, rms_decay=0.5, rms_epsilon=0.1),
+        dict(rollout_length=4), dict(learning_rate=2e-3), steps=16_000, pendulum_steps=64_000),
     "ddpg": off_policy(
         dict(ACTOR_CRITIC, exploration_std=0.3, exploration_std_end=0.1),
         dict(ACTOR_CRITIC_CHANGES, network="report", exploration_std=0.9, exploration_std_end=0.5,
@@ -159,7 +160,7 @@ def test_every_method_is_tried_with_every_setting():
 def begun(name):
     """A learner for four robots and how it was at the start, to which `restore` takes it; it is compiled but once."""
     case = CASES[name]
-    learner = make(name, dict(case.learning, total_steps=case.steps), IdentityEnv(4, 2))
+    learner = make(name, dict(case.learning, total_steps=4 * case.steps), IdentityEnv(4, 2))
     return learner, saved_copy(learner)
 
 
@@ -198,7 +199,7 @@ def test_the_value_of_endless_reward_is_one_over_one_minus_gamma(name):
     assert values.dtype == np.float32 and values.shape == (4,)
     np.testing.assert_allclose(values, 10.0, rtol=0.04)
     train(LimitIsAnEnd(4, 10, action_size=2), learner, learner.env_steps + CASES[name].steps)
-    assert endless_values(learner).max() < 9.0, "a learner that took the limit for an end would not be found out"
+    assert endless_values(learner).max() < 9.5, "a learner that took the limit for an end would not be found out"
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -242,7 +243,7 @@ def test_another_task_of_gymnasium_is_learned(name):
 
 # -- repetition --------------------------------------------------------------------------------------------------------
 
-STEPS = 48  # enough for several updates with `small`, and for every setting to count
+STEPS = 32  # enough for several updates with `small`, and for every setting to count
 
 
 def small_env():
@@ -280,7 +281,7 @@ def test_the_seed_decides_everything(name, eager):
 def test_a_restored_run_equals_an_unbroken_one_bit_for_bit(name, eager):
     env = small_env()
     unbroken = make(name, CASES[name].small, env, seed=7)
-    broken_off, _ = train(env, unbroken, STEPS // 2 - STEPS // 2 % 16)
+    broken_off, _ = train(env, unbroken, STEPS // 2)
     saved, env_then = saved_copy(unbroken), copy.deepcopy(env)
     kept = copy.deepcopy(saved)
     _, expected = train(env, unbroken, 2 * STEPS, start=broken_off)

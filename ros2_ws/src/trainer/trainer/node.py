@@ -28,8 +28,9 @@ from trainer.training_topics import TrainingTopics
 # Ticks that may wait to be learned from before the environments are held.
 MAX_BEHIND = 50
 PARAMETERS = (
-    Parameter("mode", "lockstep", "lockstep: hold the environments while learning (of methods that learn all the time: "
-              f"while more than {MAX_BEHIND} ticks are still to be learned from). realtime: let them go on.", qos.MODES),
+    Parameter("mode", "lockstep", "lockstep: hold the environments while learning; methods that learn all the time do "
+              f"so while more than {MAX_BEHIND} ticks are still to be learned from. realtime: let them go on.",
+              qos.MODES),
     Parameter("algorithm", "ppo", "Learning method."),
     Parameter("config", [""], "Settings of the method as NAME:=VALUE, see ./run train ALGORITHM --help."),
     Parameter("namespaces", [""], "Namespaces of the environments to learn from; empty text: the node's own."),

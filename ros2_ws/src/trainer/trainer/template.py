@@ -1,4 +1,4 @@
-"""Files of networks whose weights are exchanged in place, which takes milliseconds where writing anew takes a second."""
+"""Files of networks whose weights are exchanged in place: milliseconds, where writing anew takes a second."""
 
 from __future__ import annotations
 

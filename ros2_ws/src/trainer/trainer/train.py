@@ -125,7 +125,8 @@ class Run:
         self.learner.restore(checkpoint.Part(saved, "learner."))
         self.returns.restore(checkpoint.Part(saved, "returns."))
         self.wall_seconds = float(saved["wall_seconds"])
-        self._code_version = str(saved["code_version"])
+        versions = [*str(saved["code_version"]).split(", "), provenance.code_version()]
+        self._code_version = ", ".join(dict.fromkeys(versions))  # of all code that the run was made with
         self._prepare_folder()
         # A killed run may have written rows after its last checkpoint; they will be made again.
         self.curve.drop_after(self.learner.env_steps)

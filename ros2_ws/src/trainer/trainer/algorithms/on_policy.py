@@ -153,7 +153,8 @@ class ActorCritic:
         # Beyond the largest sample that an action can tell of, means are all the same: pulling them would never end.
         mean = tf.clip_by_value(self.actor(observation), -_LARGEST_SAMPLE, _LARGEST_SAMPLE)
         scaled = (squashed - mean) * tf.exp(-log_std)
-        return -tf.reduce_sum(0.5 * tf.square(scaled) + log_std, axis=1) - 0.5 * math.log(2.0 * math.pi) * self.action_size
+        constant = 0.5 * math.log(2.0 * math.pi) * self.action_size
+        return -tf.reduce_sum(0.5 * tf.square(scaled) + log_std, axis=1) - constant
 
     def entropy(self) -> tf.Tensor:
         """Entropy of the Gaussian before the squashing, in nats."""

@@ -61,10 +61,11 @@ class PPO:
     the running standard deviation of the returns, and advantages are normalised per minibatch and recomputed with
     the newest critic before each epoch.
 
-    Differs from the paper in: tanh-squashed actions of bounded-below width (the squashing cancels in the ratio, which is taken between
-    Gaussian densities); normalisation of observations, returns and advantages; gradient-norm clipping; a learning rate
-    that decays and adapts to the KL divergence (as in rsl_rl, Schwarke et al., arXiv:2509.10771, but per update);
-    recomputed advantages; separate networks for actor and critic; time limits bootstrap from the final observation.
+    Differs from the paper in: tanh-squashed actions of bounded-below width (the squashing cancels in the ratio, which
+    is taken between Gaussian densities); normalisation of observations, returns and advantages; gradient-norm clipping;
+    a learning rate that decays and adapts to the KL divergence (as in rsl_rl, Schwarke et al., arXiv:2509.10771, but
+    per update); recomputed advantages; separate networks for actor and critic; time limits bootstrap from the final
+    observation.
     """
 
     name = "ppo"

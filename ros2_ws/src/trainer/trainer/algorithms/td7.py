@@ -129,13 +129,13 @@ class TD7:
     def act(self, observation: np.ndarray, previous: Previous, state: Any,
             reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], Any]:
         """Exploring actions of the live policy; see `Actor`."""
-        outputs = {"action": self._action(self.experience.normalise(observation)).numpy()}
+        outputs = {"action": self._action(tf.constant(self.experience.normalise(observation))).numpy()}
         action, extras = explore(self._exploration(), outputs, self.noise)
         return action, extras, state
 
     def value(self, observation: np.ndarray) -> np.ndarray:
         """float32 [n]: what the critics give for the policy's action, the smaller of both."""
-        return self._value(self.experience.normalise(observation)).numpy()
+        return self._value(tf.constant(self.experience.normalise(observation))).numpy()
 
     def _exploration(self) -> Exploration:
         if self.experience.warming_up:
@@ -189,10 +189,11 @@ class TD7:
         config, batch, replay = self.config, self.experience.draw(), self.experience.replay
         noise = self.noise.standard_normal(batch.action.shape, np.float32) * config.target_noise_std
         noise = np.clip(noise, -config.target_noise_clip, config.target_noise_clip)
-        observation = tf.constant(batch.observation)
+        # Keras takes lists of inputs only where all are tensors.
+        observation, action, following, noise = map(tf.constant, (
+            batch.observation, batch.action, batch.next_observation, noise))
         figures, error, span, embedding = self._learn_critics(
-            observation, batch.action, batch.reward, batch.discount, batch.next_observation, batch.weight, noise,
-            self._bounds)
+            observation, action, batch.reward, batch.discount, following, batch.weight, noise, self._bounds)
         low, high = span.numpy()
         self._range[:] = min(self._range[0], low), max(self._range[1], high)
         if config.prioritized:

@@ -64,9 +64,9 @@ class RolloutBuffer:
         """Continue from what `save` gave; ValueError, and nothing changed, if its ticks don't fit in here."""
         size, num_envs = state["rollout_reward"].shape
         if size > self.length or num_envs != self.num_envs:
-            raise ValueError(f"the checkpoint is of a rollout with {size} ticks of {num_envs} rows, which {self.length} "
-                             f"ticks of {self.num_envs} can't hold: set rollout_length and num_envs to what it was "
-                             "made with")
+            raise ValueError(f"the checkpoint is of a rollout with {size} ticks of {num_envs} rows, which "
+                             f"{self.length} ticks of {self.num_envs} can't hold: set rollout_length and num_envs to "
+                             "what it was made with")
         self.size = size
         for name in _ARRAYS:
             getattr(self, name)[:size] = state[f"rollout_{name}"]
