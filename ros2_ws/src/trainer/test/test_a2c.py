@@ -1,9 +1,12 @@
 """A2C against mathematics: a float64 reference of whole updates."""
 
+import gymnasium
 import numpy as np
 import pytest
 
 import on_policy_by_hand as by_hand
+from ant_rl_core.step import TimeStepEnv
+from trainer import loop
 from trainer.algorithms.a2c import A2C, METRICS, A2CConfig
 
 
@@ -56,3 +59,35 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
 def test_a_single_transition_per_update_is_refused():
     with pytest.raises(ValueError, match="at least 2 to normalise advantages"):
         A2C(A2CConfig(rollout_length=1), 1, 5, 2, seed=0)
+
+
+# -- another task ------------------------------------------------------------------------------------------------------
+
+def balancing(num_envs):
+    env = gymnasium.make_vec("InvertedPendulum-v5", num_envs, vectorization_mode="sync", vector_kwargs={
+        "autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP})
+    return TimeStepEnv(gymnasium.wrappers.vector.RescaleAction(env, -1.0, 1.0))
+
+
+def balanced(learner, episodes=20, most=200):
+    """Mean number of steps until the pole falls, of at most so many."""
+    env, alive, steps = balancing(episodes), np.ones(episodes, bool), 0
+    time_step = env.reset(seed=1000)
+    for _ in range(most):
+        steps += alive.sum()
+        time_step = env.step(np.tanh(learner.model.mean(time_step.observation)))
+        alive &= ~time_step.done
+    env.close()
+    return steps / episodes
+
+
+def test_a_pole_is_balanced():
+    env = balancing(8)
+    config = A2CConfig(total_steps=20_000, rollout_length=8, learning_rate=3e-3, actor_hidden=(32,),
+                       critic_hidden=(32,))
+    learner = A2C(config, 8, env.observation_size, env.action_size, seed=1)
+    before = balanced(learner)
+    loop.run(env, learner, learner, env.reset(seed=1), lambda _: False,
+             lambda _: learner.env_steps >= config.total_steps)
+    env.close()
+    assert before < 50 and balanced(learner) > 150
