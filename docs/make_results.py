@@ -1,7 +1,7 @@
 """Takes runs into docs/results/ and draws their pictures: ./run exec python docs/make_results.py runs/td3-0 runs/td3-1 …
 
-Of each run it keeps the curve (every row of it, or as many as fit into 400), the evaluations, and what the policy
-bundle tells of command, seed, code version and time; then it draws one picture per method and prints the table's rows.
+Of each run it keeps the evaluations, about 400 rows of the curve, and what the policy bundle tells of command, seed,
+code version and time; then it draws one picture per method and prints a row for each run.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def keep(run: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("curve.csv", "evaluation.csv"):
         rows = (run / name).read_text().splitlines()
-        step = 1 + (len(rows) - 2) // MOST_ROWS
-        kept = [rows[0], *rows[1:-1:step], rows[-1]]
+        every = 1 + len(rows) // MOST_ROWS
+        kept = [rows[0], *rows[1:-1:every], rows[-1]]
         (folder / name).write_text("\n".join(kept) + "\n")
     record = {key: provenance[key] for key in ("command", "seed", "code_version", "wall_seconds", "env_steps",
                                                "evaluation", "config")}

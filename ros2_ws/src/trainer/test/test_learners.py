@@ -246,7 +246,7 @@ def test_another_task_of_gymnasium_is_learned(name):
     train(env, learner, case.pendulum_steps)
     after = pendulum_return(policy_of(learner))
     env.close()
-    assert before < -1000 and after > before + 400, f"{before:.0f} became {after:.0f}"
+    assert before < -1000 and after > before + 700, f"{before:.0f} became {after:.0f}"
 
 
 # -- repetition --------------------------------------------------------------------------------------------------------
@@ -299,14 +299,14 @@ def test_a_restored_run_equals_an_unbroken_one_bit_for_bit(name, eager):
     broken_off, _ = train(env, unbroken, STEPS // 2)
     saved, env_then = saved_copy(unbroken), copy.deepcopy(env)
     kept = copy.deepcopy(saved)
-    _, expected = train(env, unbroken, 2 * STEPS, start=broken_off)
+    _, expected = train(env, unbroken, 3 * STEPS, start=broken_off)
     learner = make(name, CASES[name].small, env, seed=8)
     learner.restore(saved)
     assert_same(saved_copy(learner), saved)
-    _, found = train(env_then, learner, 2 * STEPS, start=broken_off)
+    _, found = train(env_then, learner, 3 * STEPS, start=broken_off)
     assert found == expected and len(found) > 2
     assert_same(saved_copy(learner), saved_copy(unbroken))
-    assert learner.version == unbroken.version and learner.env_steps == unbroken.env_steps == 2 * STEPS
+    assert learner.version == unbroken.version and learner.env_steps == unbroken.env_steps == 3 * STEPS
     assert_same(saved, kept)  # nothing later reaches what was saved
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from ant_rl_core import bundle as policy_bundle
+from ant_rl_core.testing import EndlessRewardEnv
 from by_hand import Adam, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
 from policy_node.actor import load_actor
+from trainer import loop
 from trainer.algorithms.td3 import METRICS, TD3, TD3Config
 
 SMALL = TD3Config(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
@@ -137,6 +139,27 @@ def test_the_first_actions_are_random_whatever_is_observed():
     action = act(learner, np.zeros((4000, 2), np.float32))[0]
     assert np.histogram(action, 4, (-1, 1))[0].min() > 900 and action.dtype == np.float32
     assert policy_bundle.unpack(learner.policy()).manifest.exploration.kind == "uniform"
+
+
+# -- bfloat16 ----------------------------------------------------------------------------------------------------------
+
+def test_learning_in_bfloat16_gives_the_same_value_and_a_policy_in_float32():
+    env = EndlessRewardEnv(4, 10)
+    config = TD3Config(total_steps=2000, learning_starts=100, updates_per_step=0.5, batch_size=32, replay_capacity=1000,
+                       discount=0.8, actor_learning_rate=2e-3, critic_learning_rate=5e-3, target_share=0.1,
+                       actor_hidden=(16,), critic_hidden=(16,), precision="bfloat16")
+    learner = TD3(config, 4, env.observation_size, env.action_size, seed=0)
+    loop.run(env, learner, learner, env.reset(), lambda _: learner.env_steps >= config.total_steps, lambda _: False)
+    observation = env.reset().observation
+    np.testing.assert_allclose(learner.value(observation), 5.0, rtol=0.03)
+    bundle = policy_bundle.unpack(learner.policy())
+    assert {member["precision"] for member in bundle.manifest.members.values()} == {"float32"}
+    probe = np.random.default_rng(0).normal(0, 2, (200, 2)).astype(np.float32)
+    exact = np.tanh(perceptron(flat(learner.actor), probe.astype(np.float64), (16, 1)))
+    for backend in ("litert", "keras"):
+        np.testing.assert_allclose(act(load_actor(bundle, backend), probe)[0], exact, atol=1e-5)
+    noise = 0.1 * copy.deepcopy(learner.noise).standard_normal((200, 1), np.float32)
+    np.testing.assert_allclose(act(learner, probe)[0], np.clip(exact + noise, -1, 1), atol=0.02)
 
 
 # -- numbers that are none ---------------------------------------------------------------------------------------------
