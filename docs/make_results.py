@@ -23,9 +23,11 @@ def keep(run: Path) -> Path:
     """Copy the figures of a run into a folder of its own; returns it."""
     provenance = bundle.read(run / "policy.zip").manifest.provenance
     config = json.loads((run / "config.json").read_bytes())
-    folder = RESULTS / f"{config['algorithm']}-{run.name}"
+    folder = RESULTS / f"{config['algorithm']}-{provenance['env_steps']}-seed{provenance['seed']}"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("curve.csv", "evaluation.csv"):
+        if not (run / name).exists():  # runs of versions that evaluated only at the end have no evaluation.csv
+            continue
         rows = (run / name).read_text().splitlines()
         every = 1 + len(rows) // MOST_ROWS
         kept = [rows[0], *rows[1:-1:every], rows[-1]]
@@ -43,6 +45,8 @@ def draw(algorithm: str) -> None:
                                          ("environment steps [million]", "wall time [min]"), strict=False):
         for i, folder in enumerate(sorted(RESULTS.glob(f"{algorithm}-*/"))):
             for name, style in (("curve.csv", "-"), ("evaluation.csv", "o")):
+                if not (folder / name).exists():
+                    continue
                 with open(folder / name, newline="") as file:
                     rows = list(csv.DictReader(file))
                 axes.plot([float(row[column]) / unit for row in rows], [float(row["mean_return"]) for row in rows],

@@ -31,9 +31,8 @@ class Recorder:
         return False
 
 
-def in_one_process(num_envs, explore):
-    policy = bundle.read(bundle.resolve_policy("default"))
-    actor = load_actor(policy, explore=explore, seed=np.random.default_rng(5))
+def in_one_process(policy, num_envs, explore):
+    actor = load_actor(bundle.read(bundle.resolve_policy(policy)), explore=explore, seed=np.random.default_rng(5))
     env = TimeStepEnv(VectorAnt(num_envs, 11))
     recorder = Recorder()
     loop.run(env, actor, recorder, env.reset(), lambda _: len(recorder.transitions) == TICKS, lambda _: False)
@@ -41,14 +40,14 @@ def in_one_process(num_envs, explore):
     return recorder.transitions
 
 
-def over_dds(folder, num_envs, explore):
+def over_dds(folder, policy, num_envs, explore):
     with System(folder) as system:
         ticks = []
         inbox = system.listen(Observation, "observation")
         # The first tick is sent again until it is answered, so a listener that has it misses none.
         system.env(num_envs=num_envs, seed=11, steps=TICKS)
         system.until(lambda: inbox, "the first observation")
-        system.policy(policy="default", explore=explore, seed=5)
+        system.policy(policy=policy, explore=explore, seed=5)
 
         def collected():
             while inbox:
@@ -62,14 +61,16 @@ def over_dds(folder, num_envs, explore):
         return [after.transition_from(before) for before, after in zip(ticks, ticks[1:])]
 
 
-@pytest.mark.parametrize("num_envs, explore", [(1, False), (3, True)])
-def test_transitions_are_bit_identical(tmp_path, num_envs, explore):
-    expected = in_one_process(num_envs, explore)
-    found = over_dds(tmp_path, num_envs, explore)
+@pytest.mark.parametrize("policy, num_envs, explore, extras", [
+    ("default", 1, False, set()), ("default", 2, True, set()),  # explores by noise on its actions
+    ("ppo", 3, True, {"log_prob"})])
+def test_transitions_are_bit_identical(tmp_path, policy, num_envs, explore, extras):
+    expected = in_one_process(policy, num_envs, explore)
+    found = over_dds(tmp_path, policy, num_envs, explore)
     for tick, (one, other) in enumerate(zip(expected, found, strict=True)):
         for name in ARRAYS:
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), f"{name} of tick {tick}")
-        assert set(one.extras) == set(other.extras) == ({"log_prob"} if explore else set())
+        assert set(one.extras) == set(other.extras) == extras
         for name in one.extras:
             np.testing.assert_array_equal(one.extras[name], other.extras[name], f"{name} of tick {tick}")
         assert one.policy_version == other.policy_version

@@ -230,9 +230,10 @@ def test_a_million_transitions_of_the_ant_take_less_than_a_gigabyte():
 def test_only_the_successors_of_stored_cuts_are_kept_aside():
     buffer = replay(capacity=12, rows=2)
     for ticks in (4, 40):
-        fill(buffer, ticks, lengths=(1, 2))
+        fill(buffer, ticks, lengths=(1, 5))
         saved = buffer.save()
-        assert len(saved["aside"]) == len(set(saved["aside_index"])) <= saved["cut"].sum() <= 12
+        assert set(saved["aside_index"]) <= set(np.flatnonzero(saved["cut"]))
+        assert len(saved["aside"]) == len(set(saved["aside_index"])) > 0
 
 
 @pytest.mark.parametrize(("capacity", "rows", "options", "text"), [
@@ -292,7 +293,7 @@ def replay_of_ones():
     return buffer
 
 
-def test_weights_count_what_is_stored_not_what_fits():
+def test_weights_in_a_buffer_that_is_not_full():
     buffer = replay(capacity=100, rows=2, priority_exponent=1.0)
     fill(buffer, 2)
     buffer.update_priorities(np.arange(4), np.array([1.0, 1.0, 2.0, 4.0]))

@@ -115,6 +115,8 @@ def test_a_restored_one_goes_on_as_the_unbroken_one(config, ticks):
         unbroken.observe(tick(number))
         unbroken.draw()
     other.restore({name: np.array(array) for name, array in unbroken.save().items()})
+    probe = np.array([[3.0, -1.0, 0.5]], np.float32)
+    assert np.array_equal(unbroken.normalise(probe), other.normalise(probe))
     for number in range(ticks, ticks + 5):
         batches = []
         for experience in (unbroken, other):
