@@ -372,3 +372,14 @@ def test_the_state_of_another_buffer_is_refused_and_changes_nothing(capacity, ro
     with pytest.raises(ValueError, match=text):
         other.restore(small.save())
     assert_same(before, saved_copy(other))
+
+
+def test_without_an_exponent_all_priorities_count_the_same():
+    buffer = ReplayBuffer(8, 1, 2, 1, seed=0, priority_exponent=0.0)
+    for i in range(4):
+        row = np.full((1, 2), i, np.float32)
+        no = np.zeros(1, bool)
+        buffer.add(Transition(row, row[:, :1], row[:, 0], no, no, row + 1))
+    buffer.update_priorities(np.array([0]), np.array([50.0]))
+    buffer.reset_max_priority()
+    assert buffer.sample(64, 1.0).weight.min() == 1.0

@@ -129,7 +129,8 @@ class ReplayBuffer:
 
     def reset_max_priority(self) -> None:
         """Let new transitions enter with the largest priority among the stored ones."""
-        self.max_priority = float(self._tree.leaves.max())**(1.0 / self.priority_exponent)
+        if self.priority_exponent:  # with 0 all leaves are 1, whatever the priorities
+            self.max_priority = float(self._tree.leaves.max())**(1.0 / self.priority_exponent)
 
     def save(self) -> dict[str, np.ndarray]:
         """Stored transitions, priorities and state of the draws as named arrays; those of the ring are no copies."""
