@@ -91,11 +91,14 @@ CASES = {
         dict(ACTOR_CRITIC_CHANGES, network="report", exploration_std=0.9, exploration_std_end=0.5,
              exploration_steps=10), dict(TINY, exploration_steps=20),
         dict(SWINGING_UP, exploration_std=0.2)),
-    "td3": off_policy(dict(ACTOR_CRITIC, exploration_std=0.3), dict(ACTOR_CRITIC_CHANGES, **NOISE_CHANGES), TINY,
-                      dict(SWINGING_UP, exploration_std=0.2)),
+    "td3": off_policy(
+        dict(ACTOR_CRITIC, exploration_std=0.3),
+        dict(ACTOR_CRITIC_CHANGES, **NOISE_CHANGES, critic_layer_norm=False), TINY,
+        dict(SWINGING_UP, exploration_std=0.2)),
     "sac": off_policy(
         dict(ACTOR_CRITIC, initial_temperature=1e-3, temperature_learning_rate=0.0),
-        dict(ACTOR_CRITIC_CHANGES, temperature_learning_rate=0.1, initial_temperature=0.1, target_entropy=2.0), TINY,
+        dict(ACTOR_CRITIC_CHANGES, temperature_learning_rate=0.1, initial_temperature=0.1, target_entropy=2.0,
+             critic_layer_norm=False), TINY,
         dict(SWINGING_UP, initial_temperature=0.1, temperature_learning_rate=2e-3)),
     "td7": off_policy(
         dict(OFF_POLICY, actor_learning_rate=2e-3, critic_learning_rate=4e-3, encoder_learning_rate=2e-3, width=32,

@@ -14,7 +14,7 @@ from trainer.algorithms.sac import METRICS, SAC, SACConfig
 SMALL = SACConfig(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                   discount=0.9, actor_learning_rate=0.02, critic_learning_rate=0.03, temperature_learning_rate=0.05,
                   initial_temperature=0.4, target_entropy=-2.2, target_share=0.2, actor_hidden=(3,),
-                  critic_hidden=(3,))
+                  critic_hidden=(3,), critic_layer_norm=False)
 
 
 # -- updates, computed by hand -----------------------------------------------------------------------------------------
@@ -34,6 +34,10 @@ class Reference:
         self.critic_adams = [Adam(len(critic), config.critic_learning_rate) for critic in self.critics]
         self.temperature_adam = Adam(1, config.temperature_learning_rate)
         self.clipped, self.smaller, self.surplus = [], [], []
+        self.normalised = (0,) if config.critic_layer_norm else ()
+
+    def worth(self, critic, taken):
+        return perceptron(critic, taken, (3, 1), self.normalised)[:, 0]
 
     def sample(self, theta, x, noise):
         """Actions, and their log-densities by the change of variables."""
@@ -47,7 +51,7 @@ class Reference:
         return np.tanh(u), (np.log(density) - log_derivative).sum(axis=1)
 
     def value(self, critics, x, action):
-        values = [perceptron(critic, np.hstack([x, action]), (3, 1))[:, 0] for critic in critics]
+        values = [self.worth(critic, np.hstack([x, action])) for critic in critics]
         self.smaller += list(np.argmin(values, axis=0))
         return np.min(values, axis=0)
 
@@ -64,10 +68,9 @@ class Reference:
         action, log_prob = self.sample(self.actor, x_next, noise_next)
         target = reward + discount * (self.value(self.targets, x_next, action) - temperature * log_prob)
         taken = np.hstack([x, taken_action])
-        values = np.array([perceptron(critic, taken, (3, 1))[:, 0] for critic in self.critics])
+        values = np.array([self.worth(critic, taken) for critic in self.critics])
         for i, critic in enumerate(self.critics):
-            gradient = slope(lambda theta: np.mean(weight * (perceptron(theta, taken, (3, 1))[:, 0] - target) ** 2),
-                             critic)
+            gradient = slope(lambda theta: np.mean(weight * (self.worth(theta, taken) - target) ** 2), critic)
             self.critics[i] = self.critic_adams[i].step(critic, gradient)
         entropy = -self.sample(self.actor, x, noise)[1].mean()
         figures = {"critic_loss": np.mean(weight * (values - target) ** 2, axis=1).sum(), "q_value": values[0].mean(),
@@ -83,11 +86,11 @@ class Reference:
         return values - target, figures
 
 
-@pytest.mark.parametrize(("prioritized", "compiled"), [(False, True), (True, False)])
-def test_updates_equal_those_computed_by_hand_in_float64(prioritized, compiled, request):
+@pytest.mark.parametrize(("prioritized", "layer_norm", "compiled"), [(False, True, True), (True, False, False)])
+def test_updates_equal_those_computed_by_hand_in_float64(prioritized, layer_norm, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
-    config = replace(SMALL, prioritized=prioritized, n_step=2 if prioritized else 1)
+    config = replace(SMALL, prioritized=prioritized, n_step=2 if prioritized else 1, critic_layer_norm=layer_norm)
     learner, rng = SAC(config, 2, 2, 2, seed=6), np.random.default_rng(2)
     disturb([learner.actor, *learner.critics], rng)
     learner.actor.layers[-1].bias.assign([0.3, -0.2, 2.2, -1.0])  # log_std is clipped to 2

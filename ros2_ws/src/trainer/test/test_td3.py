@@ -15,14 +15,15 @@ from trainer.algorithms.td3 import METRICS, TD3, TD3Config
 
 SMALL = TD3Config(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                   discount=0.9, actor_learning_rate=0.02, critic_learning_rate=0.03, target_share=0.2,
-                  actor_interval=2, target_noise_std=0.6, target_noise_clip=0.5, actor_hidden=(3,), critic_hidden=(3,))
+                  actor_interval=2, target_noise_std=0.6, target_noise_clip=0.5, actor_hidden=(3,), critic_hidden=(3,),
+                  critic_layer_norm=False)
 
 
 # -- updates, computed by hand -----------------------------------------------------------------------------------------
 
-def number(theta, x):
+def number(theta, x, normalised=()):
     """What a network of three hidden units gives, [m]."""
-    return perceptron(theta, x, (3, 1))[:, 0]
+    return perceptron(theta, x, (3, 1), normalised)[:, 0]
 
 
 class Reference:
@@ -38,6 +39,10 @@ class Reference:
         self.actor_adam = Adam(len(self.actor), config.actor_learning_rate)
         self.critic_adams = [Adam(len(critic), config.critic_learning_rate) for critic in self.critics]
         self.steps, self.clipped, self.smaller = 0, [], []
+        self.normalised = (0,) if config.critic_layer_norm else ()
+
+    def value(self, critic, taken):
+        return number(critic, taken, self.normalised)
 
     def update(self, batch, noise):
         """One gradient step; returns the errors of both critics [2, m] before it."""
@@ -49,16 +54,16 @@ class Reference:
         noise = np.minimum(np.maximum(noise, -c.target_noise_clip), c.target_noise_clip)
         action = np.tanh(number(self.target_actor, x_next)) + noise
         action = np.minimum(np.maximum(action, -1.0), 1.0)
-        values = [number(target, np.column_stack([x_next, action])) for target in self.target_critics]
+        values = [self.value(target, np.column_stack([x_next, action])) for target in self.target_critics]
         self.smaller += list(np.argmin(values, axis=0))
         target = reward + discount * np.min(values, axis=0)
-        errors = np.array([number(critic, taken) - target for critic in self.critics])
+        errors = np.array([self.value(critic, taken) - target for critic in self.critics])
         for i, critic in enumerate(self.critics):
-            gradient = slope(lambda theta: np.mean(weight * (number(theta, taken) - target) ** 2), critic)
+            gradient = slope(lambda theta: np.mean(weight * (self.value(theta, taken) - target) ** 2), critic)
             self.critics[i] = self.critic_adams[i].step(critic, gradient)
         self.steps += 1
         if self.steps % c.actor_interval == 0:
-            gradient = slope(lambda theta: -np.mean(number(self.critics[0], np.column_stack(
+            gradient = slope(lambda theta: -np.mean(self.value(self.critics[0], np.column_stack(
                 [x, np.tanh(number(theta, x))]))), self.actor)
             self.actor = self.actor_adam.step(self.actor, gradient)
             share = c.target_share
@@ -68,12 +73,12 @@ class Reference:
         return errors
 
 
-@pytest.mark.parametrize(("prioritized", "interval", "compiled"), [
-    (False, 2, True), (True, 2, False), (True, 1, False), (False, 3, False)])
-def test_updates_equal_those_computed_by_hand_in_float64(prioritized, interval, compiled, request):
+@pytest.mark.parametrize(("prioritized", "interval", "layer_norm", "compiled"), [
+    (False, 2, True, True), (True, 2, False, False), (True, 1, True, False), (False, 3, False, False)])
+def test_updates_equal_those_computed_by_hand_in_float64(prioritized, interval, layer_norm, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
-    config = replace(SMALL, prioritized=prioritized, actor_interval=interval)
+    config = replace(SMALL, prioritized=prioritized, actor_interval=interval, critic_layer_norm=layer_norm)
     learner, rng = TD3(config, 2, 2, 1, seed=6), np.random.default_rng(1)
     networks = [learner.actor, *learner.critics]
     disturb(networks, rng)

@@ -11,6 +11,7 @@ import numpy as np
 from ant_rl_core.step import Transition
 from trainer import checkpoint, guard
 from trainer.buffers.replay import ReplayBatch, ReplayBuffer
+from trainer.networks.mlp import PRECISIONS
 from trainer.statistics import RunningStatistics
 
 
@@ -32,6 +33,7 @@ class OffPolicyConfig:
             and after total_steps; linear in between.
         normalize_observations: scale observations by their running mean and standard deviation.
         observation_clip: scaled observations are clipped to this many standard deviations.
+        precision: of the matrix products in learning, float32 or bfloat16.
     """
 
     total_steps: int = 1_000_000
@@ -47,6 +49,7 @@ class OffPolicyConfig:
     importance_exponent_end: float = 1.0
     normalize_observations: bool = False
     observation_clip: float = 10.0
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         guard.check_config(
@@ -60,7 +63,8 @@ class OffPolicyConfig:
             (0 <= self.priority_exponent <= 1, "priority_exponent must be from 0 to 1"),
             (0 <= self.importance_exponent <= 1, "importance_exponent must be from 0 to 1"),
             (0 <= self.importance_exponent_end <= 1, "importance_exponent_end must be from 0 to 1"),
-            (self.observation_clip > 0, "observation_clip must be positive"))
+            (self.observation_clip > 0, "observation_clip must be positive"),
+            (self.precision in PRECISIONS, f"precision must be {' or '.join(PRECISIONS)}"))
 
 
 class Experience:
@@ -117,6 +121,11 @@ class Experience:
             return batch
         return replace(batch, observation=self.normalise(batch.observation),
                        next_observation=self.normalise(batch.next_observation))
+
+    def prioritize(self, batch: ReplayBatch, priority: np.ndarray) -> None:
+        """Draw the rows of a drawn batch by these priorities [m] > 0 from now on; nothing where draws are uniform."""
+        if self.config.prioritized:
+            self.replay.update_priorities(batch.index, priority)
 
     def normalise(self, observation: np.ndarray) -> np.ndarray:
         """float32 [m, observation_size], as the networks take it."""

@@ -26,7 +26,7 @@ from trainer.curve import Means, Table
 from trainer.evaluate import evaluate
 from trainer.events import Events
 from trainer.progress import Progress
-from trainer.returns import EpisodeReturns
+from trainer.returns import EpisodeReturns, unshaped_reward
 from trainer.train_config import TrainConfig, choose
 
 _EVALUATION_SEED = 1000
@@ -143,7 +143,7 @@ class Run:
         policy_bundle.write(self.folder / "config.json", text.encode())
 
     def _on_step(self, time_step: TimeStep) -> bool:
-        self.returns.add(time_step.info.get("unshaped_reward", time_step.reward), time_step.done)
+        self.returns.add(unshaped_reward(time_step), time_step.done)
         return False
 
     def _on_update(self, figures: Mapping[str, float]) -> bool:
@@ -213,7 +213,7 @@ class Run:
     def _check_weights(self, state: Mapping[str, np.ndarray]) -> None:
         """FloatingPointError where networks or optimizers lost their values, as they can with losses still finite."""
         for name, array in state.items():
-            if name.startswith(("variable_", "optimizer_")) and not np.isfinite(array).all():
+            if name.startswith("variable_") and not np.isfinite(array).all():
                 raise FloatingPointError(
                     f"{name}, an array of shape {array.shape}, became {array[~np.isfinite(array)].flat[0]} at "
                     f"{self.learner.env_steps} environment steps; the last checkpoint is the last good one")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ant_rl_core.step import Previous, Transition
 from trainer import checkpoint, guard
-from trainer.algorithms.on_policy import ActorCritic, Lesson, OnPolicyConfig
-from trainer.buffers.rollout import RolloutBuffer
+from trainer.algorithms.on_policy import Lesson, OnPolicyConfig, OnPolicyLearner, normalised
 
 METRICS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_share", "gradient_norm")
 
@@ -54,7 +51,7 @@ class PPOConfig(OnPolicyConfig):
             (self.target_kl >= 0, "target_kl must be at least 0"))
 
 
-class PPO:
+class PPO(OnPolicyLearner):
     """Learner for `num_envs` robots; see `PPOConfig`.
 
     Observations are normalised by running statistics that stay fixed during a rollout; value targets are divided by
@@ -69,56 +66,35 @@ class PPO:
     """
 
     name = "ppo"
-    on_policy = True
 
     def __init__(self, config: PPOConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
         if config.rollout_length * num_envs % config.minibatch_size:
             raise ValueError(f"rollout_length * num_envs = {config.rollout_length * num_envs} must be a multiple of "
                              f"minibatch_size = {config.minibatch_size}")
-        self.config, self.num_envs, self.robot = config, num_envs, robot
         *seeds, shuffle_seed = np.random.SeedSequence(seed).spawn(4)
+        super().__init__(config, num_envs, observation_size, action_size, seeds, robot,
+                         keras.optimizers.Adam(config.learning_rate, epsilon=1e-5))
         self.rng = np.random.default_rng(shuffle_seed)
-        self.model = ActorCritic(config, observation_size, action_size, seeds)
-        self.optimizer = keras.optimizers.Adam(config.learning_rate, epsilon=1e-5)
-        self.optimizer.build(self.model.variables)
-        self.buffer = RolloutBuffer(config.rollout_length, num_envs, observation_size, action_size)
-        self.env_steps = 0
-        self.version = 1
         self._adaptive_rate = config.learning_rate
         self._epoch = tf.function(self._run_epoch, jit_compile=True)
 
-    # -- acting ------------------------------------------------------------------------------------------------------
+    def save(self) -> dict[str, np.ndarray]:
+        """Everything an unbroken continuation needs."""
+        return {**super().save(), "rng": checkpoint.pack_generator(self.rng),
+                "adaptive_rate": np.asarray(self._adaptive_rate)}
 
-    def initial_state(self, num_envs: int) -> tuple[()]:
-        """Nothing: the actor is feed-forward."""
-        return ()
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `save` returned; ValueError if it was of networks or a rollout of other sizes."""
+        super().restore(state)
+        checkpoint.unpack_generator(self.rng, state["rng"])
+        self._adaptive_rate = float(state["adaptive_rate"])
 
-    def act(self, observation: np.ndarray, previous: Previous, state: Any,
-            reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], Any]:
-        """Sample actions from the live policy; see `Actor`."""
-        return *self.model.act(observation), state
-
-    # -- learning ----------------------------------------------------------------------------------------------------
-
-    def observe(self, batch: Transition) -> None:
-        """Take one tick of the rollout; FloatingPointError where it holds NaN or infinity."""
-        guard.check_transition(batch, self.env_steps)
-        self.buffer.add(batch)
-        self.env_steps += self.num_envs
-
-    def ready(self) -> bool:
-        """Whether a whole rollout is there."""
-        return self.buffer.full
-
-    def update(self) -> dict[str, float]:
-        """Learn from the rollout and empty it; returns the losses of the last epoch and other figures by name."""
+    def _learn(self, lesson: Lesson, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
         config, model = self.config, self.model
-        lesson = Lesson.of(self.buffer, model)
         data = [tf.constant(lesson.observation), tf.constant(lesson.squashed)]
         data.append(model.log_prob(*data))
-        left = config.rate_left(self.env_steps - self.buffer.transitions)
-        rate = config.learning_rate * left
+        rate = config.learning_rate * rate_left
         if config.desired_kl:
             rate = min(rate, self._adaptive_rate)
         self.optimizer.learning_rate.assign(rate)
@@ -133,35 +109,9 @@ class PPO:
             kl = losses[METRICS.index("approximate_kl")]
             if config.target_kl and kl > config.target_kl:
                 break
+        self._adaptive_rate = self._adapted(rate, kl, config.desired_kl * rate_left)
         figures = dict(zip(METRICS, map(float, losses), strict=True))
-        guard.check(figures, model.variables, self.env_steps)
-        figures.update(learning_rate=rate, epochs=epoch, std=model.std(),
-                       explained_variance=float(1.0 - advantage.var() / max(returns.var(), 1e-12)))
-        self._adaptive_rate = self._adapted(rate, kl, config.desired_kl * left)
-        model.learned_from(self.buffer.observation)
-        self.buffer.clear()
-        self.version += 1
-        return figures
-
-    def policy(self, provenance: Mapping[str, Any] | None = None) -> bytes:
-        """The current policy as the bytes of a bundle; `provenance` is added to configuration and steps."""
-        return self.model.graph.bundle(
-            algorithm=self.name, robot=self.robot, version=self.version,
-            provenance={"config": asdict(self.config), "env_steps": self.env_steps, **(provenance or {})})
-
-    def save(self) -> dict[str, np.ndarray]:
-        """Everything an unbroken continuation needs."""
-        return {**self.model.save(self.optimizer), **self.buffer.save(), "rng": checkpoint.pack_generator(self.rng),
-                "adaptive_rate": np.asarray(self._adaptive_rate), "env_steps": np.asarray(self.env_steps),
-                "version": np.asarray(self.version)}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `save` returned; ValueError if it was of networks or a rollout of other sizes."""
-        self.model.restore(state, self.optimizer)
-        self.buffer.restore(state)
-        checkpoint.unpack_generator(self.rng, state["rng"])
-        self._adaptive_rate = float(state["adaptive_rate"])
-        self.env_steps, self.version = int(state["env_steps"]), int(state["version"])
+        return {**figures, "learning_rate": rate, "epochs": epoch}, advantage, returns
 
     def _adapted(self, rate: float, kl: float, desired_kl: float) -> float:
         """The rate that keeps the next update's divergence near the desired one, after one of `kl` at this rate."""
@@ -175,22 +125,16 @@ class PPO:
     def _minibatch(self, observation: tf.Tensor, squashed: tf.Tensor, old_log_prob: tf.Tensor, advantage: tf.Tensor,
                    target: tf.Tensor) -> tf.Tensor:
         """One gradient step on rows of the rollout; returns `METRICS`."""
-        config, model = self.config, self.model
-        advantage = (advantage - tf.reduce_mean(advantage)) / (tf.math.reduce_std(advantage) + 1e-8)
+        advantage, low, high = normalised(advantage), 1.0 - self.config.clip_ratio, 1.0 + self.config.clip_ratio
         with tf.GradientTape() as tape:
-            log_ratio = model.log_prob(observation, squashed) - old_log_prob
+            log_ratio = self.model.log_prob(observation, squashed) - old_log_prob
             ratio = tf.exp(log_ratio)
-            clipped = tf.clip_by_value(ratio, 1.0 - config.clip_ratio, 1.0 + config.clip_ratio)
+            clipped = tf.clip_by_value(ratio, low, high)
             policy_loss = -tf.reduce_mean(tf.minimum(ratio * advantage, clipped * advantage))
-            value_loss = tf.reduce_mean(tf.square(model.critic(observation)[:, 0] - target))
-            entropy = model.entropy()
-            loss = policy_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
-        gradients = tape.gradient(loss, [v.value for v in model.variables])
-        gradients, norm = tf.clip_by_global_norm(gradients, config.max_gradient_norm)
-        self.optimizer.apply(gradients, model.variables)
-        model.bound_std()
+            loss, value_loss, entropy = self._loss(policy_loss, observation, target)
+        norm = self._descend(tape, loss)
         kl = tf.reduce_mean(ratio - 1.0 - log_ratio)  # the k3 estimate of KL(old, new), never negative
-        outside = tf.reduce_mean(tf.cast(tf.abs(ratio - 1.0) > config.clip_ratio, tf.float32))
+        outside = tf.reduce_mean(tf.cast(tf.abs(ratio - 1.0) > self.config.clip_ratio, tf.float32))
         return tf.stack([policy_loss, value_loss, entropy, kl, outside, norm])
 
     def _run_epoch(self, observation: tf.Tensor, squashed: tf.Tensor, old_log_prob: tf.Tensor, advantage: tf.Tensor,

@@ -2,64 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ant_rl_core.exploration import Exploration, explore
-from ant_rl_core.step import Previous, Transition
-from trainer import checkpoint, export, guard
-from trainer.experience import Experience, OffPolicyConfig, mean_figures
+from ant_rl_core.exploration import Exploration
+from trainer import export, guard
+from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, first_seed, trained_by_adam,
+                                           twin_critics, variables_of)
 from trainer.networks import weights
-from trainer.networks.mlp import PRECISIONS, mlp
+from trainer.networks.mlp import mlp
 
 METRICS = ("critic_loss", "q_value", "actor_loss", "entropy", "temperature")
 LOG_STD_RANGE = (-20.0, 2.0)
 
 
 @dataclass(frozen=True)
-class SACConfig(OffPolicyConfig):
+class SACConfig(TwinCriticConfig):
     """Settings of SAC.
 
     Attributes:
-        actor_learning_rate, critic_learning_rate: step sizes of Adam.
         temperature_learning_rate: step size of Adam for the temperature's logarithm.
         initial_temperature: what a nat of entropy is worth in reward at the start.
         target_entropy: entropy of the actions that the temperature is steered to, per joint [nats].
-        target_share: how far the target critics follow the learned ones at each update.
-        actor_hidden, critic_hidden: sizes of the hidden layers.
-        precision: of the matrix products in learning, float32 or bfloat16.
     """
 
-    actor_learning_rate: float = 3e-4
-    critic_learning_rate: float = 3e-4
     temperature_learning_rate: float = 3e-4
     initial_temperature: float = 1.0
     target_entropy: float = -1.0
-    target_share: float = 0.005
-    actor_hidden: tuple[int, ...] = (256, 256)
-    critic_hidden: tuple[int, ...] = (256, 256)
-    precision: str = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         guard.check_config(
-            self, (0 < self.actor_learning_rate < np.inf, "actor_learning_rate must be positive"),
-            (0 < self.critic_learning_rate < np.inf, "critic_learning_rate must be positive"),
-            (0 <= self.temperature_learning_rate < np.inf, "temperature_learning_rate must be at least 0"),
+            self, (0 <= self.temperature_learning_rate < np.inf, "temperature_learning_rate must be at least 0"),
             (0 < self.initial_temperature < np.inf, "initial_temperature must be positive"),
-            (abs(self.target_entropy) < np.inf, "target_entropy must be a finite number"),
-            (0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
-            (min(self.actor_hidden, default=1) >= 1, "actor_hidden must hold sizes of at least 1"),
-            (min(self.critic_hidden, default=1) >= 1, "critic_hidden must hold sizes of at least 1"),
-            (self.precision in PRECISIONS, f"precision must be {' or '.join(PRECISIONS)}"))
+            (abs(self.target_entropy) < np.inf, "target_entropy must be a finite number"))
 
 
-class SAC:
+class SAC(OffPolicyLearner):
     """Learner for `num_envs` robots; see `SACConfig`.
 
     The actor gives a Gaussian for each observation, which tanh squashes into actions. Two critics learn the reward to
@@ -72,65 +54,27 @@ class SAC:
     """
 
     name = "sac"
-    on_policy = False
 
     def __init__(self, config: SACConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
-        self.config, self.num_envs, self.robot = config, num_envs, robot
-        self.observation_size, self.action_size = observation_size, action_size
-        *network_seeds, replay_seed, noise_seed = np.random.SeedSequence(seed).spawn(5)
-        actor_seed, *critic_seeds = (int(s.generate_state(1)[0]) for s in network_seeds)
-        self.noise = np.random.default_rng(noise_seed)
-        self.experience = Experience(config, num_envs, observation_size, action_size, replay_seed)
-        self.version = 1
-
-        def critics(name: str) -> list[keras.Model]:
-            return [mlp(observation_size + action_size, config.critic_hidden, 1, activation="relu", seed=critic_seed,
-                        precision=config.precision, name=f"{name}_{i}") for i, critic_seed in enumerate(critic_seeds)]
+        super().__init__(config, num_envs, observation_size, action_size, seed, robot, network_streams=3)
+        actor_seed, *critic_seeds = map(first_seed, self._network_streams)
 
         self.actor = mlp(observation_size, config.actor_hidden, 2 * action_size, activation="relu", seed=actor_seed,
                          precision=config.precision, name="actor")
-        self.critics, self.target_critics = critics("critic"), critics("target_critic")
+        self.critics, self.target_critics = (twin_critics(config, observation_size + action_size, critic_seeds, name)
+                                             for name in ("critic", "target_critic"))
         self.log_temperature = keras.Variable(np.log(config.initial_temperature), dtype="float32",
                                               name="log_temperature")
         self._actor_variables = self.actor.trainable_variables
-        self._critic_variables = [v for critic in self.critics for v in critic.trainable_variables]
-        self._target_variables = [v for critic in self.target_critics for v in critic.trainable_variables]
-        self.actor_optimizer = keras.optimizers.Adam(config.actor_learning_rate)
-        self.critic_optimizer = keras.optimizers.Adam(config.critic_learning_rate)
-        self.temperature_optimizer = keras.optimizers.Adam(config.temperature_learning_rate)
-        self.actor_optimizer.build(self._actor_variables)
-        self.critic_optimizer.build(self._critic_variables)
-        self.temperature_optimizer.build([self.log_temperature])
+        self._critic_variables, self._target_variables = variables_of(self.critics), variables_of(self.target_critics)
+        self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
+        self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
+        self.temperature_optimizer = trained_by_adam([self.log_temperature], config.temperature_learning_rate)
         self._graph = export.gaussian_graph(self.actor, LOG_STD_RANGE, self.experience.statistics,
                                             config.observation_clip)
-        compiled = config.precision == "float32"
-        self._learn = tf.function(self._step, jit_compile=compiled, autograph=False)
-        rows = [tf.TensorSpec((None, observation_size), tf.float32)]
-        self._outputs = tf.function(self._gaussian, input_signature=rows, autograph=False)
-        self._value = tf.function(self._state_value, input_signature=rows, autograph=False)
-
-    @property
-    def env_steps(self) -> int:
-        """Transitions observed."""
-        return self.experience.env_steps
-
-    # -- acting ------------------------------------------------------------------------------------------------------
-
-    def initial_state(self, num_envs: int) -> tuple[()]:
-        """Nothing: the actor is feed-forward."""
-        return ()
-
-    def act(self, observation: np.ndarray, previous: Previous, state: Any,
-            reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], Any]:
-        """Exploring actions of the live policy; see `Actor`."""
-        outputs = self._outputs(self.experience.normalise(observation))
-        action, extras = explore(self._exploration(), {name: x.numpy() for name, x in outputs.items()}, self.noise)
-        return action, extras, state
-
-    def value(self, observation: np.ndarray) -> np.ndarray:
-        """float32 [n]: what the critics give for the deterministic action, the smaller of both."""
-        return self._value(self.experience.normalise(observation)).numpy()
+        self._learn = self._compiled(self._step)
+        self._outputs, self._value = self._by_row(self._gaussian), self._by_row(self._state_value)
 
     def _state_value(self, observation: tf.Tensor) -> tf.Tensor:
         return self._smaller(self.critics, observation, self._gaussian(observation)["action"])
@@ -138,41 +82,8 @@ class SAC:
     def _exploration(self) -> Exploration:
         return Exploration("uniform" if self.experience.warming_up else "squashed_gaussian")
 
-    # -- learning ----------------------------------------------------------------------------------------------------
-
-    def observe(self, batch: Transition) -> None:
-        """Take one tick; FloatingPointError where it holds NaN or infinity."""
-        self.experience.observe(batch)
-
-    def ready(self) -> bool:
-        """Whether gradient steps are owed."""
-        return self.experience.owed() > 0
-
-    def update(self) -> dict[str, float]:
-        """Make the gradient steps owed for one tick; returns the means of `METRICS` by name."""
-        figures = mean_figures([self._gradient_step() for _ in range(self.experience.owed())])
-        guard.check(figures, [*self._critic_variables, *self._actor_variables, self.log_temperature], self.env_steps)
-        self.version += 1
-        return figures
-
-    def policy(self, provenance: Mapping[str, Any] | None = None) -> bytes:
-        """The current policy as the bytes of a bundle; `provenance` is added to configuration and steps."""
-        return self._graph.bundle(algorithm=self.name, robot=self.robot, version=self.version,
-                             exploration=self._exploration(),
-                             provenance={"config": asdict(self.config), "env_steps": self.env_steps,
-                                         **(provenance or {})})
-
-    def save(self) -> dict[str, np.ndarray]:
-        """Everything an unbroken continuation needs."""
-        return {**weights.pack("variable_", self._state()), **self.experience.save(),
-                "noise": checkpoint.pack_generator(self.noise), "version": np.asarray(self.version)}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `save` returned; ValueError if it was of networks or a buffer of other sizes."""
-        weights.unpack("variable_", self._state(), state)
-        self.experience.restore(state)
-        checkpoint.unpack_generator(self.noise, state["noise"])
-        self.version = int(state["version"])
+    def _learned(self) -> list[keras.Variable]:
+        return [*self._critic_variables, *self._actor_variables, self.log_temperature]
 
     def _state(self) -> list[keras.Variable]:
         return [*self._actor_variables, *self._critic_variables, *self._target_variables, self.log_temperature,
@@ -184,8 +95,7 @@ class SAC:
         noise = self.noise.standard_normal((2, *batch.action.shape), np.float32)
         figures, error = self._learn(batch.observation, batch.action, batch.reward, batch.discount,
                                      batch.next_observation, batch.weight, noise)
-        if self.config.prioritized:
-            self.experience.replay.update_priorities(batch.index, error.numpy() + 1e-6)
+        self.experience.prioritize(batch, error.numpy() + 1e-6)
         return dict(zip(METRICS, figures.numpy().tolist(), strict=True))
 
     # -- the compiled part -------------------------------------------------------------------------------------------

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ant_rl_core.exploration import Exploration, explore
-from ant_rl_core.step import Previous, Transition
-from trainer import checkpoint, export, guard
-from trainer.experience import Experience, OffPolicyConfig, mean_figures
+from ant_rl_core.exploration import Exploration
+from trainer import export, guard
+from trainer.algorithms.off_policy import OffPolicyLearner, trained_by_adam, variables_of
+from trainer.experience import OffPolicyConfig
 from trainer.networks import sale, weights
-from trainer.networks.mlp import PRECISIONS
 
 METRICS = ("encoder_loss", "critic_loss", "q_value")
 _HUBER_BOUND = 1.0  # where errors begin to count linearly, which is also the least priority
@@ -33,7 +32,6 @@ class TD7Config(OffPolicyConfig):
         target_noise_std: standard deviation of the noise on the target's action.
         target_noise_clip: that noise is clipped to this magnitude.
         width: size of every hidden layer and of the embeddings.
-        precision: of the matrix products in learning, float32 or bfloat16.
     """
 
     learning_starts: int = 25_000
@@ -50,7 +48,6 @@ class TD7Config(OffPolicyConfig):
     target_noise_std: float = 0.2
     target_noise_clip: float = 0.5
     width: int = 256
-    precision: str = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,11 +60,10 @@ class TD7Config(OffPolicyConfig):
             (self.exploration_std >= 0, "exploration_std must be at least 0"),
             (self.target_noise_std >= 0, "target_noise_std must be at least 0"),
             (self.target_noise_clip >= 0, "target_noise_clip must be at least 0"),
-            (self.width >= 1, "width must be at least 1"),
-            (self.precision in PRECISIONS, f"precision must be {' or '.join(PRECISIONS)}"))
+            (self.width >= 1, "width must be at least 1"))
 
 
-class TD7:
+class TD7(OffPolicyLearner):
     """Learner for `num_envs` robots; see `TD7Config`.
 
     An encoder learns to predict the embedding of the next state from those of state and action. Actor and critics
@@ -79,114 +75,55 @@ class TD7:
     """
 
     name = "td7"
-    on_policy = False
 
     def __init__(self, config: TD7Config, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
-        self.config, self.num_envs, self.robot = config, num_envs, robot
-        self.observation_size, self.action_size = observation_size, action_size
-        network_seed, replay_seed, noise_seed = np.random.SeedSequence(seed).spawn(3)
-        self._network_seeds = [int(seed) for seed in network_seed.generate_state(5)]
-        self.noise = np.random.default_rng(noise_seed)
-        self.experience = Experience(config, num_envs, observation_size, action_size, replay_seed)
-        self.version = 1
+        super().__init__(config, num_envs, observation_size, action_size, seed, robot, network_streams=1)
+        self._network_seeds = [int(seed) for seed in self._network_streams[0].generate_state(5)]
         # Each is a pair: what states and what states with actions are encoded by.
         self.encoder, self.fixed_encoder, self.target_encoder = (
             self._encoder(name) for name in ("encoder", "fixed_encoder", "target_encoder"))
         self.actor, self.target_actor = self._actor("actor"), self._actor("target_actor")
         self.critics, self.target_critics = self._critics("critic"), self._critics("target_critic")
-        self.optimizers = [keras.optimizers.Adam(rate) for rate in (
-            config.encoder_learning_rate, config.critic_learning_rate, config.actor_learning_rate)]
-        self._learned = [_variables(self.encoder), _variables(self.critics), _variables([self.actor])]
-        for optimizer, variables in zip(self.optimizers, self._learned, strict=True):
-            optimizer.build(variables)
+        self._parts = [variables_of(networks) for networks in (self.encoder, self.critics, [self.actor])]
+        self.optimizers = list(map(trained_by_adam, self._parts, (
+            config.encoder_learning_rate, config.critic_learning_rate, config.actor_learning_rate)))
         # Range of all targets so far, and what it was at the last copy, to which the new ones are clipped.
         self._range, self._bounds = np.array([np.inf, -np.inf]), np.zeros(2, np.float32)
         observation = keras.Input((observation_size,), dtype="float32")
         network = keras.Model(observation, self.actor([observation, self.fixed_encoder[0](observation)]))
         self._graph = export.deterministic_graph(network, self.experience.statistics, config.observation_clip)
         # One call each: in a graph that is not compiled as a whole, an optimizer's many small operations cost most.
-        self._apply = [tf.function(lambda *gradients, i=i: self.optimizers[i].apply(gradients, self._learned[i]),
+        self._apply = [tf.function(lambda *gradients, i=i: self.optimizers[i].apply(gradients, self._parts[i]),
                                    jit_compile=True, autograph=False) for i in range(len(self.optimizers))]
-        compiled = config.precision == "float32"
-        self._learn_critics = tf.function(self._critic_step, jit_compile=compiled, autograph=False)
-        self._learn_actor = tf.function(self._actor_step, jit_compile=compiled, autograph=False)
-        rows = [tf.TensorSpec((None, observation_size), tf.float32)]
-        self._action = tf.function(self._act, input_signature=rows, autograph=False)
-        self._value = tf.function(self._state_value, input_signature=rows, autograph=False)
-
-    @property
-    def env_steps(self) -> int:
-        """Transitions observed."""
-        return self.experience.env_steps
-
-    # -- acting ------------------------------------------------------------------------------------------------------
-
-    def initial_state(self, num_envs: int) -> tuple[()]:
-        """Nothing: the actor is feed-forward."""
-        return ()
-
-    def act(self, observation: np.ndarray, previous: Previous, state: Any,
-            reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], Any]:
-        """Exploring actions of the live policy; see `Actor`."""
-        outputs = {"action": self._action(tf.constant(self.experience.normalise(observation))).numpy()}
-        action, extras = explore(self._exploration(), outputs, self.noise)
-        return action, extras, state
-
-    def value(self, observation: np.ndarray) -> np.ndarray:
-        """float32 [n]: what the critics give for the policy's action, the smaller of both."""
-        return self._value(tf.constant(self.experience.normalise(observation))).numpy()
+        self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
+        self._outputs = self._by_row(lambda x: {"action": self._act(x)})
+        self._value = self._by_row(self._state_value)
 
     def _exploration(self) -> Exploration:
         if self.experience.warming_up:
             return Exploration("uniform")
         return Exploration("gaussian", self.config.exploration_std)
 
-    # -- learning ----------------------------------------------------------------------------------------------------
-
-    def observe(self, batch: Transition) -> None:
-        """Take one tick; FloatingPointError where it holds NaN or infinity."""
-        self.experience.observe(batch)
-
-    def ready(self) -> bool:
-        """Whether gradient steps are owed."""
-        return self.experience.owed() > 0
-
-    def update(self) -> dict[str, float]:
-        """Make the gradient steps owed for one tick; returns the means of their figures by name."""
-        figures = mean_figures([self._gradient_step() for _ in range(self.experience.owed())])
-        guard.check(figures, [v for variables in self._learned for v in variables], self.env_steps)
-        self.version += 1
-        return figures
-
-    def policy(self, provenance: Mapping[str, Any] | None = None) -> bytes:
-        """The current policy as the bytes of a bundle; `provenance` is added to configuration and steps."""
-        return self._graph.bundle(algorithm=self.name, robot=self.robot, version=self.version,
-                                  exploration=self._exploration(),
-                                  provenance={"config": asdict(self.config), "env_steps": self.env_steps,
-                                              **(provenance or {})})
-
     def save(self) -> dict[str, np.ndarray]:
         """Everything an unbroken continuation needs."""
-        return {**weights.pack("variable_", self._state()), **self.experience.save(), "range": self._range.copy(),
-                "bounds": self._bounds.copy(), "noise": checkpoint.pack_generator(self.noise),
-                "version": np.asarray(self.version)}
+        return {**super().save(), "range": self._range.copy(), "bounds": self._bounds.copy()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `save` returned; ValueError if it was of networks or a buffer of other sizes."""
-        weights.unpack("variable_", self._state(), state)
-        self.experience.restore(state)
+        super().restore(state)
         self._range, self._bounds = state["range"].copy(), state["bounds"].copy()
-        checkpoint.unpack_generator(self.noise, state["noise"])
-        self.version = int(state["version"])
+
+    def _learned(self) -> list[keras.Variable]:
+        return [v for variables in self._parts for v in variables]
 
     def _state(self) -> list[keras.Variable]:
-        return [*(v for variables in self._learned for v in variables),
-                *_variables([*self.fixed_encoder, *self.target_encoder, self.target_actor, *self.target_critics]),
+        return [*self._learned(), *variables_of([*self.fixed_encoder, *self.target_encoder, self.target_actor,
+                                                 *self.target_critics]),
                 *(v for optimizer in self.optimizers for v in optimizer.variables)]
 
     def _gradient_step(self) -> dict[str, float]:
-        config, batch, replay = self.config, self.experience.draw(), self.experience.replay
+        config, batch = self.config, self.experience.draw()
         noise = self.noise.standard_normal(batch.action.shape, np.float32) * config.target_noise_std
         noise = np.clip(noise, -config.target_noise_clip, config.target_noise_clip)
         # Keras takes lists of inputs only where all are tensors.
@@ -196,8 +133,7 @@ class TD7:
             observation, action, batch.reward, batch.discount, following, batch.weight, noise, self._bounds)
         low, high = span.numpy()
         self._range[:] = min(self._range[0], low), max(self._range[1], high)
-        if config.prioritized:
-            replay.update_priorities(batch.index, np.maximum(error.numpy(), _HUBER_BOUND))
+        self.experience.prioritize(batch, np.maximum(error.numpy(), _HUBER_BOUND))
         found = dict(zip(METRICS, figures.numpy().tolist(), strict=True))
         if self.experience.updates % config.actor_interval == 0:
             found["actor_loss"] = float(self._learn_actor(observation, embedding))
@@ -248,7 +184,7 @@ class TD7:
         return loss
 
     def _descend(self, part: int, tape: tf.GradientTape, loss: tf.Tensor) -> None:
-        gradients = tape.gradient(loss, [v.value for v in self._learned[part]])
+        gradients = tape.gradient(loss, [v.value for v in self._parts[part]])
         self._apply[part](*gradients)
 
     def _renew_targets(self) -> None:
@@ -286,10 +222,6 @@ class TD7:
 
     def _options(self, seed: int, name: str) -> dict[str, Any]:
         return {"seed": self._network_seeds[seed], "name": name, "precision": self.config.precision}
-
-
-def _variables(networks: Sequence[keras.Model]) -> list[keras.Variable]:
-    return [v for network in networks for v in network.trainable_variables]
 
 
 def _huber(error: tf.Tensor) -> tf.Tensor:
