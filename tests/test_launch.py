@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from ant_rl import stack
+from ant_rl_core.arguments import ArgumentError
 
 launch = pytest.importorskip("launch", reason="the launch package is not installed: it comes with a system ROS 2")
 pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with a system ROS 2")
@@ -79,7 +80,7 @@ def test_arguments_switch_nodes():
 @pytest.mark.parametrize("given, sentence", [({"num_envs": "abc"}, "num_envs must be a whole number"),
                                              ({"namespace": "1st"}, "namespace must be a ROS name")])
 def test_wrong_values_get_the_same_sentence(given, sentence):
-    with pytest.raises(stack.ArgumentError, match=sentence):
+    with pytest.raises(ArgumentError, match=sentence):
         expanded("sim", **given)
 
 

@@ -12,6 +12,8 @@ import textwrap
 from dataclasses import replace
 from collections.abc import Sequence
 
+from ant_rl_core.arguments import ArgumentError
+
 from ant_rl import stack
 
 _ONE_PROCESS = {
@@ -34,7 +36,7 @@ def main(words: Sequence[str]) -> int:
     """Run the verb in `words`; returns the exit code. 2 and one sentence where the words can't be understood."""
     try:
         return _run(list(words))
-    except stack.ArgumentError as error:
+    except ArgumentError as error:
         print(f"ant_rl: {error}", file=sys.stderr)
         return _USAGE_ERROR
 
@@ -49,7 +51,7 @@ def _run(words: list[str]) -> int:
     if verb not in _VERBS:
         near = difflib.get_close_matches(verb, [*_VERBS, *(name.split()[0] for name in _SHELL)], 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_VERBS)}"
-        raise stack.ArgumentError(f"there is no command {verb}; {hint}")
+        raise ArgumentError(f"there is no command {verb}; {hint}")
     if verb == "eval":
         return _evaluate(rest, wants_help)
     if verb == "bench":
@@ -93,16 +95,13 @@ def _styled(entry: stack.NodeEntry, live: bool) -> stack.NodeEntry:
 
 
 def _train(algorithm: str, words: list[str], wants_help: bool) -> int:
-    from trainer import settings, train, train_config
+    from trainer import train, train_config
     if algorithm == "--list":
         print(train_config.list_text())
         return 0
     if not wants_help:
         return train.main(algorithm, stack.split(words))
-    try:
-        print(train_config.help_text(algorithm))
-    except settings.SettingsError as error:
-        raise stack.ArgumentError(str(error)) from error
+    print(train_config.help_text(algorithm))
     return 0
 
 
@@ -110,7 +109,7 @@ def _evaluate(words: list[str], wants_help: bool) -> int:
     if wants_help or not words or ":=" in words[0]:
         sentence = "eval needs a policy bundle, a path or the name of a shipped one: ./run eval BUNDLE key:=value …"
         if not wants_help:
-            raise stack.ArgumentError(sentence)
+            raise ArgumentError(sentence)
         print(sentence)
         return 0
     from trainer import evaluate

@@ -39,7 +39,7 @@ def _declare(argument: stack.Argument, arrangement: str) -> DeclareLaunchArgumen
 
 
 def _start(context: LaunchContext, arrangement: str) -> list[Any]:
-    """Check the arguments and make the nodes; stack.ArgumentError says what can't be used."""
+    """Check the arguments and make the nodes; ArgumentError says what can't be used."""
     names = [argument.name for argument in stack.arguments_of(arrangement)]
     notes = [LogInfo(msg=sentence) for sentence in _unknown(context, arrangement, names)]
     values = stack.parse(arrangement, {name: context.launch_configurations[name] for name in names})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from collections.abc import Sequence
 
+from ant_rl_core.arguments import check_writable
 from ant_rl_core.bundle import write_atomically
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
 from ant_rl_ros import qos
@@ -16,7 +17,7 @@ from ant_rl_ros.node import StackNode, run
 from ant_rl_ros.parameters import Parameter
 
 from ant_rl.console import frame_line
-from ant_rl.stack import check_writable, split
+from ant_rl.stack import split
 from ant_rl.status import Episode, Record, Stats, Timing
 
 _PERIODS = {"frames": 0.5, "lines": 5.0}  # [s] between two views

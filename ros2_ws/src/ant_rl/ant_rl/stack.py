@@ -10,9 +10,11 @@ import difflib
 import os
 import re
 from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from collections.abc import Iterable, Mapping
+
+from ant_rl_core.arguments import ArgumentError, check_writable
 
 ARRANGEMENTS = {
     "sim": "env, policy and monitor on this machine: watch a policy walk",
@@ -33,10 +35,6 @@ _EVERYWHERE = tuple(ARRANGEMENTS)
 _WITH_ENV = ("sim", "train", "desktop")
 _WITH_POLICY = ("sim", "train", "pi")
 _WITH_TRAINER = ("train", "desktop", "sim")
-
-
-class ArgumentError(ValueError):
-    """An argument that can't be used; the text is one sentence: what was expected, what was found."""
 
 
 @dataclass(frozen=True)
@@ -257,18 +255,6 @@ def environment(arrangement: str, current: Mapping[str, str], config: Path) -> d
         name, file = _FAST_DDS_2 if old else _FAST_DDS_3
         result[name] = str(config / file)
     return result
-
-
-def check_writable(name: str, path: str) -> None:
-    """ArgumentError unless a file can be written at `path`, the value of argument `name`."""
-    target = Path(path)
-    if target.is_dir():
-        raise ArgumentError(f"{name} must be a file, found the folder {path}")
-    folder = target.absolute().parent
-    if not folder.is_dir():
-        raise ArgumentError(f"{name} must be in a folder that exists, found {path}; make {folder} first")
-    if not os.access(folder, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
-        raise ArgumentError(f"{name} must be a file that can be written, found {path}")
 
 
 def _text(value: Any) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ant_rl import stack
+from ant_rl_core.arguments import ArgumentError
 
 
 def names(arrangement, **given):
@@ -86,7 +87,7 @@ def test_train_learns_from_scratch_and_explores():
     ({"summary": "/nowhere/x.json"}, ["folder that exists", "make /nowhere first"]),
 ])
 def test_what_can_not_be_used_gets_a_sentence(given, words):
-    with pytest.raises(stack.ArgumentError) as error:
+    with pytest.raises(ArgumentError) as error:
         stack.parse("sim", given)
     sentence = str(error.value)
     assert "\n" not in sentence
@@ -95,19 +96,19 @@ def test_what_can_not_be_used_gets_a_sentence(given, words):
 
 
 def test_an_argument_of_another_arrangement_is_unknown():
-    with pytest.raises(stack.ArgumentError, match="pi has no argument num_envs"):
+    with pytest.raises(ArgumentError, match="pi has no argument num_envs"):
         stack.parse("pi", {"num_envs": "2"})
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_summary_in_a_folder_that_is_read_only(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(stack.ArgumentError, match="can be written"):
+    with pytest.raises(ArgumentError, match="can be written"):
         stack.parse("sim", {"summary": str(tmp_path / "x.json")})
 
 
 def test_summary_that_is_a_folder(tmp_path):
-    with pytest.raises(stack.ArgumentError, match="must be a file, found the folder"):
+    with pytest.raises(ArgumentError, match="must be a file, found the folder"):
         stack.parse("sim", {"summary": str(tmp_path)})
 
 
@@ -119,7 +120,7 @@ def test_split():
     (["seed=1"], "did you mean seed:=1"), (["--seed"], "must look like name:=value, found --seed"),
     ([":=1"], "must look like"), (["seed:=1", "seed:=2"], "found seed twice")])
 def test_split_refuses(words, sentence):
-    with pytest.raises(stack.ArgumentError, match=sentence):
+    with pytest.raises(ArgumentError, match=sentence):
         stack.split(words)
 
 

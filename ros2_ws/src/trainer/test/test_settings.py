@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 import pytest
 
 from ant_env_node.shaping import ShapingConfig
+from ant_rl_core.arguments import ArgumentError
 from trainer import settings
 from trainer.algorithms.table import ALGORITHMS
 from trainer.evaluate import EvaluateConfig
@@ -60,14 +61,14 @@ def test_values_are_parsed_by_the_type_of_their_field(text, value):
     ("rate", "fast", "rate must be a number, found 'fast'"), ("flag", "1", "flag must be true or false, found '1'"),
     ("sizes", "64;64", "numbers such as 64,64, found '64;64'"), ("sizes", "1.5", "numbers such as")])
 def test_a_value_of_another_type_is_refused(name, text, expected):
-    with pytest.raises(settings.SettingsError, match=expected):
+    with pytest.raises(ArgumentError, match=expected):
         settings.build([Example], {name: text})
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one():
-    with pytest.raises(settings.SettingsError, match="unknown argument 'learning_rat'.*'learning_rate'"):
+    with pytest.raises(ArgumentError, match="unknown argument 'learning_rat'.*'learning_rate'"):
         settings.build([TrainConfig, ALGORITHMS["ppo"].config], {"learning_rat": "1"})
-    with pytest.raises(settings.SettingsError, match="unknown argument ''"):
+    with pytest.raises(ArgumentError, match="unknown argument ''"):
         settings.build([Example], {"": "1"})
 
 

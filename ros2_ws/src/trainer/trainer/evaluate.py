@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle as policy_bundle
+from ant_rl_core.arguments import check_writable
 from ant_rl_core.contracts import Actor
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous, TimeStepEnv
@@ -120,7 +119,7 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
     try:
         (config,) = settings.build([EvaluateConfig], arguments)
         if config.summary:
-            _check_writable(Path(config.summary))
+            check_writable("summary", config.summary)
         policy = policy_bundle.read(policy_bundle.resolve_policy(bundle))
         policy.check_sizes(ANT.observation_size, ANT.action_size)
         actor = load_actor(policy, config.backend)
@@ -144,8 +143,3 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
                   file=sys.stderr)
             return 1
     return 0
-
-
-def _check_writable(path: Path) -> None:
-    if not os.access(path.parent, os.W_OK) or path.is_dir():
-        raise settings.SettingsError(f"summary must be a path in a folder that can be written, found {path}")

@@ -10,22 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-
-class SettingsError(ValueError):
-    """An argument that no configuration knows, or a value that doesn't fit; the text says what was expected."""
+from ant_rl_core.arguments import ArgumentError
 
 
 def build(classes: Sequence[type], arguments: Mapping[str, str]) -> list[Any]:
     """One instance of each dataclass, with the fields that `arguments` names set to the parsed values.
 
     Raises:
-        SettingsError: unknown name (the nearest right one is named) or a value of another type.
+        ArgumentError: unknown name (the nearest right one is named) or a value of another type.
     """
     known = {field.name: cls for cls in classes for field in fields(cls)}
     for name in arguments:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise SettingsError(f"unknown argument {name!r}; the nearest one is {nearest!r}")
+            raise ArgumentError(f"unknown argument {name!r}; the nearest one is {nearest!r}")
     built = []
     for cls in classes:
         types = typing.get_type_hints(cls)
@@ -54,7 +52,7 @@ def _parse(name: str, kind: Any, text: str) -> Any:
         return kind(text)
     except (ValueError, KeyError):
         expected = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "numbers such as 64,64")
-        raise SettingsError(f"{name} must be {expected}, found {text!r}") from None
+        raise ArgumentError(f"{name} must be {expected}, found {text!r}") from None
 
 
 def format_value(value: Any) -> str:

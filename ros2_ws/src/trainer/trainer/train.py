@@ -17,6 +17,7 @@ import numpy as np
 
 from ant_env_node import shaping
 from ant_rl_core import bundle as policy_bundle
+from ant_rl_core.arguments import ArgumentError
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
 from policy_node.actor import load_actor
@@ -112,7 +113,7 @@ class Run:
 
     def _begin(self) -> TimeStep:
         if self.checkpoint.exists():
-            raise settings.SettingsError(f"{self.folder} already holds a run: add resume:=true to go on with it, or "
+            raise ArgumentError(f"{self.folder} already holds a run: add resume:=true to go on with it, or "
                                          "choose another output:=")
         self._code_version = provenance.code_version()
         self._prepare_folder()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ant_env_node.shaping import ShapingConfig
+from ant_rl_core.arguments import ArgumentError
 from trainer import settings
 from trainer.algorithms.table import ALGORITHMS, Method
 
@@ -74,13 +75,13 @@ def choose(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
         begun = _begun(algorithm, chosen.train.folder(algorithm))
         for name in ("num_envs", "seed"):
             if name in arguments and getattr(chosen.train, name) != int(begun[name]):
-                raise settings.SettingsError(f"{begun['output']} holds a run with {name}:={begun[name]}, found {name}:="
+                raise ArgumentError(f"{begun['output']} holds a run with {name}:={begun[name]}, found {name}:="
                                              f"{arguments[name]}: leave it out, or choose another output:=")
         chosen = _build(algorithm, {**begun, **arguments})
     constants = {field.name for field in fields(ShapingConfig)}
     for name in arguments:
         if name in constants and not chosen.train.shaping:
-            raise settings.SettingsError(f"{name} is of the shaped reward: add shaping:=true, or leave it out")
+            raise ArgumentError(f"{name} is of the shaped reward: add shaping:=true, or leave it out")
     return chosen
 
 
@@ -91,30 +92,30 @@ def _build(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
 
 
 def _begun(algorithm: str, folder: Path) -> dict[str, str]:
-    """The arguments that the run in `folder` was begun with; SettingsError where it holds none of this method."""
+    """The arguments that the run in `folder` was begun with; ArgumentError where it holds none of this method."""
     try:
         saved = json.loads((folder / "config.json").read_bytes())
         begun = {**saved["train"], **saved.get("shaping", {}), **saved["learner"], "output": folder}
         found = saved["algorithm"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise settings.SettingsError(f"{folder} holds no run to go on with ({error}): leave resume:=true out, or "
+        raise ArgumentError(f"{folder} holds no run to go on with ({error}): leave resume:=true out, or "
                                      "choose another output:=") from error
     if found != algorithm:
-        raise settings.SettingsError(f"{folder} holds a run of {found}, not of {algorithm}")
+        raise ArgumentError(f"{folder} holds a run of {found}, not of {algorithm}")
     return {name: settings.format_value(value) for name, value in begun.items()}
 
 
 def _method(name: str) -> Method:
-    """The method of this name; SettingsError names the nearest one where there is none."""
+    """The method of this name; ArgumentError names the nearest one where there is none."""
     if name not in ALGORITHMS:
         nearest = difflib.get_close_matches(name, ALGORITHMS, n=1, cutoff=0.0)[0]
-        raise settings.SettingsError(f"unknown method {name!r}; the nearest one is {nearest!r}, and there are "
+        raise ArgumentError(f"unknown method {name!r}; the nearest one is {nearest!r}, and there are "
                                      f"{', '.join(ALGORITHMS)}")
     return ALGORITHMS[name]
 
 
 def help_text(algorithm: str) -> str:
-    """What a method is, and every setting with its default and meaning; SettingsError for an unknown method."""
+    """What a method is, and every setting with its default and meaning; ArgumentError for an unknown method."""
     method = _method(algorithm)
     lines = [f"usage: ./run train {algorithm} [key:=value …]", "", f"{algorithm}: {method.summary}"]
     for title, cls in (("the run", TrainConfig), (f"the method {algorithm}", method.config),

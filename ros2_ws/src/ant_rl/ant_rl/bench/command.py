@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ant_rl_core import bundle
+from ant_rl_core.arguments import ArgumentError, check_writable
 from ant_rl_core.bundle import BundleError
 from trainer import settings
 
-from ant_rl import stack
 from ant_rl.bench import report
 from ant_rl.bench.learn import suite as learn
 from ant_rl.bench.rows import GOALS, Goal, Group, Measured, Unavailable, as_json
@@ -93,12 +93,12 @@ def read_arguments(arguments: Mapping[str, str], suite: str = "") -> tuple[Any, 
     names = [name for name in config.rows.split(",") if name] or known
     for name in names:
         if name not in known:
-            raise settings.SettingsError(f"rows must be of {', '.join(known)}; found {name!r}")
+            raise ArgumentError(f"rows must be of {', '.join(known)}; found {name!r}")
     if not config.seconds > 0.0 or config.rounds < 1:
-        raise settings.SettingsError("seconds must be more than 0 and rounds at least 1, found "
+        raise ArgumentError("seconds must be more than 0 and rounds at least 1, found "
                                      f"seconds:={config.seconds} rounds:={config.rounds}")
     if config.summary:
-        stack.check_writable("summary", config.summary)
+        check_writable("summary", config.summary)
     chosen.check(config, names)
     return config, names
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer import settings
+from ant_rl_core.arguments import ArgumentError
 
 from ant_rl.bench.rows import Goal, Group, Measured
 
@@ -57,12 +57,12 @@ class LearnBenchConfig:
 
 
 def check(config: LearnBenchConfig, names: Sequence[str]) -> None:
-    """Refuse arguments that can't be used; SettingsError says which."""
+    """Refuse arguments that can't be used; ArgumentError says which."""
     if config.threads < 0:
-        raise settings.SettingsError(f"threads must be at least 0, found {config.threads}")
+        raise ArgumentError(f"threads must be at least 0, found {config.threads}")
     if config.training and not Path(config.training).is_dir():
-        raise settings.SettingsError("training must be the folder of a run of ./run train, and there is no folder "
-                                     f"{config.training}")
+        raise ArgumentError("training must be the folder of a run of ./run train, and there is no folder "
+                            f"{config.training}")
 
 
 def groups(config: LearnBenchConfig) -> list[Group]:
