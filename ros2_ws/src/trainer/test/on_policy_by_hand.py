@@ -58,7 +58,7 @@ class Reference:
     def normalise(self, x):
         seen = np.concatenate(self.seen) if self.seen else None
         mean, variance = (0.0, 1.0) if seen is None else (seen.mean(axis=0), seen.var(axis=0))
-        return np.clip((x - mean) / np.sqrt(variance + 1e-8), -self.config.observation_clip,
+        return np.clip((x - mean) / np.sqrt(np.maximum(variance, 1e-8)), -self.config.observation_clip,
                        self.config.observation_clip)
 
     def inputs(self, observation, action, next_observation):

@@ -52,8 +52,9 @@ def test_what_was_left_undone_is_made_up_for_in_pieces():
     assert experience.owed() == 0
 
 
-def test_observations_are_scaled_by_what_was_observed_so_far():
-    config = replace(SMALL, normalize_observations=True, observation_clip=1.5)
+@pytest.mark.parametrize("min_std", [0.01, 3.0])
+def test_observations_are_scaled_by_what_was_observed_so_far(min_std):
+    config = replace(SMALL, normalize_observations=True, observation_min_std=min_std, observation_clip=1.5)
     experience, rows = made(config), []
     rng = np.random.default_rng(3)
     for _ in range(20):
@@ -61,7 +62,7 @@ def test_observations_are_scaled_by_what_was_observed_so_far():
         experience.observe(tick(0, observation=arrays[0], next_observation=arrays[1]))
         rows.append(arrays[0])
     seen = np.concatenate(rows).astype(np.float64)
-    mean, std = seen.mean(axis=0), np.sqrt(seen.var(axis=0) + 1e-8)
+    mean, std = seen.mean(axis=0), np.maximum(seen.std(axis=0), min_std)
     probe = rng.normal([5.0, -2.0, 0.0], [0.2, 60.0, 2.0], (50, 3)).astype(np.float32)
     expected = np.clip((probe - mean) / std, -1.5, 1.5)
     found = experience.normalise(probe)

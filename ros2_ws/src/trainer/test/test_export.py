@@ -17,7 +17,7 @@ from policy_node.litert_actor import LiteRTGraph
 from trainer import export
 from trainer.networks import sale
 from trainer.networks.mlp import mlp
-from trainer.statistics import RunningStatistics
+from trainer.statistics import Normaliser
 
 MEAN = np.linspace(-3, 3, 105)
 STD = np.geomspace(1e-3, 30, 105)
@@ -34,15 +34,15 @@ def network():
     return network
 
 
-def statistics():
-    """Statistics of observations that lie around MEAN, STD apart."""
-    found = RunningStatistics((105,))
-    found.mean, found.variance = MEAN.copy(), STD**2 - 1e-8  # which the networks' scale has on top
+def normaliser():
+    """For observations that lie around MEAN, STD apart."""
+    found = Normaliser(105, CLIP)
+    found.statistics.mean, found.statistics.variance = MEAN.copy(), STD**2
     return found
 
 
 def stochastic(network):
-    return export.stochastic_graph(network, keras.Variable(LOG_STD), statistics(), CLIP)
+    return export.stochastic_graph(network, keras.Variable(LOG_STD), normaliser())
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_the_manifest_says_where_the_policy_came_from(bundle):
     assert (manifest.observation_size, manifest.action_size, manifest.state_shapes) == (105, 8, ())
     assert manifest.provenance == {"config": {"epochs": 3}, "env_steps": 99}
     np.testing.assert_allclose(manifest.observation_statistics["mean"], MEAN)
-    np.testing.assert_allclose(manifest.observation_statistics["variance"], statistics().variance)
+    np.testing.assert_allclose(manifest.observation_statistics["variance"], STD**2)
     assert manifest.explores == Exploration("squashed_gaussian")
     assert {name: (entry["backend"], entry["precision"]) for name, entry in manifest.members.items()} == {
         "actor.keras": ("keras", "float32"), "actor.tflite": ("litert", "float32")}
@@ -172,7 +172,7 @@ def test_equal_policies_give_equal_files(network, graph):
 
 
 def normalised(observation, by):
-    std = np.sqrt(by.variance + 1e-8).astype(np.float32)
+    std = np.sqrt(by.variance).astype(np.float32)
     return np.clip((observation - by.mean.astype(np.float32)) / std, -CLIP, CLIP)
 
 
@@ -228,8 +228,8 @@ def no_conversion(*_):
 @pytest.mark.parametrize("kind, scaled", [*((kind, True) for kind in GRAPHS), ("deterministic", False)])
 def test_exports_act_as_the_network_and_are_converted_once(kind, scaled, monkeypatch):
     make, graph_of, head = GRAPHS[kind]
-    network, found = make(), statistics() if scaled else None
-    graph = graph_of(network, found, CLIP)
+    network, found = make(), normaliser() if scaled else None
+    graph = graph_of(network, found)
     observation = (MEAN + STD * np.random.default_rng(0).normal(0, 1, (5, 105))).astype(np.float32)
     actions = []
     for seed in range(3):
@@ -245,16 +245,16 @@ def test_exports_act_as_the_network_and_are_converted_once(kind, scaled, monkeyp
         monkeypatch.setattr(export, "keras_bytes", no_conversion)
         shaken(network, seed)
         if scaled:
-            found.mean, found.variance = found.mean + 0.3 * STD, found.variance * 1.5
+            found.statistics.mean, found.statistics.variance = found.mean + 0.3 * STD, found.variance * 1.5
     assert not np.array_equal(actions[0], actions[1]) and not np.array_equal(actions[1], actions[2])
 
 
 def test_later_exports_are_what_a_conversion_gives(network):
-    log_std, found = keras.Variable(LOG_STD), statistics()
-    graph = export.stochastic_graph(network, log_std, found, CLIP)
+    log_std, found = keras.Variable(LOG_STD), normaliser()
+    graph = export.stochastic_graph(network, log_std, found)
     graph.files()
     log_std.assign(LOG_STD - 1)
-    found.mean, found.variance = MEAN + 0.5, STD**2 * 1.3
+    found.statistics.mean, found.statistics.variance = MEAN + 0.5, STD**2 * 1.3
     observation = (MEAN + STD * np.random.default_rng(0).normal(0, 1, (50, 105))).astype(np.float32)
     exported = LiteRTGraph(graph.files()["actor.tflite"])({"observation": observation})
     converted = LiteRTGraph(export.litert_bytes(graph.renew()))({"observation": observation})

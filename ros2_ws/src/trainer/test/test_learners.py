@@ -29,7 +29,7 @@ ON_POLICY = dict(learning_rate=1e-2, discount=GAMMA, gae_lambda=0.9, max_gradien
 OFF_POLICY_CHANGES = dict(
     total_steps=500, learning_starts=3, updates_per_step=0.5, batch_size=5, replay_capacity=6, n_step=3, discount=0.5,
     prioritized=False, priority_exponent=0.1, importance_exponent=0.0, importance_exponent_end=0.2,
-    normalize_observations=False, observation_clip=0.5, precision="bfloat16")
+    normalize_observations=False, observation_min_std=0.2, observation_clip=0.5, precision="bfloat16")
 ACTOR_CRITIC_CHANGES = dict(OFF_POLICY_CHANGES, actor_learning_rate=1e-2, critic_learning_rate=1e-2, target_share=0.5,
                             actor_hidden=(5,), critic_hidden=(6, 6))
 NOISE_CHANGES = dict(exploration_std=0.7, target_noise_std=0.9, target_noise_clip=0.01, actor_interval=1)

@@ -8,7 +8,7 @@ import pytest
 from ant_rl_core import exploration
 from ant_rl_core.step import TimeStep, transition
 from trainer.returns import EpisodeReturns, unshaped_reward
-from trainer.statistics import RunningStatistics
+from trainer.statistics import Normaliser, RunningStatistics
 
 
 @pytest.mark.parametrize("shape", [(), (5,)])
@@ -35,6 +35,24 @@ def test_statistics_continue_exactly_after_restore():
     assert not np.array_equal(unbroken.mean, other.mean)
     other.update(rows)
     assert np.array_equal(unbroken.mean, other.mean) and np.array_equal(unbroken.variance, other.variance)
+
+
+def test_a_normaliser_scales_by_what_it_saw_and_continues_exactly_after_restore():
+    rng = np.random.default_rng(4)
+    unbroken, other = Normaliser(3, 1.5, 0.5), Normaliser(3, 1.5, 0.5)
+    rows = rng.normal([3.0, 0.0, -1.0], [0.1, 2.0, 0.6], (200, 3)).astype(np.float32)
+    unbroken.update(rows[:50])
+    unbroken.update(rows[50:])
+    seen = rows.astype(np.float64)
+    std = np.maximum(seen.std(axis=0), 0.5)
+    assert (std == 0.5).tolist() == [True, False, False]
+    expected = np.clip((seen - seen.mean(axis=0)) / std, -1.5, 1.5)
+    np.testing.assert_allclose(unbroken(rows), expected, atol=1e-5)
+    assert unbroken(rows).dtype == np.float32 and 0.05 < np.mean(np.abs(expected) == 1.5) < 0.5
+    np.testing.assert_allclose(unbroken.mean, seen.mean(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(unbroken.variance, std**2, rtol=1e-10)
+    other.restore(unbroken.save("x_"), "x_")
+    assert np.array_equal(other(rows), unbroken(rows))
 
 
 def test_returns_are_those_of_whole_episodes_and_survive_restore():

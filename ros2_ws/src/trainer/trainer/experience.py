@@ -12,7 +12,7 @@ from ant_rl_core.step import Transition
 from trainer import checkpoint, guard
 from trainer.buffers.replay import ReplayBatch, ReplayBuffer
 from trainer.networks.mlp import PRECISIONS
-from trainer.statistics import RunningStatistics
+from trainer.statistics import Normaliser
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class OffPolicyConfig:
         importance_exponent, importance_exponent_end: how far the bias of such draws is undone by weights, at the start
             and after total_steps; linear in between.
         normalize_observations: scale observations by their running mean and standard deviation.
+        observation_min_std: least standard deviation that observations are scaled by: what hardly ever varies, such as
+            most contact forces, would become huge when it does.
         observation_clip: scaled observations are clipped to this many standard deviations.
         precision: of the matrix products in learning, float32 or bfloat16.
     """
@@ -48,6 +50,7 @@ class OffPolicyConfig:
     importance_exponent: float = 0.4
     importance_exponent_end: float = 1.0
     normalize_observations: bool = False
+    observation_min_std: float = 1.0
     observation_clip: float = 10.0
     precision: str = "float32"
 
@@ -63,6 +66,7 @@ class OffPolicyConfig:
             (0 <= self.priority_exponent <= 1, "priority_exponent must be from 0 to 1"),
             (0 <= self.importance_exponent <= 1, "importance_exponent must be from 0 to 1"),
             (0 <= self.importance_exponent_end <= 1, "importance_exponent_end must be from 0 to 1"),
+            (0 < self.observation_min_std < np.inf, "observation_min_std must be positive"),
             (self.observation_clip > 0, "observation_clip must be positive"),
             (self.precision in PRECISIONS, f"precision must be {' or '.join(PRECISIONS)}"))
 
@@ -86,10 +90,11 @@ class Experience:
         self.replay = ReplayBuffer(config.replay_capacity, num_envs, observation_size, action_size, seed,
                                    n_step=config.n_step, discount=config.discount,
                                    priority_exponent=config.priority_exponent if config.prioritized else None)
-        self.statistics = RunningStatistics((observation_size,)) if config.normalize_observations else None
+        self.normaliser: Normaliser | None = None
+        if config.normalize_observations:
+            self.normaliser = Normaliser(observation_size, config.observation_clip, config.observation_min_std)
         self.env_steps = self.updates = 0
         self._largest_piece = max(1, math.ceil(num_envs * config.updates_per_step))
-        self._renew_scale()
 
     @property
     def warming_up(self) -> bool:
@@ -101,9 +106,8 @@ class Experience:
         guard.check_transition(batch, self.env_steps)
         self.replay.add(batch)
         self.env_steps += self.num_envs
-        if self.statistics is not None:
-            self.statistics.update(batch.observation)
-            self._renew_scale()
+        if self.normaliser is not None:
+            self.normaliser.update(batch.observation)
 
     def owed(self) -> int:
         """Gradient steps to be made now: those of one tick, or fewer."""
@@ -117,7 +121,7 @@ class Experience:
         done = min(1.0, self.env_steps / config.total_steps)
         exponent = config.importance_exponent + done * (config.importance_exponent_end - config.importance_exponent)
         batch = self.replay.sample(config.batch_size, exponent)
-        if self.statistics is None:
+        if self.normaliser is None:
             return batch
         return replace(batch, observation=self.normalise(batch.observation),
                        next_observation=self.normalise(batch.next_observation))
@@ -129,29 +133,20 @@ class Experience:
 
     def normalise(self, observation: np.ndarray) -> np.ndarray:
         """float32 [m, observation_size], as the networks take it."""
-        if self.statistics is None:
-            return observation
-        clip = self.config.observation_clip
-        return np.clip((observation - self._mean) / self._std, -clip, clip)
+        return observation if self.normaliser is None else self.normaliser(observation)
 
     def save(self) -> dict[str, np.ndarray]:
         """State as named arrays."""
         return {**{f"replay_{name}": array for name, array in self.replay.save().items()},
-                **(self.statistics.save("observation_") if self.statistics is not None else {}),
+                **({} if self.normaliser is None else self.normaliser.save("observation_")),
                 "env_steps": np.asarray(self.env_steps), "updates": np.asarray(self.updates)}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Continue from what `save` gave; ValueError if its replay buffer was another one."""
         self.replay.restore(checkpoint.Part(saved, "replay_"))
-        if self.statistics is not None:
-            self.statistics.restore(saved, "observation_")
-            self._renew_scale()
+        if self.normaliser is not None:
+            self.normaliser.restore(saved, "observation_")
         self.env_steps, self.updates = int(saved["env_steps"]), int(saved["updates"])
-
-    def _renew_scale(self) -> None:
-        if self.statistics is not None:
-            self._mean = self.statistics.mean.astype(np.float32)
-            self._std = np.sqrt(self.statistics.variance + 1e-8).astype(np.float32)
 
 
 def mean_figures(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:

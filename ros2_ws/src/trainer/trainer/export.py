@@ -17,55 +17,53 @@ from policy_node.actor import Graph
 from policy_node.keras_actor import KerasGraph
 from policy_node.litert_actor import LiteRTGraph
 from trainer.networks.mlp import BFloat16Dense
-from trainer.statistics import RunningStatistics
+from trainer.statistics import Normaliser
 from trainer.template import Template, ZipTemplate
 
 Head = Callable[[Any], dict[str, Any]]
 
 
-def stochastic_graph(network: keras.Model, log_std: keras.Variable, statistics: RunningStatistics | None = None,
-                     observation_clip: float = np.inf) -> PolicyGraph:
+def stochastic_graph(network: keras.Model, log_std: keras.Variable,
+                     normaliser: Normaliser | None = None) -> PolicyGraph:
     """Actor that draws from a squashed Gaussian of the same width everywhere.
 
     Args:
         network: from observations to the mean before the squashing, [n, action_size].
         log_std: [action_size], logarithm of the standard deviation before the squashing.
-        statistics, observation_clip: see `PolicyGraph`.
+        normaliser: see `PolicyGraph`.
     """
-    return PolicyGraph(network, lambda mean: {"action": keras.ops.tanh(mean), "mean": mean}, statistics,
-                       observation_clip, {"log_std": log_std})
+    return PolicyGraph(network, lambda mean: {"action": keras.ops.tanh(mean), "mean": mean}, normaliser,
+                       {"log_std": log_std})
 
 
 def gaussian_graph(network: keras.Model, log_std_range: tuple[float, float],
-                   statistics: RunningStatistics | None = None, observation_clip: float = np.inf) -> PolicyGraph:
+                   normaliser: Normaliser | None = None) -> PolicyGraph:
     """Actor that draws from a squashed Gaussian whose width depends on the observation.
 
     Args:
         network: from observations to mean and log_std side by side, [n, 2 * action_size].
         log_std_range: log_std is clipped to it.
-        statistics, observation_clip: see `PolicyGraph`.
+        normaliser: see `PolicyGraph`.
     """
     def head(x: Any) -> dict[str, Any]:
         mean, log_std = keras.ops.split(x, 2, axis=-1)
         return {"action": keras.ops.tanh(mean), "mean": mean, "log_std": keras.ops.clip(log_std, *log_std_range)}
-    return PolicyGraph(network, head, statistics, observation_clip)
+    return PolicyGraph(network, head, normaliser)
 
 
-def deterministic_graph(network: keras.Model, statistics: RunningStatistics | None = None,
-                        observation_clip: float = np.inf) -> PolicyGraph:
+def deterministic_graph(network: keras.Model, normaliser: Normaliser | None = None) -> PolicyGraph:
     """Actor that gives tanh of what `network` gives, [n, action_size]; for the others see `PolicyGraph`."""
-    return PolicyGraph(network, lambda x: {"action": keras.ops.tanh(x)}, statistics, observation_clip)
+    return PolicyGraph(network, lambda x: {"action": keras.ops.tanh(x)}, normaliser)
 
 
-def greedy_graph(network: keras.Model, levels: int, statistics: RunningStatistics | None = None,
-                 observation_clip: float = np.inf) -> PolicyGraph:
+def greedy_graph(network: keras.Model, levels: int, normaliser: Normaliser | None = None) -> PolicyGraph:
     """Actor that gives each joint the best of `levels` evenly spaced torques from -1 to 1.
 
     Args:
         network: from observations to the values of the levels of each joint, lowest torque first, [n, action_size,
             levels] or [n, action_size * levels].
         levels: number of torques, at least 2.
-        statistics, observation_clip: see `PolicyGraph`.
+        normaliser: see `PolicyGraph`.
     """
     index = np.arange(levels, dtype=np.float32)
 
@@ -75,7 +73,7 @@ def greedy_graph(network: keras.Model, levels: int, statistics: RunningStatistic
         best = values >= keras.ops.max(values, axis=-1, keepdims=True)
         first = keras.ops.min(keras.ops.where(best, index, float(levels)), axis=-1)
         return {"action": first * (2.0 / (levels - 1)) - 1.0}
-    return PolicyGraph(network, head, statistics, observation_clip)
+    return PolicyGraph(network, head, normaliser)
 
 
 class PolicyGraph:
@@ -88,15 +86,14 @@ class PolicyGraph:
         network: live functional model of Keras's own layers and operations, from float32 [n, observation_size]; it is
             copied, and each export takes its weights as they are then.
         head: named outputs of the graph, made from the network's; `action` is one of them.
-        statistics: live statistics that observations are normalised by; None: they are taken as they come.
-        observation_clip: bound of the normalised observation.
+        normaliser: live, of the observations; None: they are taken as they come.
         constants: further outputs, which do not depend on the observation: live variables by name.
     """
 
-    def __init__(self, network: keras.Model, head: Head, statistics: RunningStatistics | None = None,
-                 observation_clip: float = np.inf, constants: Mapping[str, keras.Variable] | None = None) -> None:
+    def __init__(self, network: keras.Model, head: Head, normaliser: Normaliser | None = None,
+                 constants: Mapping[str, keras.Variable] | None = None) -> None:
         self._network, self._head, self._size = network, head, network.input_shape[1]
-        self._statistics, self._clip = statistics, observation_clip
+        self._normaliser = normaliser
         self._constants = dict(constants or {})
         self._model: keras.Model | None = None
         self._templates: tuple[ZipTemplate, Template] | tuple[()] | None = None
@@ -107,9 +104,9 @@ class PolicyGraph:
             self._model = self._build()
         for target, source in self._pairs:
             target.assign(source)
-        if self._statistics is not None:
-            self._normalise.adapt_mean.assign(self._statistics.mean)
-            self._normalise.adapt_variance.assign(self._statistics.variance + 1e-8)
+        if self._normaliser is not None:
+            self._normalise.adapt_mean.assign(self._normaliser.mean)
+            self._normalise.adapt_variance.assign(self._normaliser.variance)
             self._normalise.finalize_state()
         return self._model
 
@@ -133,15 +130,15 @@ class PolicyGraph:
             algorithm, robot, version, provenance: see `Manifest`.
             exploration: how policies are to explore; None: by the graph's own mean and log_std, if it gives them.
         """
-        files, outputs, statistics = self.files(), self._model.output, self._statistics
+        files, outputs, normaliser = self.files(), self._model.output, self._normaliser
         stochastic = "log_std" in outputs
         if stochastic and exploration == Exploration("squashed_gaussian"):
             exploration = None  # what stochastic actors do anyway: no need to say it
         manifest = policy_bundle.Manifest(
             algorithm=algorithm, robot=robot, observation_size=self._size, action_size=outputs["action"].shape[1],
             version=version, stochastic=stochastic, exploration=exploration, provenance=provenance,
-            observation_statistics={} if statistics is None else {
-                "mean": statistics.mean.tolist(), "variance": statistics.variance.tolist()})
+            observation_statistics={} if normaliser is None else {
+                "mean": normaliser.mean.tolist(), "variance": normaliser.variance.tolist()})
         details = {"actor.keras": {"backend": "keras", "precision": "float32"},
                    "actor.tflite": {"backend": "litert", "precision": "float32"}}
         return policy_bundle.pack(manifest, files, details)
@@ -160,11 +157,11 @@ class PolicyGraph:
         self._weights = [target for target, _ in self._pairs]
         model = keras.Model(x, outputs, name="policy")
         self._reference = tf.function(model, autograph=False)
-        if self._statistics is None:
+        if self._normaliser is None:
             return model
         observation = keras.Input((self._size,), dtype="float32", name="observation")
         self._normalise = keras.layers.Normalization(name="normalise")
-        x = keras.ops.clip(self._normalise(observation), -self._clip, self._clip)
+        x = keras.ops.clip(self._normalise(observation), -self._normaliser.clip, self._normaliser.clip)
         self._weights += [self._normalise.adapt_mean, self._normalise.adapt_variance]
         return keras.Model(observation, model(x), name="policy")
 
@@ -188,7 +185,7 @@ class PolicyGraph:
     def _set(self, weights: Sequence[np.ndarray]) -> None:
         for variable, value in zip(self._weights, weights, strict=True):
             variable.assign(value)
-        if self._statistics is not None:
+        if self._normaliser is not None:
             self._normalise.finalize_state()
 
     def _fill(self) -> dict[str, bytes]:
@@ -200,10 +197,10 @@ class PolicyGraph:
         """Whether a file gives what the graph gives, for observations as they are usual."""
         normal = np.random.default_rng(1).standard_normal((4, self._size)).astype(np.float32)
         observation = normal
-        if self._statistics is not None:
+        if self._normaliser is not None:
             mean, variance = self._normalise.adapt_mean.numpy(), self._normalise.adapt_variance.numpy()
             observation = mean + np.sqrt(variance) * normal
-            normal = np.clip((observation - mean) / np.sqrt(variance), -self._clip, self._clip)
+            normal = np.clip((observation - mean) / np.sqrt(variance), -self._normaliser.clip, self._normaliser.clip)
         found = runs({"observation": observation})
         return all(np.allclose(found[name], expected, rtol=1e-5, atol=1e-5)
                    for name, expected in self._reference(tf.constant(normal)).items())

@@ -1,4 +1,4 @@
-"""Running mean and variance of batches."""
+"""Running mean and variance of batches, and what is scaled by them."""
 
 from __future__ import annotations
 
@@ -37,3 +37,49 @@ class RunningStatistics:
         """Continue from what `save` gave."""
         self.mean, self.variance = state[f"{prefix}mean"].copy(), state[f"{prefix}variance"].copy()
         self.count = float(state[f"{prefix}count"])
+
+
+class Normaliser:
+    """Moves and scales rows by their running mean and standard deviation.
+
+    Args:
+        size: entries of a row.
+        clip: scaled entries are clipped to this magnitude.
+        least_std: entries that vary less than this are scaled by this instead.
+    """
+
+    def __init__(self, size: int, clip: float = np.inf, least_std: float = 1e-4) -> None:
+        self.statistics = RunningStatistics((size,))
+        self.clip, self._least_std = clip, least_std
+        self._renew()
+
+    @property
+    def mean(self) -> np.ndarray:
+        """What is taken off, float64 [size]."""
+        return self.statistics.mean
+
+    @property
+    def variance(self) -> np.ndarray:
+        """The square of what is divided by, float64 [size]."""
+        return np.maximum(self.statistics.variance, self._least_std**2)
+
+    def update(self, rows: np.ndarray) -> None:
+        """Take rows [m, size] into the statistics."""
+        self.statistics.update(rows)
+        self._renew()
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Rows [m, size] scaled, float32."""
+        return np.clip((rows - self._mean) / self._std, -self.clip, self.clip)
+
+    def save(self, prefix: str) -> dict[str, np.ndarray]:
+        """State as named arrays."""
+        return self.statistics.save(prefix)
+
+    def restore(self, state: dict[str, np.ndarray], prefix: str) -> None:
+        """Continue from what `save` gave."""
+        self.statistics.restore(state, prefix)
+        self._renew()
+
+    def _renew(self) -> None:
+        self._mean, self._std = self.mean.astype(np.float32), np.sqrt(self.variance).astype(np.float32)

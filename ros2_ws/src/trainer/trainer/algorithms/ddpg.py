@@ -82,7 +82,7 @@ class DDPG(OffPolicyLearner):
         self._target_variables = variables_of([self.target_actor, self.target_critic])
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
-        self._graph = export.deterministic_graph(self.actor, self.experience.statistics, config.observation_clip)
+        self._graph = export.deterministic_graph(self.actor, self.experience.normaliser)
         self._learn = self._compiled(self._step)
         self._outputs = self._by_row(lambda x: {"action": tf.tanh(self.actor(x))})
         self._value = self._by_row(lambda x: self._worth(self.actor, self.critic, x))

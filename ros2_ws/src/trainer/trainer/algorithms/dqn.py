@@ -91,7 +91,7 @@ class DQN(OffPolicyLearner):
         self._variables, self._target_variables = self.mean.trainable_variables, self.target_mean.trainable_variables
         self.optimizer = trained_by_adam(self._variables, config.learning_rate)
         self._learn = self._compiled(self._critic_step)
-        self._graph = export.greedy_graph(self.mean, config.levels, self.experience.statistics, config.observation_clip)
+        self._graph = export.greedy_graph(self.mean, config.levels, self.experience.normaliser)
         self._action = self._by_row(self._greedy_action)
 
     def _outputs(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -17,7 +17,7 @@ from trainer import checkpoint, export, guard
 from trainer.buffers.rollout import RolloutBuffer, generalized_advantages
 from trainer.networks import weights
 from trainer.networks.mlp import NumpyMLP, mlp
-from trainer.statistics import RunningStatistics
+from trainer.statistics import Normaliser, RunningStatistics
 
 _LARGEST_SAMPLE = np.arctanh(exploration.ACTION_LIMIT)
 
@@ -98,6 +98,7 @@ class ActorCritic:
         actor: from normalised observations to the Gaussian's mean.
         critic: from normalised observations to the scaled value.
         log_std: [action_size].
+        normalise: from observations as they come to float32 [m, observation_size], as the networks take them.
         variables: all that gradients change, of actor, log_std and critic in this order.
     """
 
@@ -112,10 +113,9 @@ class ActorCritic:
                           seed=int(critic_seed.generate_state(1)[0]), name="critic")
         self.log_std = keras.Variable(np.full(action_size, config.initial_log_std, np.float32), name="log_std")
         self.variables = [*self.actor.trainable_variables, self.log_std, *self.critic.trainable_variables]
-        self.observation_statistics = RunningStatistics((observation_size,))
+        self.normalise = Normaliser(observation_size, config.observation_clip)
         self.return_statistics = RunningStatistics(())
-        self.graph = export.stochastic_graph(self.actor, self.log_std, self.observation_statistics,
-                                             config.observation_clip)
+        self.graph = export.stochastic_graph(self.actor, self.log_std, self.normalise)
         rows = [tf.TensorSpec((None, observation_size), tf.float32)]
         self._values = tf.function(lambda x: self.critic(x)[:, 0], input_signature=rows, autograph=False)
         self.renew()
@@ -132,16 +132,9 @@ class ActorCritic:
         return self._acting(self.normalise(observation))
 
     def renew(self) -> None:
-        """From now on act and normalise by what was learned."""
+        """From now on act by what was learned."""
         self._acting = NumpyMLP(self.actor)
         self._acting_log_std = self.log_std.numpy()
-        self._mean = self.observation_statistics.mean.astype(np.float32)
-        self._std = np.sqrt(self.observation_statistics.variance + 1e-8).astype(np.float32)
-
-    def normalise(self, observation: np.ndarray) -> np.ndarray:
-        """float32 [m, observation_size], as the networks take it."""
-        clip = self.config.observation_clip
-        return np.clip((observation - self._mean) / self._std, -clip, clip)
 
     # -- learning ----------------------------------------------------------------------------------------------------
 
@@ -179,7 +172,7 @@ class ActorCritic:
 
     def learned_from(self, observation: np.ndarray) -> None:
         """Count a rollout's observations [T, n, observation_size] into the statistics, and act by what was learned."""
-        self.observation_statistics.update(observation.reshape(-1, self.observation_size))
+        self.normalise.update(observation.reshape(-1, self.observation_size))
         self.renew()
 
     # -- keeping -----------------------------------------------------------------------------------------------------
@@ -187,13 +180,13 @@ class ActorCritic:
     def save(self, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
         """State, and that of the optimizer of `variables`, as named arrays."""
         return {**weights.pack("variable_", [*self.variables, *optimizer.variables]),
-                **self.observation_statistics.save("observation_"), **self.return_statistics.save("return_"),
+                **self.normalise.save("observation_"), **self.return_statistics.save("return_"),
                 "noise": checkpoint.pack_generator(self.noise)}
 
     def restore(self, state: Mapping[str, np.ndarray], optimizer: keras.optimizers.Optimizer) -> None:
         """Continue from what `save` gave; ValueError, and nothing changed, if it was of networks of other sizes."""
         weights.unpack("variable_", [*self.variables, *optimizer.variables], state)
-        self.observation_statistics.restore(state, "observation_")
+        self.normalise.restore(state, "observation_")
         self.return_statistics.restore(state, "return_")
         checkpoint.unpack_generator(self.noise, state["noise"])
         self.renew()

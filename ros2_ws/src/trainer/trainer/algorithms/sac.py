@@ -71,8 +71,7 @@ class SAC(OffPolicyLearner):
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
         self.temperature_optimizer = trained_by_adam([self.log_temperature], config.temperature_learning_rate)
-        self._graph = export.gaussian_graph(self.actor, LOG_STD_RANGE, self.experience.statistics,
-                                            config.observation_clip)
+        self._graph = export.gaussian_graph(self.actor, LOG_STD_RANGE, self.experience.normaliser)
         self._learn = self._compiled(self._step)
         self._outputs, self._value = self._by_row(self._gaussian), self._by_row(self._state_value)
 

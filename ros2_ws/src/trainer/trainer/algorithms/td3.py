@@ -71,7 +71,7 @@ class TD3(OffPolicyLearner):
         self._critic_variables = variables_of(self.critics)
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
-        self._graph = export.deterministic_graph(self.actor, self.experience.statistics, config.observation_clip)
+        self._graph = export.deterministic_graph(self.actor, self.experience.normaliser)
         self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
         self._outputs = self._by_row(lambda x: {"action": tf.tanh(self.actor(x))})
         self._value = self._by_row(self._state_value)

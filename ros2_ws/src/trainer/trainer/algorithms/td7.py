@@ -92,7 +92,7 @@ class TD7(OffPolicyLearner):
         self._range, self._bounds = np.array([np.inf, -np.inf]), np.zeros(2, np.float32)
         observation = keras.Input((observation_size,), dtype="float32")
         network = keras.Model(observation, self.actor([observation, self.fixed_encoder[0](observation)]))
-        self._graph = export.deterministic_graph(network, self.experience.statistics, config.observation_clip)
+        self._graph = export.deterministic_graph(network, self.experience.normaliser)
         # One call each: in a graph that is not compiled as a whole, an optimizer's many small operations cost most.
         self._apply = [tf.function(lambda *gradients, i=i: self.optimizers[i].apply(gradients, self._parts[i]),
                                    jit_compile=True, autograph=False) for i in range(len(self.optimizers))]
