@@ -314,6 +314,24 @@ def test_a_restored_run_equals_an_unbroken_one_bit_for_bit(name, eager):
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_a_restored_run_goes_on_with_its_own_settings(name, eager):
+    case, env = CASES[name], small_env()
+    rates = [key for key in case.changes if key.endswith("learning_rate")]
+    saved = make(name, case.small, env, seed=7)
+    start, _ = train(env, saved, STEPS)
+    found = []
+    for key in [None, *rates]:
+        learner = make(name, case.small if key is None else {**case.small, key: case.changes[key]}, env, seed=8)
+        learner.restore(saved_copy(saved))
+        train(copy.deepcopy(env), learner, 2 * STEPS, start=start)
+        found.append(saved_copy(learner))
+    assert rates
+    for key, other in zip(rates, found[1:], strict=True):
+        assert any(not np.array_equal(found[0][array], other[array]) for array in other
+                   if array.startswith("variable_")), key
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_the_state_of_other_networks_is_refused_and_changes_nothing(name):
     case = CASES[name]
     sizes = [key for key in case.changes if key.endswith("hidden") or key == "width"]

@@ -76,7 +76,7 @@ def choose(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
         for name in ("num_envs", "seed"):
             if name in arguments and getattr(chosen.train, name) != int(begun[name]):
                 raise ArgumentError(f"{begun['output']} holds a run with {name}:={begun[name]}, found {name}:="
-                                             f"{arguments[name]}: leave it out, or choose another output:=")
+                                    f"{arguments[name]}: leave it out, or choose another output:=")
         chosen = _build(algorithm, {**begun, **arguments})
     constants = {field.name for field in fields(ShapingConfig)}
     for name in arguments:
@@ -99,7 +99,7 @@ def _begun(algorithm: str, folder: Path) -> dict[str, str]:
         found = saved["algorithm"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArgumentError(f"{folder} holds no run to go on with ({error}): leave resume:=true out, or "
-                                     "choose another output:=") from error
+                            "choose another output:=") from error
     if found != algorithm:
         raise ArgumentError(f"{folder} holds a run of {found}, not of {algorithm}")
     return {name: settings.format_value(value) for name, value in begun.items()}
@@ -110,7 +110,7 @@ def _method(name: str) -> Method:
     if name not in ALGORITHMS:
         nearest = difflib.get_close_matches(name, ALGORITHMS, n=1, cutoff=0.0)[0]
         raise ArgumentError(f"unknown method {name!r}; the nearest one is {nearest!r}, and there are "
-                                     f"{', '.join(ALGORITHMS)}")
+                            f"{', '.join(ALGORITHMS)}")
     return ALGORITHMS[name]
 
 

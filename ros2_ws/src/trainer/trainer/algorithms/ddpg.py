@@ -99,7 +99,7 @@ class DDPG(OffPolicyLearner):
 
     def _state(self) -> list[keras.Variable]:
         return [*self._actor_variables, *self._critic_variables, *self._target_variables,
-                *self.actor_optimizer.variables, *self.critic_optimizer.variables]
+                *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer)]
 
     def _gradient_step(self) -> dict[str, float]:
         batch = self.experience.draw()

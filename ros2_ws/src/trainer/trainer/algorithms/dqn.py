@@ -116,7 +116,7 @@ class DQN(OffPolicyLearner):
         return self._variables
 
     def _state(self) -> list[keras.Variable]:
-        return [*self._variables, *self._target_variables, *self.optimizer.variables]
+        return [*self._variables, *self._target_variables, *weights.of_optimizer(self.optimizer)]
 
     def _gradient_step(self) -> dict[str, float]:
         batch = self.experience.draw()

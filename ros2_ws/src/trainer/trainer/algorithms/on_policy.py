@@ -179,13 +179,13 @@ class ActorCritic:
 
     def save(self, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
         """State, and that of the optimizer of `variables`, as named arrays."""
-        return {**weights.pack("variable_", [*self.variables, *optimizer.variables]),
+        return {**weights.pack("variable_", [*self.variables, *weights.of_optimizer(optimizer)]),
                 **self.normalise.save("observation_"), **self.return_statistics.save("return_"),
                 "noise": checkpoint.pack_generator(self.noise)}
 
     def restore(self, state: Mapping[str, np.ndarray], optimizer: keras.optimizers.Optimizer) -> None:
         """Continue from what `save` gave; ValueError, and nothing changed, if it was of networks of other sizes."""
-        weights.unpack("variable_", [*self.variables, *optimizer.variables], state)
+        weights.unpack("variable_", [*self.variables, *weights.of_optimizer(optimizer)], state)
         self.normalise.restore(state, "observation_")
         self.return_statistics.restore(state, "return_")
         checkpoint.unpack_generator(self.noise, state["noise"])

@@ -86,8 +86,8 @@ class SAC(OffPolicyLearner):
 
     def _state(self) -> list[keras.Variable]:
         return [*self._actor_variables, *self._critic_variables, *self._target_variables, self.log_temperature,
-                *self.actor_optimizer.variables, *self.critic_optimizer.variables,
-                *self.temperature_optimizer.variables]
+                *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer),
+                *weights.of_optimizer(self.temperature_optimizer)]
 
     def _gradient_step(self) -> dict[str, float]:
         batch = self.experience.draw()

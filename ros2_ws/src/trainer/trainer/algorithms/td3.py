@@ -91,7 +91,7 @@ class TD3(OffPolicyLearner):
     def _state(self) -> list[keras.Variable]:
         return [*self._actor_variables, *self._critic_variables, *self.target_actor.variables,
                 *(v for critic in self.target_critics for v in critic.variables),
-                *self.actor_optimizer.variables, *self.critic_optimizer.variables]
+                *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer)]
 
     def _gradient_step(self) -> dict[str, float]:
         config, batch = self.config, self.experience.draw()

@@ -120,7 +120,7 @@ class TD7(OffPolicyLearner):
     def _state(self) -> list[keras.Variable]:
         return [*self._learned(), *variables_of([*self.fixed_encoder, *self.target_encoder, self.target_actor,
                                                  *self.target_critics]),
-                *(v for optimizer in self.optimizers for v in optimizer.variables)]
+                *(v for optimizer in self.optimizers for v in weights.of_optimizer(optimizer))]
 
     def _gradient_step(self) -> dict[str, float]:
         config, batch = self.config, self.experience.draw()

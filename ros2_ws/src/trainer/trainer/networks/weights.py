@@ -26,6 +26,11 @@ def unpack(prefix: str, variables: Sequence[keras.Variable], state: Mapping[str,
         variable.assign(state[name])
 
 
+def of_optimizer(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """What an optimizer learned; not its learning rate, which is a setting."""
+    return [variable for variable in optimizer.variables if variable is not optimizer.learning_rate]
+
+
 def copy(source: keras.Model, target: keras.Model) -> None:
     """Give `target` the weights of `source`, a network of the same sizes."""
     target.set_weights(source.get_weights())
