@@ -35,7 +35,7 @@ ACTOR_CRITIC_CHANGES = dict(OFF_POLICY_CHANGES, actor_learning_rate=1e-2, critic
 NOISE_CHANGES = dict(exploration_std=0.7, target_noise_std=0.9, target_noise_clip=0.01, actor_interval=1)
 ON_POLICY_CHANGES = dict(
     total_steps=500, rollout_length=16, learning_rate=1e-2, learning_rate_end=0.5, discount=0.5, gae_lambda=0.1,
-    value_coefficient=2.0, entropy_coefficient=0.5, max_gradient_norm=1e-4, initial_log_std=-2.0, min_std=0.6065,
+    value_coefficient=2.0, entropy_coefficient=0.5, max_gradient_norm=1e-4, initial_log_std=-1.5, min_std=0.6065,
     observation_clip=0.1, actor_hidden=(6, 6), critic_hidden=(6,))
 
 

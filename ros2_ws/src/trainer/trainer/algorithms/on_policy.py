@@ -53,7 +53,7 @@ class OnPolicyConfig:
     entropy_coefficient: float = 0.0
     max_gradient_norm: float = 0.5
     initial_log_std: float = -0.5
-    min_std: float = 0.1
+    min_std: float = 0.2
     observation_clip: float = 10.0
     actor_hidden: tuple[int, ...] = (64, 64)
     critic_hidden: tuple[int, ...] = (64, 64)
