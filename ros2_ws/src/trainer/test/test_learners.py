@@ -93,12 +93,12 @@ CASES = {
         dict(SWINGING_UP, exploration_std=0.2)),
     "td3": off_policy(
         dict(ACTOR_CRITIC, exploration_std=0.3),
-        dict(ACTOR_CRITIC_CHANGES, **NOISE_CHANGES, critic_layer_norm=False), TINY,
+        dict(ACTOR_CRITIC_CHANGES, **NOISE_CHANGES, critic_layer_norm=True), TINY,
         dict(SWINGING_UP, exploration_std=0.2)),
     "sac": off_policy(
         dict(ACTOR_CRITIC, initial_temperature=1e-3, temperature_learning_rate=0.0),
         dict(ACTOR_CRITIC_CHANGES, temperature_learning_rate=0.1, initial_temperature=0.1, target_entropy=2.0,
-             critic_layer_norm=False), TINY,
+             critic_layer_norm=True), TINY,
         dict(SWINGING_UP, initial_temperature=0.1, temperature_learning_rate=2e-3)),
     "td7": off_policy(
         dict(OFF_POLICY, actor_learning_rate=2e-3, critic_learning_rate=4e-3, encoder_learning_rate=2e-3, width=32,

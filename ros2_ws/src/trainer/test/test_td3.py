@@ -15,8 +15,7 @@ from trainer.algorithms.td3 import METRICS, TD3, TD3Config
 
 SMALL = TD3Config(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                   discount=0.9, actor_learning_rate=0.02, critic_learning_rate=0.03, target_share=0.2,
-                  actor_interval=2, target_noise_std=0.6, target_noise_clip=0.5, actor_hidden=(3,), critic_hidden=(3,),
-                  critic_layer_norm=False)
+                  actor_interval=2, target_noise_std=0.6, target_noise_clip=0.5, actor_hidden=(3,), critic_hidden=(3,))
 
 
 # -- updates, computed by hand -----------------------------------------------------------------------------------------

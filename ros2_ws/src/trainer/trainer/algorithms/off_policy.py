@@ -53,7 +53,7 @@ class TwinCriticConfig(ActorCriticConfig):
         critic_layer_norm: normalise the sums of the critics' hidden layers.
     """
 
-    critic_layer_norm: bool = True
+    critic_layer_norm: bool = False
 
 
 class OffPolicyLearner:
