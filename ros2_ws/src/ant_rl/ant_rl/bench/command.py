@@ -96,7 +96,7 @@ def read_arguments(arguments: Mapping[str, str], suite: str = "") -> tuple[Any, 
             raise ArgumentError(f"rows must be of {', '.join(known)}; found {name!r}")
     if not config.seconds > 0.0 or config.rounds < 1:
         raise ArgumentError("seconds must be more than 0 and rounds at least 1, found "
-                                     f"seconds:={config.seconds} rounds:={config.rounds}")
+                            f"seconds:={config.seconds} rounds:={config.rounds}")
     if config.summary:
         check_writable("summary", config.summary)
     chosen.check(config, names)

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
-from trainer.algorithms.off_policy import ActorCriticConfig, OffPolicyLearner, first_seed, trained_by_adam, variables_of
+from trainer.algorithms.off_policy import ActorCriticConfig, OffPolicyLearner, trained_by_adam, variables_of
 from trainer.networks import weights
-from trainer.networks.mlp import mlp
+from trainer.networks.mlp import first_seed, mlp
 
 METRICS = ("critic_loss", "q_value", "actor_loss")
 # Hidden layers of each network that are normalised before their activation; see `mlp`.

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration, torque_levels
 from trainer import export, guard
-from trainer.algorithms.off_policy import OffPolicyLearner, first_seed, trained_by_adam
+from trainer.algorithms.off_policy import OffPolicyLearner, trained_by_adam
 from trainer.experience import OffPolicyConfig
 from trainer.networks import weights
-from trainer.networks.mlp import mlp
+from trainer.networks.mlp import first_seed, mlp
 
 METRICS = ("critic_loss", "q_value", "gradient_norm")
 

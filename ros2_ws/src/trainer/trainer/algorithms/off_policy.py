@@ -191,11 +191,6 @@ def twin_critics(config: TwinCriticConfig, input_size: int, seeds: list[int], na
                 precision=config.precision, name=f"{name}_{i}") for i, seed in enumerate(seeds)]
 
 
-def first_seed(stream: np.random.SeedSequence) -> int:
-    """The first number of a random stream, for libraries that take a number as their seed."""
-    return int(stream.generate_state(1)[0])
-
-
 def variables_of(networks: list[keras.Model] | tuple[keras.Model, ...]) -> list[keras.Variable]:
     """The trainable variables of several networks, one after the other."""
     return [v for network in networks for v in network.trainable_variables]

@@ -16,7 +16,7 @@ from ant_rl_core.step import Previous, Transition
 from trainer import checkpoint, export, guard
 from trainer.buffers.rollout import RolloutBuffer, generalized_advantages
 from trainer.networks import weights
-from trainer.networks.mlp import NumpyMLP, mlp
+from trainer.networks.mlp import NumpyMLP, first_seed, mlp
 from trainer.statistics import Normaliser, RunningStatistics
 
 _LARGEST_SAMPLE = np.arctanh(exploration.ACTION_LIMIT)
@@ -108,9 +108,9 @@ class ActorCritic:
         self.config, self.observation_size, self.action_size = config, observation_size, action_size
         self.noise = np.random.default_rng(noise_seed)
         self.actor = mlp(observation_size, config.actor_hidden, action_size, output_gain=0.01,
-                         seed=int(actor_seed.generate_state(1)[0]), name="actor")
+                         seed=first_seed(actor_seed), name="actor")
         self.critic = mlp(observation_size, config.critic_hidden, 1, output_gain=1.0,
-                          seed=int(critic_seed.generate_state(1)[0]), name="critic")
+                          seed=first_seed(critic_seed), name="critic")
         self.log_std = keras.Variable(np.full(action_size, config.initial_log_std, np.float32), name="log_std")
         self.variables = [*self.actor.trainable_variables, self.log_std, *self.critic.trainable_variables]
         self.normalise = Normaliser(observation_size, config.observation_clip)

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
-from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, first_seed, trained_by_adam,
-                                           twin_critics, variables_of)
+from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, trained_by_adam, twin_critics,
+                                           variables_of)
 from trainer.networks import weights
-from trainer.networks.mlp import mlp
+from trainer.networks.mlp import first_seed, mlp
 
 METRICS = ("critic_loss", "q_value", "actor_loss", "entropy", "temperature")
 LOG_STD_RANGE = (-20.0, 2.0)
@@ -50,7 +50,7 @@ class SAC(OffPolicyLearner):
 
     Differs from the paper in: the temperature's logarithm is what is learned, as in the authors' code; its bounds of
     the logarithm of the standard deviation, [-20, 2]; the first actions are random for 10,000 steps; optional n-step
-    returns (without the entropy on the way), prioritised replay and normalised observations.
+    returns (without the entropy on the way), prioritised replay, normalised observations and layer norm in the critics.
     """
 
     name = "sac"

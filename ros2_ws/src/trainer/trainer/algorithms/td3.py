@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
-from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, first_seed, trained_by_adam,
-                                           twin_critics, variables_of)
+from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, trained_by_adam, twin_critics,
+                                           variables_of)
 from trainer.networks import weights
-from trainer.networks.mlp import mlp
+from trainer.networks.mlp import first_seed, mlp
 
 METRICS = ("critic_loss", "q_value")
 
@@ -50,7 +50,8 @@ class TD3(OffPolicyLearner):
     first critic, and the targets follow, at every `actor_interval`-th update.
 
     Differs from the paper in: one learning rate of 3e-4 and batches of 256, as in the authors' later code; the first
-    actions are random for 10,000 steps; optional n-step returns, prioritised replay and normalised observations.
+    actions are random for 10,000 steps; optional n-step returns, prioritised replay, normalised observations and layer
+    norm in the critics.
     """
 
     name = "td3"

@@ -61,6 +61,11 @@ def dense(size: int, seed: int, precision: str = "float32", **options: str) -> k
     return layer(size, kernel_initializer=kernel, **options)
 
 
+def first_seed(stream: np.random.SeedSequence) -> int:
+    """The first number of a random stream, for libraries that take a number as their seed."""
+    return int(stream.generate_state(1)[0])
+
+
 class BFloat16Dense(keras.layers.Dense):
     """A dense layer for training whose matrix products take their factors in bfloat16.
 
