@@ -41,7 +41,8 @@ def test_arguments_reach_the_nodes_with_their_types():
     assert env.parameters == {"num_envs": 4, "seed": 7, "episodes": 2, "steps": 9, "mode": "realtime", "shaping": True,
                               "listeners": 1}
     policy = entry("sim", "policy", policy="123", backend="keras", explore="true")
-    assert policy.parameters == {"policy": "123", "backend": "keras", "explore": True, "mode": "lockstep", "seed": 0}
+    assert policy.parameters == {"policy": "123", "backend": "keras", "variant": "float32", "explore": True,
+                                 "mode": "lockstep", "seed": 0}
     trainer = entry("train", "trainer", config="total_steps:=1000 learning_rate:=1e-4")
     assert trainer.parameters["config"] == ["total_steps:=1000", "learning_rate:=1e-4"]
     assert entry("train", "trainer").parameters["config"] == [""]

@@ -25,6 +25,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_BUNDLE_BYTES = 64 * 2**20
 MAX_MEMBERS = 64
+FLOAT32 = "float32"  # the variant that every bundle has: the actor as it was learned
 
 
 class BundleError(ValueError):
@@ -83,6 +84,26 @@ class Bundle:
         if name not in self.members:
             raise BundleError(f"the bundle has no {name}; it holds {', '.join(sorted(self.members))}")
         return self.members[name]
+
+    def variant(self, name: str, suffix: str) -> str:
+        """The member with one variant of the actor, in the form of this suffix.
+
+        The variant float32 is the member actor.tflite or actor.keras, any other NAME is actor_NAME.tflite, ….
+        BundleError lists the variants that there are.
+        """
+        found = self.variants(suffix)
+        if name not in found:
+            raise BundleError(f"the bundle has no variant {name!r} that ends in {suffix}; those are "
+                              f"{', '.join(found) or 'none'}")
+        return found[name]
+
+    def variants(self, suffix: str) -> dict[str, str]:
+        """Member names of all variants of the actor in the form of this suffix, by variant, float32 first."""
+        found = {FLOAT32: f"actor{suffix}"} if f"actor{suffix}" in self.members else {}
+        for member in sorted(self.members):
+            if member.startswith("actor_") and member.endswith(suffix):
+                found[member.removeprefix("actor_").removesuffix(suffix)] = member
+        return found
 
     def check_sizes(self, observation_size: int, action_size: int) -> None:
         """BundleError unless the actor fits a robot of these sizes."""

@@ -88,6 +88,15 @@ def test_a_bundle_says_what_it_lacks():
         found.check_sizes(27, 8)
 
 
+def test_variants_are_found_by_name_in_each_form():
+    names = ("actor.tflite", "actor_int8.tflite", "actor_small.keras")
+    found = bundle.unpack(bundle.pack(MANIFEST, dict.fromkeys(names, b"x"), {}))
+    assert found.variants(".tflite") == {"float32": "actor.tflite", "int8": "actor_int8.tflite"}
+    assert found.variant("int8", ".tflite") == "actor_int8.tflite"
+    with pytest.raises(BundleError, match="no variant 'float32' that ends in .keras; those are small"):
+        found.variant("float32", ".keras")
+
+
 def test_every_truncation_is_refused():
     for length in range(len(DATA)):
         assert "not a whole bundle" in refusal(DATA[:length])

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from ant_rl_core.bundle import Bundle, BundleError, Manifest
+from ant_rl_core.bundle import FLOAT32, Bundle, BundleError, Manifest
 from ant_rl_core.exploration import explore as draw
 from ant_rl_core.step import Previous
 
@@ -90,19 +90,19 @@ class BundleActor:
                                   "observation of zeros")
 
 
-def load_actor(bundle: Bundle, backend: str = "litert", variant: str | None = None, explore: bool = False,
+def load_actor(bundle: Bundle, backend: str = "litert", variant: str = FLOAT32, explore: bool = False,
                seed: int | np.random.Generator = 0) -> BundleActor:
     """The actor of a bundle, ready to act.
 
     Args:
         bundle: the checked bundle.
         backend: litert or keras.
-        variant: which of the bundle's members to run; default actor.tflite for litert, actor.keras for keras.
+        variant: which of the bundle's variants to run; see `Bundle.variant`.
         explore: explore in the way that the bundle's manifest says instead of taking the best action.
         seed: of the exploration; a generator goes on where it is, as successive versions of a policy should.
 
     Raises:
-        BundleError: the bundle has no such member, or it can't be run, is of another size than the manifest says or
+        BundleError: the bundle has no such variant, or it can't be run, is of another size than the manifest says or
             can't explore.
         ValueError: unknown backend, or one whose library is not installed.
     """
@@ -112,9 +112,7 @@ def load_actor(bundle: Bundle, backend: str = "litert", variant: str | None = No
         raise BundleError("to explore, a policy must be stochastic or say how to explore, and this bundle's manifest "
                           "says neither: start it with explore:=false")
     load, suffix, package = BACKENDS[backend]
-    name = variant or f"actor{suffix}"
-    if not name.endswith(suffix):
-        raise BundleError(f"backend {backend} runs members that end in {suffix}, found {name}")
+    name = bundle.variant(variant, suffix)
     model = bundle.member(name)
     try:
         graph = load(model)

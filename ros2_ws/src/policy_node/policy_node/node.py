@@ -26,7 +26,7 @@ PARAMETERS = (
     Parameter("policy", "default", "Path of a policy bundle, or the name of a shipped one; empty: wait for the topic."),
     Parameter("backend", "litert", "What runs the actor: litert is small and fast, keras needs TensorFlow.",
               tuple(BACKENDS)),
-    Parameter("variant", "", "Member of the bundle to run; empty: actor.tflite for litert, actor.keras for keras."),
+    Parameter("variant", bundle.FLOAT32, "Which of the bundle's variants to run, such as float32 or int8."),
     Parameter("explore", False, "Explore as the bundle says (learning needs it) instead of taking the best action."),
     Parameter("seed", 0, "Seed of the exploration.", minimum=0),
     Parameter("max_policy_bytes", bundle.MAX_BUNDLE_BYTES, "Largest bundle that is accepted [bytes].", minimum=1),
@@ -45,7 +45,7 @@ class PolicyNode(StackNode):
     def configure(self) -> None:
         """Load and check the policy, then take part in the graph; BundleError if it can't be used."""
         settings = self.settings
-        load = partial(load_actor, backend=settings["backend"], variant=settings["variant"] or None,
+        load = partial(load_actor, backend=settings["backend"], variant=settings["variant"],
                        explore=settings["explore"], seed=np.random.default_rng(settings["seed"]))
         self._slot = ActorSlot(load, ANT, settings["max_policy_bytes"])
         if settings["policy"]:

@@ -133,9 +133,9 @@ def test_exploring_needs_a_policy_that_says_how():
 def test_members_are_picked_by_backend_and_variant():
     both = policy_bundles.members()
     data = bundle.pack(policy_bundles.manifest(), {"actor_small.tflite": both["actor.tflite"]}, {})
-    assert "no actor.tflite; it holds actor_small.tflite" in refusal(data)
-    assert load_actor(bundle.unpack(data), variant="actor_small.tflite").version == 1
-    assert "backend keras runs members that end in .keras" in refusal(data, "keras", "actor_small.tflite")
+    assert "no variant 'float32' that ends in .tflite; those are small" in refusal(data)
+    assert load_actor(bundle.unpack(data), variant="small").version == 1
+    assert "no variant 'small' that ends in .keras; those are none" in refusal(data, "keras", "small")
     with pytest.raises(ValueError, match="backend must be litert or keras, found 'torch'"):
         load_actor(bundle.unpack(data), "torch")
 

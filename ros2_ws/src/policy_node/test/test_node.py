@@ -368,7 +368,7 @@ def test_what_it_can_not_start_with_ends_it_with_one_sentence(start, parameters,
     (lambda: small(1)[:-30], {}, "policy.zip: not a whole bundle: expected a zip file"),
     (lambda: small(1, observation_size=27), {}, "105 observations and 8 actions, but the bundle was made for 27"),
     (lambda: packed(stochastic=False), {"explore": True}, "must be stochastic"),
-    (lambda: small(1), {"variant": "actor_int8.tflite"}, "no actor_int8.tflite; it holds actor.keras, actor.tflite"),
+    (lambda: small(1), {"variant": "int8"}, "no variant 'int8' that ends in .tflite; those are float32"),
     (lambda: small(1), {"max_policy_bytes": 1000}, "bytes, at most 1000 are allowed"),
 ])
 def test_a_bundle_it_can_not_use_ends_it_with_one_sentence(start, data, parameters, sentence):

@@ -65,7 +65,8 @@ def test_the_summary_holds_what_is_promised(ant_bundle, tmp_path, capsys):
     bundle.write_bytes(ant_bundle)
     assert evaluate.main(str(bundle), {"episodes": "2", "seed": "5", "summary": str(summary)}) == 0
     found = json.loads(summary.read_text())
-    assert set(found) == {"policy", "backend", "mean_return", "std_return", "episodes", "rates", "latencies_ms"}
+    assert set(found) == {"policy", "backend", "variant", "mean_return", "std_return", "episodes", "rates",
+                          "latencies_ms"}
     assert [set(e) for e in found["episodes"]] == [{"seed", "return", "length", "distance", "terminated"}] * 2
     returns = [episode["return"] for episode in found["episodes"]]
     assert found["mean_return"] == pytest.approx(np.mean(returns)) and found["std_return"] == pytest.approx(

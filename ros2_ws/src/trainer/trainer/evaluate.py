@@ -30,6 +30,7 @@ class EvaluateConfig:
         episodes: how many episodes; episode k is Ant-v5 reset with seed + k, so the result is repeatable.
         seed: seed of the first episode.
         backend: litert or keras.
+        variant: which of the bundle's variants: float32, or a smaller one that it has, such as int8.
         num_envs: robots at a time; 0 means as many as episodes, at most 32.
         num_threads: threads that step physics; 0 means one per core.
         summary: path for the result as JSON; empty means none.
@@ -38,6 +39,7 @@ class EvaluateConfig:
     episodes: int = 20
     seed: int = 1000
     backend: str = "litert"
+    variant: str = policy_bundle.FLOAT32
     num_envs: int = 0
     num_threads: int = 0
     summary: str = ""
@@ -122,14 +124,14 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
             check_writable("summary", config.summary)
         policy = policy_bundle.read(policy_bundle.resolve_policy(bundle))
         policy.check_sizes(ANT.observation_size, ANT.action_size)
-        actor = load_actor(policy, config.backend)
+        actor = load_actor(policy, config.backend, config.variant)
     except ValueError as error:  # of the settings or of the bundle
         print(error, file=sys.stderr)
         return 2
     timer = StageTimer()
     start = time.perf_counter()
     episodes = evaluate(actor, config.episodes, config.seed, config.num_envs, config.num_threads, timer)
-    summary = {"policy": bundle, "backend": config.backend,
+    summary = {"policy": bundle, "backend": config.backend, "variant": config.variant,
                **summarise(episodes, time.perf_counter() - start, timer)}
     for episode in episodes:
         print(f"seed {episode.seed}: return {episode.episode_return:8.1f}, {episode.length:4d} steps, "
