@@ -1,0 +1,1 @@
+"""From one policy bundle to smaller ones, and what was gained and lost."""

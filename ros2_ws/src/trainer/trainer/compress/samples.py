@@ -1,0 +1,80 @@
+"""What an actor is given while it acts, and what a teacher gives for the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ant_env_node.vec_env import VectorAnt
+from ant_rl_core.bundle import Manifest
+from ant_rl_core.step import TimeStep, TimeStepEnv
+from policy_node.actor import BundleActor, Graph
+from trainer import loop
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs and outputs of a graph, float32 [m, ...] by name: observations and, of recurrent actors, states."""
+
+    inputs: Arrays
+    outputs: Arrays
+
+    @classmethod
+    def of(cls, teacher: Graph, inputs: Arrays) -> Samples:
+        """What the teacher gives for these inputs."""
+        return cls(inputs, teacher(inputs))
+
+    def __len__(self) -> int:
+        return len(self.inputs["observation"])
+
+    def joined(self, other: Samples) -> Samples:
+        """These, then the others."""
+        return Samples(*({name: np.concatenate([array, after[name]]) for name, array in before.items()}
+                         for before, after in ((self.inputs, other.inputs), (self.outputs, other.outputs))))
+
+
+class Recorder:
+    """A graph that keeps what it is given.
+
+    Attributes:
+        inputs, outputs: as of the graph.
+        given: the inputs of each call.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.inputs, self.outputs = graph.inputs, graph.outputs
+        self.given: list[dict[str, np.ndarray]] = []
+
+    def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        self.given.append({name: np.array(array) for name, array in inputs.items()})
+        return self._graph(inputs)
+
+
+def visited(graph: Graph, manifest: Manifest, count: int, seed: int, num_envs: int = 10,
+            num_threads: int = 0) -> dict[str, np.ndarray]:
+    """What a graph is given while it drives robots from one episode to the next, [count, ...] by name.
+
+    Args:
+        graph: what drives them, by its best actions.
+        manifest: of its bundle.
+        count: how many; a multiple of `num_envs` is simulated.
+        seed: of the first robot's resets.
+        num_envs: robots side by side.
+        num_threads: threads that step physics; 0 means one per core.
+    """
+    recorder = Recorder(graph)
+    actor = BundleActor(recorder, manifest)
+    recorder.given.clear()  # of the actor's trial
+
+    def enough(_: TimeStep) -> bool:
+        return len(recorder.given) * num_envs >= count
+
+    with VectorAnt(num_envs, seed, num_threads or None) as ant:
+        env = TimeStepEnv(ant)
+        loop.run(env, actor, None, env.reset(), enough, lambda _: False)
+    return {name: np.concatenate([given[name] for given in recorder.given])[:count] for name in recorder.given[0]}
