@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""Whether policies answer on a Raspberry Pi what they answer here: tests/arm64.py [--cache DIR] [BUNDLE …]
+
+Makes the userland of a Pi (Debian for arm64, Python, the wheels of requirements/pi.txt), lets QEMU run the policy
+node's way from an observation to torques in it (arm64_actions.py) as a Pi 4 and as a Pi 5, runs the same program on this
+x86-64 computer, and compares what every LiteRT variant of every bundle says to the same observations. The bundles are
+those that ship, unless some are named. Exit code 0: all are equal as far as is allowed; 1: some are not; 2: it can't run.
+
+Needs: apt-get install qemu-user-static debootstrap fakeroot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if importlib.util.find_spec("ant_rl_core") is None:  # not in the environment yet: ./run knows the way
+    os.execv(ROOT / "run", [str(ROOT / "run"), "exec", "python", *sys.argv])
+
+import numpy as np  # noqa: E402
+from ai_edge_litert.tools import flatbuffer_utils  # noqa: E402
+from ant_rl_core import bundle  # noqa: E402
+from ant_rl_core.bundle import FLOAT32, Bundle, BundleError  # noqa: E402
+from ant_rl_core.spec import ANT  # noqa: E402
+from policy_node.litert_actor import SIGNATURE, LiteRTGraph  # noqa: E402
+from trainer.compress.samples import visited  # noqa: E402
+
+from arm64_userland import COMPUTERS, SOURCES, CannotRunError, Userland, check_tools, last_line, run  # noqa: E402
+
+PROGRAM = Path(__file__).with_name("arm64_actions.py")
+ROWS, SEED = 200, 0
+
+# Float actors round differently where sums are made in another order, and not more than that.
+FLOAT_DIFFERENCE = 1e-5
+# Relative; what another order of a sum of about a hundred products does to a float32: a few units in its last place.
+ROUNDING, DRAWS = 2.0**-22, 300
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one variant did on one computer: see arm64_actions.py.
+
+    Attributes:
+        actions: float32 [m, action_size], as they would be sent.
+        unsafe: (clipped elements, zeroed rows).
+        inference_p50: [s].
+        peak_rss: [MiB], of the process; with the emulator's own where there is one.
+    """
+
+    actions: np.ndarray
+    unsafe: tuple[int, int]
+    inference_p50: float
+    peak_rss: float
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """How far actions may be apart: largest difference, and the rows in which it may exceed FLOAT_DIFFERENCE."""
+
+    difference: float
+    rows: int = ROWS
+
+
+def answers(done: subprocess.CompletedProcess[str], results: Path, machine: str) -> Answers | str:
+    """What arm64_actions.py wrote to `results` on a machine of this kind, or, where it failed, its last words."""
+    if done.returncode:
+        return last_line(done)
+    with np.load(results) as found:
+        if found["machine"] != machine:
+            return f"expected a processor of the kind {machine}, found {found['machine']}"
+        return Answers(found["actions"], (int(found["clipped"]), int(found["zeroed"])),
+                       float(found["inference_p50"]), float(found["peak_rss"]))
+
+
+def output_step(model: bytes) -> float | None:
+    """One quantisation step of a graph's action [1]; None where the action is not made of quantised numbers.
+
+    The edges of a graph are float32. So it is the scale of the last quantised tensor on the way to the action, where
+    nothing but a change of type and a tanh, whose slope is at most 1, lies between the two.
+    """
+    read = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    graph, operator = read.subgraphs[0], flatbuffer_utils.BuiltinOperator
+    producers = {int(i): operation for operation in graph.operators for i in operation.outputs}
+    signature = next(entry for entry in read.signatureDefs if entry.signatureKey.decode() == SIGNATURE)
+    index = next(int(entry.tensorIndex) for entry in signature.outputs if entry.name.decode() == "action")
+    while not _is_quantised(graph.tensors[index]):
+        operation = producers.get(index)
+        if operation is None or read.operatorCodes[operation.opcodeIndex].builtinCode not in (operator.DEQUANTIZE,
+                                                                                              operator.TANH):
+            return None
+        index = int(operation.inputs[0])
+    return float(max(graph.tensors[index].quantization.scale))
+
+
+def has_quantised_numbers(model: bytes) -> bool:
+    """Whether anything in a graph is quantised."""
+    return any(map(_is_quantised, flatbuffer_utils.read_model_from_bytearray(bytearray(model)).subgraphs[0].tensors))
+
+
+def _is_quantised(tensor: flatbuffer_utils.TensorT) -> bool:
+    return tensor.quantization is not None and tensor.quantization.scale is not None
+
+
+def allowed(model: bytes, observations: np.ndarray) -> Allowed:
+    """How far the actions of a graph on another computer may be from those here.
+
+    Float: FLOAT_DIFFERENCE. Quantised up to the action: one step of it. Quantised in between, with scales that are
+    found at each run: a number that lies between two steps may fall to either side when float32 sums are rounded
+    otherwise, and what that does to the actions depends on the weights. It is measured: by rounding the observations
+    otherwise, here, DRAWS times. Another computer is one more such draw: it exceeds the largest once in DRAWS + 1 times.
+
+    Args:
+        model: LiteRT graph.
+        observations: float32 [m, observation_size].
+    """
+    if not has_quantised_numbers(model):
+        return Allowed(FLOAT_DIFFERENCE)
+    step = output_step(model)
+    if step is not None:
+        return Allowed(step + FLOAT_DIFFERENCE)  # the step itself is rounded to float32
+    graph, random = LiteRTGraph(model), np.random.default_rng(SEED)
+    states = {name: np.zeros((1, *shape), np.float32) for name, shape in graph.inputs.items() if name != "observation"}
+
+    def act(rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([graph({"observation": row[None], **states})["action"] for row in rows])
+
+    exact, largest, most_rows = act(observations), FLOAT_DIFFERENCE, 0
+    for _ in range(DRAWS):
+        rounded = observations * (1 + random.uniform(-ROUNDING, ROUNDING, observations.shape)).astype(np.float32)
+        differences = np.abs(act(rounded) - exact).max(axis=1)
+        largest = max(largest, float(differences.max()))
+        most_rows = max(most_rows, _beyond(differences))
+    return Allowed(largest, most_rows)
+
+
+def _beyond(differences: np.ndarray) -> int:
+    return int((differences > FLOAT_DIFFERENCE).sum())
+
+
+def verdict(here: Answers, there: Answers, limit: Allowed) -> tuple[float, int, str]:
+    """Largest difference, rows beyond FLOAT_DIFFERENCE, and "" or what is wrong."""
+    differences = np.abs(there.actions - here.actions).max(axis=1)
+    largest, rows = float(differences.max()), _beyond(differences)
+    if not math.isfinite(largest) or largest > limit.difference:
+        return largest, rows, f"expected actions at most {limit.difference:.2g} apart, found {largest:.2g}"
+    if rows > limit.rows:
+        return largest, rows, (f"expected at most {limit.rows} rows more than {FLOAT_DIFFERENCE:g} apart, found {rows}")
+    if here.unsafe != there.unsafe:
+        return largest, rows, (f"expected {here.unsafe[0]} clipped elements and {here.unsafe[1]} zeroed rows, found "
+                               f"{there.unsafe[0]} and {there.unsafe[1]}")
+    return largest, rows, ""
+
+
+def realistic(read: Bundle) -> np.ndarray:
+    """float32 [ROWS, observation_size]: observations that the policy meets while it walks, from several episodes."""
+    graph = LiteRTGraph(read.member(read.variant(FLOAT32, ".tflite")))
+    return visited(graph, read.manifest, 10 * ROWS, SEED, num_threads=1)["observation"][::10].copy()
+
+
+def compare(userland: Userland, name: str, read: Bundle, path: Path, folder: Path) -> Iterator[str]:
+    """Prints a row for each variant of a bundle and each computer; gives a sentence for each that is not equal."""
+    observations = realistic(read)
+    np.save(folder / "observations.npy", observations)
+    for variant, member in read.variants(".tflite").items():
+        results = folder / "results.npz"
+        arguments = [str(PROGRAM), str(path), variant, str(folder / "observations.npy"), str(results)]
+        sources = os.pathsep.join(map(str, SOURCES))
+        here = answers(run([sys.executable, *arguments], {**os.environ, "PYTHONPATH": sources}), results, "x86_64")
+        if isinstance(here, str):
+            yield f"{name} {variant} can't be run on this computer: {here}"
+            continue
+        _print_row(name, variant, "this one", "", "", "", here, "")
+        limit = allowed(read.member(member), observations)
+        for computer in COMPUTERS:
+            there = answers(userland.run(computer, arguments), results, "aarch64")
+            if isinstance(there, str):
+                _print_row(name, variant, computer.name, "", "", "", None, "refused")
+                yield f"{name} {variant} can't be run on a {computer.name}: {there}"
+                continue
+            largest, rows, wrong = verdict(here, there, limit)
+            _print_row(name, variant, computer.name, f"{largest:.2e}", f"{limit.difference:.2e}",
+                       f"{rows} of {ROWS}", there, "differs" if wrong else "equal")
+            if wrong:
+                yield f"{name} {variant} on a {computer.name}: {wrong}"
+
+
+def _print_row(name: str, variant: str, computer: str, largest: str, limit: str, rows: str, found: Answers | None,
+               word: str) -> None:
+    p50, rss = (f"{1e6 * found.inference_p50:.0f}", f"{found.peak_rss:.0f}") if found else ("", "")
+    print(f"{name:<12} {variant:<14} {computer:<9} {largest:>9} {limit:>9} {rows:>10} {p50:>9} {rss:>9}  {word}",
+          flush=True)
+
+
+def read_bundles(words: Sequence[str]) -> dict[Path, Bundle]:
+    """The named bundles, or all that ship, checked; BundleError tells what can't be used."""
+    paths = [bundle.resolve_policy(word) for word in words] or sorted(bundle.shipped_policies().values())
+    found = {path: bundle.read(path) for path in paths}
+    for path, read in found.items():
+        read.check_sizes(ANT.observation_size, ANT.action_size)
+        read.variant(FLOAT32, ".tflite")
+    return found
+
+
+def main(words: Sequence[str]) -> int:
+    """Compare; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundles", nargs="*", metavar="BUNDLE", help="path or name of a shipped one; none: every one")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "ant_rl" / "arm64",
+                        help="folder for the userland, 0.4 GB (default: %(default)s)")
+    given = parser.parse_args(words)
+    try:
+        if platform.machine() != "x86_64":
+            raise CannotRunError(f"expected an x86-64 computer to compare with, found {platform.machine()}: call this "
+                                 "on the desktop")
+        check_tools()
+        bundles = read_bundles(given.bundles)
+        userland = Userland(given.cache.absolute())
+    except (CannotRunError, BundleError) as error:
+        print(f"arm64: {error}", file=sys.stderr)
+        return 2
+    print(f"{'policy':<12} {'variant':<14} {'computer':<9} {'largest':>9} {'allowed':>9} {'rows >1e-5':>10} "
+          f"{'p50 [us]':>9} {'RSS [MiB]':>9}  actions of the Pis, emulated by QEMU, and of this one")
+    with tempfile.TemporaryDirectory() as folder:
+        wrong = [sentence for path, read in bundles.items()
+                 for sentence in compare(userland, path.stem, read, path, Path(folder))]
+    print("Times and memory of the Pis are those of the emulation: real ones are faster and smaller.")
+    for sentence in wrong:
+        print(f"arm64: {sentence}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
