@@ -1,88 +1,101 @@
 """Weights and sums in fewer bits, by ai-edge-quantizer.
 
-Observations hold metres, m/s and contact forces side by side, which one scale of 8 bits can't tell apart. So all that is
-computed from them up to the first sums of products stays in float32, with the matrices of those sums in float16.
+The edges of a graph stay in floating point, with their matrices in float16: observations hold metres, m/s and contact
+forces side by side, and the last sums before the squashing range far beyond where it saturates. One scale of 8 bits
+would lose what matters of both. What lies between, the larger part by far, is quantised.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from ai_edge_litert.tools import flatbuffer_utils
-from ai_edge_quantizer import qtyping, quantizer, recipe
+from ai_edge_quantizer import qtyping, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
 from policy_node.litert_actor import SIGNATURE
+from trainer.compress.litert_file import LiteRTFile
 
+_MATMUL = qtyping.TFLOperationName.FULLY_CONNECTED
+_WEIGHTS = qtyping.TensorQuantizationConfig(8, symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE)
 _FLOAT16 = qtyping.OpQuantizationConfig(
     weight_tensor_config=qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT),
     compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True)
-_MATMUL = qtyping.TFLOperationName.FULLY_CONNECTED
-_EVERY_OPERATION = qtyping.TFLOperationName.ALL_SUPPORTED
+_DYNAMIC = qtyping.OpQuantizationConfig(weight_tensor_config=_WEIGHTS,
+                                        compute_precision=qtyping.ComputePrecision.INTEGER)
+_STATIC = qtyping.OpQuantizationConfig(
+    activation_tensor_config=qtyping.TensorQuantizationConfig(8, symmetric=False), weight_tensor_config=_WEIGHTS,
+    compute_precision=qtyping.ComputePrecision.INTEGER)
 
 
 def float16(model: bytes) -> bytes:
     """A LiteRT graph whose matrices are stored in float16; it sums in float32."""
-    return _quantized(model, lambda q: q.update_quantization_recipe(".*", _MATMUL, _FLOAT16,
-                                                                    AlgorithmName.FLOAT_CASTING))
+    return _quantized(model, lambda q: _to_float16(q, ".*"))
 
 
-def dynamic_int8(model: bytes) -> bytes:
-    """A LiteRT graph whose matrices are int8, one scale per output; what they multiply is scaled at each run."""
-    def configure(q: quantizer.Quantizer) -> None:
-        q.load_quantization_recipe(recipe.dynamic_wi8_afp32())
-        _keep_first_sums(q, model)
-    return _quantized(model, configure)
+def dynamic_int8(model: bytes, inputs: Mapping[str, np.ndarray]) -> bytes:
+    """A LiteRT graph whose matrices are int8, with one scale per output; what they multiply is scaled at each run.
 
-
-def int8(model: bytes, inputs: Mapping[str, np.ndarray]) -> bytes:
-    """A LiteRT graph that computes in int8, between float32 inputs and outputs.
+    Weights are rounded so that the sums change least for the given inputs (GPTQ: Frantar et al., arXiv:2210.17323).
 
     Args:
         model: float32 graph.
-        inputs: float32 [m, ...] by name, as the graph gets them where it is used: the ranges of all that is computed
-            from them are what int8 is spread over.
+        inputs: float32 [m, ...] by name, as the graph gets them where it is used.
     """
+    return _between_edges(model, _DYNAMIC, inputs)
+
+
+def int8(model: bytes, inputs: Mapping[str, np.ndarray], rounding: AlgorithmName = AlgorithmName.GPTQ) -> bytes:
+    """A LiteRT graph whose sums of products are computed in int8; what lies between them stays in float32.
+
+    Divisions by a mean magnitude, as in TD7's graph, would lose in int8 what they are there for.
+
+    Args:
+        model: float32 graph.
+        inputs: as of `dynamic_int8`; the ranges of all that is computed from them are what int8 is spread over.
+        rounding: of the weights, by the quantiser's name for it.
+    """
+    return _between_edges(model, _STATIC, inputs, rounding)
+
+
+def edges(model: bytes) -> list[str]:
+    """Names of the tensors with at most one sum of products between them and the inputs, or them and the outputs."""
+    file = LiteRTFile(model)
+    inside_first, inside_last = set(file.sources.values()), set(file.targets.values())
+    found: list[int] = []
+    for operation in file.operations:
+        if not inside_first.isdisjoint(operation.sources):
+            found += operation.targets
+            if operation.name != _MATMUL:
+                inside_first.update(operation.targets)
+    for operation in reversed(file.operations):
+        if not inside_last.isdisjoint(operation.targets):
+            found += operation.targets
+            if operation.name != _MATMUL:
+                inside_last.update(operation.sources)
+    return [file.names[i] for i in dict.fromkeys(found)]
+
+
+def _between_edges(model: bytes, config: qtyping.OpQuantizationConfig, inputs: Mapping[str, np.ndarray],
+                   rounding: AlgorithmName = AlgorithmName.GPTQ) -> bytes:
     def configure(q: quantizer.Quantizer) -> None:
-        q.load_quantization_recipe(recipe.static_wi8_ai8())
-        for edge in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
-            q.update_quantization_recipe(".*", edge, algorithm_key=AlgorithmName.NO_QUANTIZE)
-        _keep_first_sums(q, model)
+        q.update_quantization_recipe(".*", _MATMUL, config, rounding)
+        _to_float16(q, "|".join(map(re.escape, edges(model))))
     return _quantized(model, configure, inputs)
 
 
-def _keep_first_sums(q: quantizer.Quantizer, model: bytes) -> None:
-    """Take what comes before the first layers' outputs out of the recipe; see above."""
-    names = "|".join(map(re.escape, _up_to_first_sums(model)))
-    q.update_quantization_recipe(names, _EVERY_OPERATION, algorithm_key=AlgorithmName.NO_QUANTIZE)
+def _to_float16(q: quantizer.Quantizer, names: str) -> None:
     q.update_quantization_recipe(names, _MATMUL, _FLOAT16, AlgorithmName.FLOAT_CASTING)
-
-
-def _up_to_first_sums(model: bytes) -> list[str]:
-    """Names of the tensors that are computed from inputs with at most one sum of products on the way."""
-    read = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
-    graph = read.subgraphs[0]
-    matmul = {i for i, code in enumerate(read.operatorCodes)
-              if code.builtinCode == flatbuffer_utils.BuiltinOperator.FULLY_CONNECTED}
-    raw, names = set(map(int, graph.inputs)), []
-    for operation in graph.operators:  # in the order in which they run
-        if raw.isdisjoint(map(int, operation.inputs)):
-            continue
-        names += [graph.tensors[i].name.decode() for i in operation.outputs]
-        if operation.opcodeIndex not in matmul:
-            raw.update(map(int, operation.outputs))
-    return names
 
 
 def _quantized(model: bytes, configure: Callable[[quantizer.Quantizer], None],
                inputs: Mapping[str, np.ndarray] | None = None) -> bytes:
     made = quantizer.Quantizer(bytearray(model))
     configure(made)
-    ranges = None
-    if inputs is not None:
-        rows = len(next(iter(inputs.values())))
-        ranges = made.calibrate({SIGNATURE: [{name: array[i:i + 1] for name, array in inputs.items()}
-                                             for i in range(rows)]})
-    return bytes(made.quantize(ranges).quantized_model)
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports sizes there
+        # All inputs as one batch: of several, the quantiser would average the extremes, and so cut off the rare ones.
+        ranges = made.calibrate({SIGNATURE: [dict(inputs)]}) if inputs and made.need_calibration else None
+        return bytes(made.quantize(ranges).quantized_model)

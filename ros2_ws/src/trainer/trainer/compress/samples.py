@@ -11,9 +11,11 @@ from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.bundle import Manifest
 from ant_rl_core.step import TimeStep, TimeStepEnv
 from policy_node.actor import BundleActor, Graph
+from policy_node.litert_actor import LiteRTGraph
 from trainer import loop
 
 Arrays = Mapping[str, np.ndarray]
+_NUM_ENVS = 20
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,6 @@ class Samples:
 
     inputs: Arrays
     outputs: Arrays
-
-    @classmethod
-    def of(cls, teacher: Graph, inputs: Arrays) -> Samples:
-        """What the teacher gives for these inputs."""
-        return cls(inputs, teacher(inputs))
 
     def __len__(self) -> int:
         return len(self.inputs["observation"])
@@ -37,25 +34,32 @@ class Samples:
                          for before, after in ((self.inputs, other.inputs), (self.outputs, other.outputs))))
 
 
-class Recorder:
-    """A graph that keeps what it is given.
+class Teacher:
+    """The actor that smaller ones are made from: it shows what is seen, and says what to do there.
 
-    Attributes:
-        inputs, outputs: as of the graph.
-        given: the inputs of each call.
+    Args:
+        model: its LiteRT graph, float32.
+        manifest: of its bundle.
+        seed: of the resets of the robots that are driven.
+        num_threads: threads that step physics; 0 means one per core.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self.inputs, self.outputs = graph.inputs, graph.outputs
-        self.given: list[dict[str, np.ndarray]] = []
+    def __init__(self, model: bytes, manifest: Manifest, seed: int, num_threads: int = 0) -> None:
+        self.graph, self.manifest = LiteRTGraph(model), manifest
+        self._seeds, self._num_threads = np.random.SeedSequence(seed), num_threads
 
-    def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        self.given.append({name: np.array(array) for name, array in inputs.items()})
-        return self._graph(inputs)
+    def lesson(self, driver: Graph, count: int) -> Samples:
+        """What `driver` is given while it drives, and what this teacher gives for that; [count, ...] each.
+
+        The robots are others at each call, and go on from one episode to the next.
+        """
+        (stream,) = self._seeds.spawn(1)
+        seed = int(stream.generate_state(1)[0])
+        inputs = visited(driver, self.manifest, count, seed, num_threads=self._num_threads)
+        return Samples(inputs, self.graph(inputs))
 
 
-def visited(graph: Graph, manifest: Manifest, count: int, seed: int, num_envs: int = 10,
+def visited(graph: Graph, manifest: Manifest, count: int, seed: int, num_envs: int = _NUM_ENVS,
             num_threads: int = 0) -> dict[str, np.ndarray]:
     """What a graph is given while it drives robots from one episode to the next, [count, ...] by name.
 
@@ -67,7 +71,7 @@ def visited(graph: Graph, manifest: Manifest, count: int, seed: int, num_envs: i
         num_envs: robots side by side.
         num_threads: threads that step physics; 0 means one per core.
     """
-    recorder = Recorder(graph)
+    recorder = _Recorder(graph)
     actor = BundleActor(recorder, manifest)
     recorder.given.clear()  # of the actor's trial
 
@@ -78,3 +82,16 @@ def visited(graph: Graph, manifest: Manifest, count: int, seed: int, num_envs: i
         env = TimeStepEnv(ant)
         loop.run(env, actor, None, env.reset(), enough, lambda _: False)
     return {name: np.concatenate([given[name] for given in recorder.given])[:count] for name in recorder.given[0]}
+
+
+class _Recorder:
+    """A graph that keeps what it is given."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.inputs, self.outputs = graph.inputs, graph.outputs
+        self.given: list[dict[str, np.ndarray]] = []
+
+    def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        self.given.append({name: np.array(array) for name, array in inputs.items()})
+        return self._graph(inputs)
