@@ -16,12 +16,13 @@ import tensorflow as tf  # noqa: E402
 
 
 class KerasGraph:
-    """The model of a .keras file as one compiled function.
+    """The model of a .keras file, as one compiled function unless asked otherwise.
 
     Loaded in Keras's safe mode, which refuses code within the file (Lambda layers).
 
     Args:
         model: the file's bytes.
+        compiled: False runs keras.Model.__call__ as it is, operation by operation, to measure what that costs.
 
     Attributes:
         inputs, outputs: shape of each tensor by its name, without the batch axis.
@@ -30,7 +31,7 @@ class KerasGraph:
         BundleError: the bytes are no Keras model with named outputs, or it holds code.
     """
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, compiled: bool = True) -> None:
         loaded = _load(model)
         if not isinstance(loaded.output, dict):
             raise BundleError(f"expected a Keras model with named outputs, found {type(loaded.output).__name__}")
@@ -38,11 +39,10 @@ class KerasGraph:
         self.outputs = {name: tuple(tensor.shape[1:]) for name, tensor in loaded.output.items()}
         signature = {name: tf.TensorSpec((None, *shape), tf.float32, name=name) for name, shape in self.inputs.items()}
 
-        @tf.function(input_signature=[signature])
         def call(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return loaded(keras.tree.map_structure(lambda tensor: inputs[tensor.name], loaded.input), training=False)
 
-        self._call = call
+        self._call = tf.function(call, input_signature=[signature]) if compiled else call
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run with float32 [n, ...] inputs; arrays of its own for every output."""
