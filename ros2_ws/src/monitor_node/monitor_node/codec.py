@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ from ant_rl_interfaces.msg import NodeStats, NodeTiming
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from monitor_node.latency import DEADLINE_MISSES, latency
+from monitor_node.thermal import Host
 from monitor_node.watch import Report, Sample
 
 
@@ -22,8 +24,8 @@ def decode_timing(message: NodeTiming) -> Report:
                   dict(zip(message.counter_names, message.counter_values)))
 
 
-def encode_stats(sample: Sample, temperature: float, stamp: Any) -> NodeStats:
-    """The figures of one process; `temperature` [degC] is its host's."""
+def encode_stats(sample: Sample, host: Host, stamp: Any) -> NodeStats:
+    """The figures of one process and of the host that it runs on."""
     report, message = sample.report, NodeStats()
     message.header.stamp = stamp
     message.node, message.host, message.pid, message.alive = report.node, report.host, report.pid, sample.alive
@@ -35,7 +37,10 @@ def encode_stats(sample: Sample, temperature: float, stamp: Any) -> NodeStats:
     message.round_trip_p50_ms = report.latency.round_trip_p50_ms
     message.round_trip_p99_ms = report.latency.round_trip_p99_ms
     message.deadline_misses = report.counters.get(DEADLINE_MISSES, 0)
-    message.temperature = temperature
+    message.temperature, message.cpu_frequency = host.temperature, host.frequency
+    message.cpu_frequency_cap = host.frequency_cap
+    message.throttling, message.throttling_since_boot = (
+        (host.throttling.now, host.throttling.since_boot) if host.throttling else (math.nan, math.nan))
     return message
 
 

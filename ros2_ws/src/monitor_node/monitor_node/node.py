@@ -17,7 +17,7 @@ from rclpy.publisher import Publisher
 
 from monitor_node.codec import decode_timing, encode_stats, encode_status
 from monitor_node.health import Figures, Thresholds, judge
-from monitor_node.thermal import read_temperature
+from monitor_node.thermal import conditions, read_host
 from monitor_node.watch import Watch
 
 PARAMETERS = (
@@ -96,17 +96,21 @@ class MonitorNode(StackNode):
     def _look(self, now: float) -> None:
         """Publish the figures of each process, once more when it is gone, and how all of them are."""
         stamp = self.get_clock().now().to_msg()
-        temperature = read_temperature()
+        host = read_host()
         array = DiagnosticArray()
         array.header.stamp = stamp
-        level, sentence = judge(Figures(temperature=temperature), self._thresholds)
-        array.status.append(encode_status(f"host {self._host}", self._host, level, sentence,
-                                          {"temperature [degC]": temperature}))
+        level, sentence = judge(Figures.of_host(host), self._thresholds)
+        throttling = host.throttling
+        array.status.append(encode_status(f"host {self._host}", self._host, level, sentence, {
+            "temperature [degC]": host.temperature, "cpu frequency [MHz]": host.frequency,
+            "cpu frequency cap [%]": host.frequency_cap,
+            "throttling": conditions(throttling.now) if throttling else "unknown",
+            "throttling since boot": conditions(throttling.since_boot) if throttling else "unknown"}))
         for node, watch in list(self._watches.items()):
             known_dead = watch.died is not None
             sample = watch.sample(now)
             if not known_dead:
-                self._publisher(node).publish(encode_stats(sample, temperature, stamp))
+                self._publisher(node).publish(encode_stats(sample, host, stamp))
             level, sentence = judge(sample.figures(), self._thresholds, sample.report.state, sample.report.detail)
             array.status.append(encode_status(node, self._host, level, sentence, {
                 "pid": watch.pid, "cpu [%]": sample.cpu_percent, "rss [MiB]": sample.rss_mib,

@@ -121,6 +121,9 @@ def test_a_process_of_known_use(node, processes):
     assert status["/env"].level == DiagnosticStatus.ERROR
     assert status["/env"].message == "the process is gone"
     assert status["/monitor"].level == DiagnosticStatus.OK  # it watches itself too
+    host = {item.key for item in status[f"host {socket.gethostname()}"].values}
+    assert host == {"temperature [degC]", "cpu frequency [MHz]", "cpu frequency cap [%]", "throttling",
+                    "throttling since boot"}
 
 
 def test_it_forgets_and_ignores_other_hosts(node, processes):

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from monitor_node import procstat, thermal
+from monitor_node import procstat
 
 STAT = ("1234 (a) (b c) S 1 1234 1234 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 7 0 98765 123456789 2560 "
         "18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0\n")
@@ -87,17 +87,3 @@ def test_a_process_that_is_gone():
     process.wait()
     assert procstat.read_stat(process.pid) is None
     assert math.isnan(procstat.read_uss(process.pid))
-
-
-def test_hottest():
-    assert thermal.hottest(["45000\n", "61250\n", "-273000", "", "garbage", "255000"]) == 61.25
-    assert math.isnan(thermal.hottest([]))
-
-
-def test_read_temperature(tmp_path):
-    for index, text in enumerate(["40000", "52000"]):
-        zone = tmp_path / f"thermal_zone{index}"
-        zone.mkdir()
-        (zone / "temp").write_text(text)
-    assert thermal.read_temperature(tmp_path) == 52.0
-    assert math.isnan(thermal.read_temperature(tmp_path / "none"))

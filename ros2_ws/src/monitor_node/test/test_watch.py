@@ -8,6 +8,7 @@ from monitor_node import health
 from monitor_node.health import ERROR, OK, WARN, Figures, Thresholds, judge
 from monitor_node.latency import Growth, latency
 from monitor_node.procstat import ProcessStat
+from monitor_node.thermal import FREQUENCY_CAPPED, SOFT_TEMPERATURE_LIMIT, THROTTLED, UNDER_VOLTAGE, Host, Throttling
 from monitor_node.watch import Report, Watch
 
 
@@ -105,6 +106,21 @@ def test_latency_refuses_arrays_that_do_not_match():
 ])
 def test_judge(figures, level, words):
     assert judge(figures, Thresholds()) == (level, words)
+
+
+@pytest.mark.parametrize("host, level, words", [
+    (Host(), OK, "running"),
+    (Host(50.0, 1500.0, 0.0, Throttling(0, 15)), OK, "running"),
+    (Host(50.0, 600.0, 20.0), WARN, "the host's frequency is held 20 % lower"),
+    (Host(throttling=Throttling(FREQUENCY_CAPPED, 0)), WARN, "the host's frequency is capped"),
+    (Host(throttling=Throttling(THROTTLED, 0)), WARN, "the host is throttled"),
+    (Host(throttling=Throttling(SOFT_TEMPERATURE_LIMIT, 0)), WARN, "the host is at its soft temperature limit"),
+    (Host(throttling=Throttling(UNDER_VOLTAGE, 0)), ERROR, "the host's supply voltage is too low"),
+    (Host(80.0, throttling=Throttling(UNDER_VOLTAGE | THROTTLED, 0)), ERROR,
+     "the host has 80 degC; the host's supply voltage is too low; the host is throttled"),
+])
+def test_judge_a_host(host, level, words):
+    assert judge(Figures.of_host(host), Thresholds(), "running") == (level, words)
 
 
 def test_waiting_is_worth_a_warning():
