@@ -19,6 +19,7 @@ from ant_rl import stack
 _ONE_PROCESS = {
     "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1; methods: ./run train --list",
     "eval BUNDLE": "evaluate a policy bundle in one process, e.g. ./run eval default episodes:=20 seed:=1000",
+    "compress BUNDLE": "smaller variants of a policy, and what each gains and costs, e.g. ./run compress default int8",
     "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",
 }
 _SHELL = {
@@ -27,7 +28,7 @@ _SHELL = {
     "test": "run every test; further words go to pytest",
     "exec CMD": "run a command in the environment",
 }
-_VERBS = [*stack.ARRANGEMENTS, "eval", "bench", "help"]
+_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "bench", "help"]
 _USAGE_ERROR = 2
 _WIDTH = 100
 
@@ -54,6 +55,8 @@ def _run(words: list[str]) -> int:
         raise ArgumentError(f"there is no command {verb}; {hint}")
     if verb == "eval":
         return _evaluate(rest, wants_help)
+    if verb == "compress":
+        return _compress(rest, wants_help)
     if verb == "bench":
         from ant_rl import bench
         suite = rest.pop(0) if rest and rest[0] in bench.SUITES else ""
@@ -114,6 +117,18 @@ def _evaluate(words: list[str], wants_help: bool) -> int:
         return 0
     from trainer import evaluate
     return evaluate.main(words[0], stack.split(words[1:]))
+
+
+def _compress(words: list[str], wants_help: bool) -> int:
+    from trainer.compress import command
+    if wants_help:
+        print(command.help_text())
+        return 0
+    if not words or ":=" in words[0]:
+        raise ArgumentError("compress needs a policy bundle, a path or the name of a shipped one: ./run compress "
+                            "BUNDLE [METHOD …] key:=value …")
+    methods = [word for word in words[1:] if ":=" not in word]
+    return command.main(words[0], methods, stack.split([word for word in words[1:] if ":=" in word]))
 
 
 def overview() -> str:

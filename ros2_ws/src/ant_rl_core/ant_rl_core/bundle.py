@@ -99,7 +99,8 @@ class Bundle:
 
     def variants(self, suffix: str) -> dict[str, str]:
         """Member names of all variants of the actor in the form of this suffix, by variant, float32 first."""
-        found = {FLOAT32: f"actor{suffix}"} if f"actor{suffix}" in self.members else {}
+        plain = member_name(FLOAT32, suffix)
+        found = {FLOAT32: plain} if plain in self.members else {}
         for member in sorted(self.members):
             if member.startswith("actor_") and member.endswith(suffix):
                 found[member.removeprefix("actor_").removesuffix(suffix)] = member
@@ -113,13 +114,21 @@ class Bundle:
                               f"but the bundle was made for {found[0]} and {found[1]}")
 
 
-def pack(manifest: Manifest, members: Mapping[str, bytes], details: Mapping[str, Mapping[str, Any]]) -> bytes:
+def member_name(variant: str, suffix: str) -> str:
+    """Name of the member that holds a variant of the actor, in the form of this suffix; see `Bundle.variant`."""
+    return f"actor{suffix}" if variant == FLOAT32 else f"actor_{variant}{suffix}"
+
+
+def pack(manifest: Manifest, members: Mapping[str, bytes], details: Mapping[str, Mapping[str, Any]],
+         deflated: bool = False) -> bytes:
     """Bytes of a bundle; equal input gives equal bytes.
 
     Args:
         manifest: its `members` field is replaced by hashes and sizes of `members`, joined with `details`.
         members: actor files by name.
         details: further facts per member, e.g. {"actor.tflite": {"precision": "float32"}}.
+        deflated: compress the members; weights shrink by a tenth at best, unless many are zero, and that takes longer
+            than all the rest of an export.
 
     Raises:
         BundleError: for a member name that is no plain file name.
@@ -133,11 +142,11 @@ def pack(manifest: Manifest, members: Mapping[str, bytes], details: Mapping[str,
         del fields["exploration"]
     text = json.dumps(fields, indent=2, sort_keys=True, allow_nan=False).encode()
     buffer = io.BytesIO()
-    # Not compressed: weights shrink by a tenth at best, and that takes longer than all the rest of an export.
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in [(MANIFEST, text), *sorted(members.items())]:
             # A fixed date keeps the bytes, and so the sha256, the same for the same policy.
-            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data)
+            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data,
+                             zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED)
     return buffer.getvalue()
 
 

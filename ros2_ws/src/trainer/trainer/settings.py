@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+import textwrap
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -41,6 +42,15 @@ def describe(cls: type) -> list[tuple[str, str, str]]:
         meanings.update((name.strip(), " ".join(meaning.split())) for names, meaning in entries
                         for name in names.split(","))
     return [(field.name, format_value(field.default), meanings[field.name]) for field in fields(cls)]
+
+
+def help_lines(cls: type, width: int = 100) -> list[str]:
+    """Every field with its default, and below it its meaning, as lines for --help."""
+    lines = []
+    for name, default, meaning in describe(cls):
+        lines.append(f"  {name}:={default}")
+        lines += textwrap.wrap(meaning, width, initial_indent=" " * 8, subsequent_indent=" " * 8)
+    return lines
 
 
 def _parse(name: str, kind: Any, text: str) -> Any:

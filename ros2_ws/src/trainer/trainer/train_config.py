@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from ant_rl_core.arguments import ArgumentError
 from trainer import settings
 from trainer.algorithms.table import ALGORITHMS, Method
 
-_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -120,10 +118,7 @@ def help_text(algorithm: str) -> str:
     lines = [f"usage: ./run train {algorithm} [key:=value …]", "", f"{algorithm}: {method.summary}"]
     for title, cls in (("the run", TrainConfig), (f"the method {algorithm}", method.config),
                        ("the shaped reward, with shaping:=true", ShapingConfig)):
-        lines += ["", f"settings of {title}, with their defaults:"]
-        for name, default, meaning in settings.describe(cls):
-            lines.append(f"  {name}:={default}")
-            lines += textwrap.wrap(meaning, _WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8)
+        lines += ["", f"settings of {title}, with their defaults:", *settings.help_lines(cls)]
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ant_rl_core import bundle
 from ant_rl_core.arguments import ArgumentError, check_writable
 from ant_rl_core.bundle import BundleError
+from ant_rl_core.machine import machine
 from trainer import settings
 
 from ant_rl.bench import report
@@ -66,15 +67,15 @@ def main(arguments: Mapping[str, str], suite: str = "") -> int:
     except ValueError as error:  # of settings, of the summary's path or of the bundle
         print(f"ant_rl: {error}", file=sys.stderr)
         return 2
-    machine, start = report.machine(), time.monotonic()
-    if machine["load_average"] > _BUSY:
-        print(f"bench: the machine is busy, load average {machine['load_average']:.1f}: figures will be low, and "
+    facts, start = machine(), time.monotonic()
+    if facts["load_average"] > _BUSY:
+        print(f"bench: the machine is busy, load average {facts['load_average']:.1f}: figures will be low, and "
               "programs whose threads wait for each other suffer most", file=sys.stderr, flush=True)
     found = measure(names, SUITES[suite].groups(config))
     rows = [as_json(goal, found[goal.name]) for goal in SUITES[suite].goals if goal.name in names]
     print(report.table(rows))
     if config.summary:
-        summary = {"rows": rows, "machine": machine, "seconds": round(time.monotonic() - start, 1)}
+        summary = {"rows": rows, "machine": facts, "seconds": round(time.monotonic() - start, 1)}
         text = json.dumps(summary, indent=2, allow_nan=False)
         try:
             bundle.write_atomically(Path(config.summary), text.encode())

@@ -1,18 +1,13 @@
-"""The table on the terminal, and the facts about the machine that the figures come from."""
+"""The table on the terminal."""
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 # How the ends of a figure's name read after its number; other figures are counts or shares.
 UNITS = {"_gflop_per_s": " GFLOP/s", "_per_s": "/s", "_min": " min", "_us": " us", "_mb": " MB",
          "_percent": " %", "_s": " s"}
-_PACKAGES = ("numpy", "mujoco", "gymnasium", "ai-edge-litert", "tflite-runtime", "tensorflow", "tensorflow-cpu",
-             "keras", "ros-rclpy", "envpool")
 _HEADINGS = ("what", "figures", "ratio", "target", "met")
 
 
@@ -35,29 +30,3 @@ def figure(name: str, value: float) -> str:
         if name.endswith(end):
             return f"{name.removesuffix(end).replace('_', ' ')} {number}{unit}"
     return f"{name.replace('_', ' ')} {number}"
-
-
-def machine() -> dict[str, Any]:
-    """What ran the benchmark: processor, usable cores, load at the start, versions."""
-    return {"cpu": _cpu_model(), "cores": len(os.sched_getaffinity(0)), "load_average": os.getloadavg()[0],
-            "system": platform.platform(), "python": platform.python_version(),
-            "ros_distro": os.environ.get("ROS_DISTRO", ""),
-            "rmw_implementation": os.environ.get("RMW_IMPLEMENTATION", ""), "versions": _versions()}
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue  # not every package is on every machine
-    return found
-
-
-def _cpu_model() -> str:
-    with open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith(("model name", "Model")):
-                return line.partition(":")[2].strip()
-    return platform.machine()

@@ -74,9 +74,10 @@ class DifferentiableGraph(tf.Module):
             matmul: what to do for each sum of products, given it and its input.
         """
         values = {**self._constants, **{index: inputs[name] for name, index in self._sources.items()}}
-        for function, sources, target in self._steps:
+        for function, sources, targets in self._steps:
             x = [values[i] for i in sources]
-            values[target] = matmul(function, *x) if isinstance(function, Matmul) else function(*x)
+            found = matmul(function, *x) if isinstance(function, Matmul) else function(*x)
+            values.update(zip(targets, found if len(targets) > 1 else [found], strict=True))
         return {name: values[index] for name, index in self._targets.items()}
 
     def litert_bytes(self, sparse: bool = False) -> bytes:
@@ -98,20 +99,22 @@ class DifferentiableGraph(tf.Module):
                 converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
             return converter.convert()
 
-    def _step(self, operation: Operation, file: LiteRTFile) -> tuple[_Function, tuple[int, ...], int]:
-        """An operation as its function, the tensors that it takes and the one that it gives."""
+    def _step(self, operation: Operation, file: LiteRTFile) -> tuple[_Function, tuple[int, ...], tuple[int, ...]]:
+        """An operation as its function, the tensors that it takes and those that it gives."""
         if operation.name not in ("FULLY_CONNECTED", *_OPERATIONS) or operation.activation not in _ACTIVATIONS:
             raise BundleError("expected a float32 actor of operations that can be learned further (FULLY_CONNECTED, "
                               f"{', '.join(_OPERATIONS)}), found {operation.name}")
-        (target,), activation = operation.targets, _ACTIVATIONS[operation.activation]
+        activation = _ACTIVATIONS[operation.activation]
         if operation.name == "FULLY_CONNECTED":
             x, kernel, *bias = operation.sources
-            matmul = Matmul(file.names[target], file.constants[kernel].T, file.constants[bias[0]] if bias else None,
+            matmul = Matmul(file.names[operation.targets[0]], file.constants[kernel].T, file.constants[bias[0]] if bias else None,
                             activation)
             self.matmuls.append(matmul)
-            return matmul, (x,), target
+            return matmul, (x,), operation.targets
         function = _OPERATIONS[operation.name](operation.options)
-        return lambda *x: activation(function(*x)), operation.sources, target
+        if operation.activation != "NONE":
+            return lambda *x: activation(function(*x)), operation.sources, operation.targets
+        return function, operation.sources, operation.targets
 
 
 _ACTIVATIONS: dict[str, _Function] = {"NONE": tf.identity, "RELU": tf.nn.relu, "RELU6": tf.nn.relu6, "TANH": tf.tanh}
@@ -130,10 +133,15 @@ _OPERATIONS: dict[str, Callable[[Any], _Function]] = {
         "ADD": tf.add, "SUB": tf.subtract, "MUL": tf.multiply, "DIV": tf.divide, "NEG": tf.negative, "ABS": tf.abs,
         "SQUARED_DIFFERENCE": tf.math.squared_difference, "SQUARE": tf.square, "SQRT": tf.sqrt,
         "RSQRT": tf.math.rsqrt, "EXP": tf.exp, "MINIMUM": tf.minimum, "MAXIMUM": tf.maximum, "TANH": tf.tanh,
-        "RELU": tf.nn.relu, "ELU": tf.nn.elu, "LOGISTIC": tf.sigmoid, "RESHAPE": tf.reshape,
-        "GREATER_EQUAL": tf.greater_equal, "SELECT_V2": tf.where}.items()},
+        "RELU": tf.nn.relu, "ELU": tf.nn.elu, "LOGISTIC": tf.sigmoid, "RESHAPE": tf.reshape}.items()},
     **{name: _reduction(function) for name, function in {
         "MEAN": tf.reduce_mean, "SUM": tf.reduce_sum, "REDUCE_MAX": tf.reduce_max,
         "REDUCE_MIN": tf.reduce_min}.items()},
     "CONCATENATION": lambda options: lambda *x: tf.concat(x, options.axis),
+    "SPLIT": lambda options: lambda axis, x: tf.split(x, options.numSplits, int(axis)),
+    # What Keras's Flatten and Reshape leave of the batch's size.
+    "SHAPE": _plain(tf.shape), "PACK": lambda options: lambda *x: tf.stack(x, options.axis),
+    "STRIDED_SLICE": lambda options: lambda x, begin, end, strides: tf.strided_slice(
+        x, begin, end, strides, options.beginMask, options.endMask, options.ellipsisMask, options.newAxisMask,
+        options.shrinkAxisMask),
 }

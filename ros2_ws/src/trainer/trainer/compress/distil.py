@@ -10,12 +10,12 @@ import numpy as np
 
 from ant_rl_core.bundle import BundleError
 from trainer import export
-from trainer.compress.differentiable import DifferentiableGraph
-from trainer.compress.fit import Course, Student, teach
+from trainer.compress.fit import Course, Student, first_lesson, teach
+from trainer.compress.litert_file import LiteRTFile
 from trainer.compress.samples import Samples, Teacher
 from trainer.networks.mlp import dense
 
-COURSE = Course(rounds=24, samples=20_000, epochs=10, last_epochs=60, learning_rate=1e-3)
+COURSE = Course(rounds=40, samples=20_000, epochs=8, last_epochs=60, learning_rate=1e-3)
 # Least standard deviation that the student's inputs are scaled by; see `OffPolicyConfig.observation_min_std`.
 _LEAST_STD = 1.0
 
@@ -29,17 +29,18 @@ def distilled(model: bytes, hidden: Sequence[int], teacher: Teacher, course: Cou
         hidden: sizes of its layers.
         teacher: what it learns from.
         course: how much it is taught.
-        seed: of weights and orders.
+        seed: of weights and lessons.
         on_round: see `fit.teach`.
 
     Raises:
         BundleError: it would have no fewer weights than `model`.
     """
-    weights_seed, order_seed = np.random.SeedSequence(seed).spawn(2)
-    samples = teacher.lesson(teacher.graph, course.samples)
+    weights_seed, lessons_seed = np.random.SeedSequence(seed).spawn(2)
+    rng = np.random.default_rng(lessons_seed)
+    samples = first_lesson(teacher, course, rng)
     network = _network(samples, hidden, weights_seed)
-    count, most = (sum(int(np.prod(v.shape)) for v in variables) for variables in (
-        network.trainable_variables, DifferentiableGraph(model).trainable_variables))
+    most, count = LiteRTFile(model).weights, sum(int(np.prod(v.shape)) for v in network.trainable_variables
+                                                 if len(v.shape) > 1)
     if count >= most:
         raise BundleError(f"expected a student that is smaller than its teacher with {most:,} weights, found one with "
                           f"{count:,}: take smaller layers")
@@ -49,7 +50,7 @@ def distilled(model: bytes, hidden: Sequence[int], teacher: Teacher, course: Cou
         return network(inputs["observation"] if names == ["observation"] else dict(inputs))
 
     student = Student(graph, [v.value for v in network.trainable_variables], lambda: export.litert_bytes(network))
-    teach(student, teacher, course, np.random.default_rng(order_seed), on_round, samples)
+    teach(student, teacher, course, rng, on_round, samples)
     return student.litert()
 
 

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ant_rl_core.bundle import BundleError
 from policy_node.litert_actor import LiteRTGraph
 from trainer.compress.samples import Samples, Teacher
 
@@ -62,9 +61,6 @@ class Student:
 
         The loss is the mean squared difference from the samples' outputs. What is left over after the last full batch
         of an order is left out.
-
-        Raises:
-            BundleError: the outputs can't be learned by following a gradient.
         """
         inputs = {name: tf.constant(array) for name, array in samples.inputs.items()}
         targets = {name: tf.constant(array) for name, array in samples.outputs.items() if name not in _NOT_LEARNED}
@@ -89,13 +85,8 @@ class Student:
             found = self._graph(inputs)
             loss = tf.add_n([tf.reduce_mean(tf.math.squared_difference(found[name], target))
                              for name, target in targets.items()])
-        gradients = tape.gradient(loss, self._variables)
-        if all(gradient is None for gradient in gradients):
-            raise BundleError("expected an actor whose action changes smoothly with its weights, found one that picks "
-                              "from a few actions: it can be quantised, but not be learned further")
-        # An output may not count, and then what leads to it alone does not either.
-        gradients = [tf.zeros_like(variable) if gradient is None else gradient
-                     for gradient, variable in zip(gradients, self._variables, strict=True)]
+        # What leads only to an output that does not count gets none.
+        gradients = tape.gradient(loss, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._adam.apply(gradients, self._variables)
         return loss
 
@@ -111,21 +102,30 @@ def teach(student: Student, teacher: Teacher, course: Course, rng: np.random.Gen
         student: what learns.
         teacher: what it learns from.
         course: how much.
-        rng: of the orders.
+        rng: of the orders and of the robots that are driven.
         on_round: is given the number of each round, before it learns, from 0, and the loss of the round before.
         samples: of the first round; None: the teacher drives for them.
 
     Differs from the paper in: the student alone drives after the first round (their beta is 1, 0, 0, …), and its last
     version is taken, not the best on validation.
     """
-    samples = samples or teacher.lesson(teacher.graph, course.samples)
+    samples = samples or first_lesson(teacher, course, rng)
     loss = np.nan
     for turn in range(course.rounds):
         if turn:
-            samples = samples.joined(teacher.lesson(LiteRTGraph(student.litert()), course.samples))
+            samples = samples.joined(teacher.lesson(LiteRTGraph(student.litert()), course.samples, _seed(rng)))
         on_round(turn, loss)
         loss = student.fit(samples, [course.learning_rate] * course.epochs, rng)
     falling = 0.5 * course.learning_rate * (1.0 + np.cos(np.pi * np.arange(course.last_epochs) / course.last_epochs))
     on_round(course.rounds, loss)
     student.fit(samples, falling, rng)
     return samples
+
+
+def first_lesson(teacher: Teacher, course: Course, rng: np.random.Generator) -> Samples:
+    """What the teacher sees and gives while it drives itself: the samples of a course's first round."""
+    return teacher.lesson(teacher.graph, course.samples, _seed(rng))
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))

@@ -85,7 +85,7 @@ class LiteRTFile:
                               f"{self.names[index]}")
         values = np.frombuffer(bytes(data), _DTYPES[tensor.type])
         size = int(np.prod(tensor.shape))
-        if len(tensor.shape) > 1:
+        if len(tensor.shape) > 1 and min(tensor.shape) > 1:
             self.weights += size
             self.zeros += size - int(np.count_nonzero(values))
         if tensor.sparsity is None:

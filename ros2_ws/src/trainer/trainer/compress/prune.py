@@ -14,7 +14,7 @@ from trainer.compress.differentiable import DifferentiableGraph
 from trainer.compress.fit import Course, Student, teach
 from trainer.compress.samples import Teacher
 
-COURSE = Course(rounds=8, samples=20_000, epochs=2, last_epochs=8, learning_rate=3e-4)
+COURSE = Course(rounds=32, samples=20_000, epochs=1, last_epochs=8, learning_rate=1e-3)
 
 
 def pruned(model: bytes, sparsity: float, teacher: Teacher, course: Course, seed: int,
@@ -29,7 +29,7 @@ def pruned(model: bytes, sparsity: float, teacher: Teacher, course: Course, seed
         sparsity: share of zeros, at least 0 and less than 1.
         teacher: what the rest learns from.
         course: how much it is taught.
-        seed: of the orders.
+        seed: of the lessons.
         on_round: see `fit.teach`.
 
     Differs from the paper in: shares grow between rounds of learning, not every few hundred steps; the targets are a

@@ -15,7 +15,7 @@ from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
 from trainer.compress import quantize
 from trainer.compress.differentiable import DifferentiableGraph, Matmul
-from trainer.compress.fit import Course, Student, teach
+from trainer.compress.fit import Course, Student, first_lesson, teach
 from trainer.compress.samples import Arrays, Teacher
 
 COURSE = Course(rounds=4, samples=20_000, epochs=2, last_epochs=6, learning_rate=1e-4)
@@ -33,14 +33,15 @@ def qat_int8(model: bytes, teacher: Teacher, course: Course, seed: int,
         model: float32 graph.
         teacher: what it learns from.
         course: how much it is taught.
-        seed: of the orders.
+        seed: of the lessons.
         on_round: see `fit.teach`.
 
     Differs from the paper in: ranges are those of the float actor's own rollouts and stay fixed; no batch norm to fold;
     the targets are a teacher's outputs, at the states that the quantised actor itself visits.
     """
     graph = DifferentiableGraph(model)
-    samples = teacher.lesson(teacher.graph, course.samples)
+    rng = np.random.default_rng(seed)
+    samples = first_lesson(teacher, course, rng)
     in_float = set(quantize.edges(model))
     ranges = _ranges(graph, samples.inputs)
 
@@ -52,7 +53,7 @@ def qat_int8(model: bytes, teacher: Teacher, course: Course, seed: int,
 
     student = Student(partial(graph, matmul=rounded), graph.trainable_variables,
                       lambda: quantize.int8(graph.litert_bytes(), samples.inputs, AlgorithmName.MIN_MAX_UNIFORM_QUANT))
-    teach(student, teacher, course, np.random.default_rng(seed), on_round, samples)
+    teach(student, teacher, course, rng, on_round, samples)
     return student.litert()
 
 

@@ -40,48 +40,36 @@ class Teacher:
     Args:
         model: its LiteRT graph, float32.
         manifest: of its bundle.
-        seed: of the resets of the robots that are driven.
         num_threads: threads that step physics; 0 means one per core.
     """
 
-    def __init__(self, model: bytes, manifest: Manifest, seed: int, num_threads: int = 0) -> None:
-        self.graph, self.manifest = LiteRTGraph(model), manifest
-        self._seeds, self._num_threads = np.random.SeedSequence(seed), num_threads
+    def __init__(self, model: bytes, manifest: Manifest, num_threads: int = 0) -> None:
+        self.graph, self._manifest, self._num_threads = LiteRTGraph(model), manifest, num_threads
 
-    def lesson(self, driver: Graph, count: int) -> Samples:
-        """What `driver` is given while it drives, and what this teacher gives for that; [count, ...] each.
-
-        The robots are others at each call, and go on from one episode to the next.
-        """
-        (stream,) = self._seeds.spawn(1)
-        seed = int(stream.generate_state(1)[0])
-        inputs = visited(driver, self.manifest, count, seed, num_threads=self._num_threads)
+    def lesson(self, driver: Graph, count: int, seed: int) -> Samples:
+        """What `driver` is given while it drives, and what this teacher gives for that; [count, ...] each."""
+        inputs = self.visited(driver, count, seed)
         return Samples(inputs, self.graph(inputs))
 
+    def visited(self, driver: Graph, count: int, seed: int) -> dict[str, np.ndarray]:
+        """What a graph is given while it drives robots from one episode to the next, [count, ...] by name.
 
-def visited(graph: Graph, manifest: Manifest, count: int, seed: int, num_envs: int = _NUM_ENVS,
-            num_threads: int = 0) -> dict[str, np.ndarray]:
-    """What a graph is given while it drives robots from one episode to the next, [count, ...] by name.
+        Args:
+            driver: what drives them, by its best actions; of the same inputs and outputs as the teacher.
+            count: how many.
+            seed: of the first robot's resets.
+        """
+        recorder = _Recorder(driver)
+        actor = BundleActor(recorder, self._manifest)
+        recorder.given.clear()  # of the actor's trial
 
-    Args:
-        graph: what drives them, by its best actions.
-        manifest: of its bundle.
-        count: how many; a multiple of `num_envs` is simulated.
-        seed: of the first robot's resets.
-        num_envs: robots side by side.
-        num_threads: threads that step physics; 0 means one per core.
-    """
-    recorder = _Recorder(graph)
-    actor = BundleActor(recorder, manifest)
-    recorder.given.clear()  # of the actor's trial
+        def enough(_: TimeStep) -> bool:
+            return len(recorder.given) * _NUM_ENVS >= count
 
-    def enough(_: TimeStep) -> bool:
-        return len(recorder.given) * num_envs >= count
-
-    with VectorAnt(num_envs, seed, num_threads or None) as ant:
-        env = TimeStepEnv(ant)
-        loop.run(env, actor, None, env.reset(), enough, lambda _: False)
-    return {name: np.concatenate([given[name] for given in recorder.given])[:count] for name in recorder.given[0]}
+        with VectorAnt(_NUM_ENVS, seed, self._num_threads or None) as ant:
+            env = TimeStepEnv(ant)
+            loop.run(env, actor, None, env.reset(), enough, lambda _: False)
+        return {name: np.concatenate([given[name] for given in recorder.given])[:count] for name in recorder.given[0]}
 
 
 class _Recorder:

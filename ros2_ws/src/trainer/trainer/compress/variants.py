@@ -15,7 +15,7 @@ from ant_rl_core.bundle import FLOAT32
 from policy_node.litert_actor import LiteRTGraph
 from trainer.compress import distil, prune, qat, quantize
 from trainer.compress.fit import Course
-from trainer.compress.samples import Arrays, Teacher, visited
+from trainer.compress.samples import Arrays, Teacher
 
 CALIBRATION_SAMPLES = 4_000
 
@@ -75,7 +75,7 @@ class Maker:
 
     def calibration(self, model: bytes) -> Arrays:
         """What a graph is given while it drives, float32 [CALIBRATION_SAMPLES, ...] by name."""
-        return visited(LiteRTGraph(model), self.teacher.manifest, CALIBRATION_SAMPLES, seed=self._seed)
+        return self.teacher.visited(LiteRTGraph(model), CALIBRATION_SAMPLES, self._seed)
 
     def on_round(self, turn: int, loss: float) -> None:
         """Tell of a round of learning."""
