@@ -32,7 +32,8 @@ class Limits:
         core_share: share of one core's time, from 0.1 to 1. A core's speed by Geekbench 6 on one core is 2,500 for the
             desktop's Core i7-12700 by definition (Primate Labs, Geekbench 6 CPU Workloads), about 750 for a Raspberry
             Pi 5 and about 300 for a Pi 4 (Primate Labs, Geekbench Browser): shares of 0.3, the default, and 0.12.
-        memory_bytes: memory that it may fill. Pages of libraries that other processes have loaded already don't count.
+        memory_bytes: memory that it may fill. Pages of files that are in memory already, such as a library that ran
+            before, don't count: a child may have more resident memory than this and still not be killed.
     """
 
     core_share: float = 0.3
