@@ -2,9 +2,10 @@
 """Whether policies answer on a Raspberry Pi what they answer here: tests/arm64.py [--cache DIR] [BUNDLE …]
 
 Makes the userland of a Pi (Debian for arm64, Python, the wheels of requirements/pi.txt), lets QEMU run the policy
-node's way from an observation to torques in it (arm64_actions.py) as a Pi 4 and as a Pi 5, runs the same program on this
-x86-64 computer, and compares what every LiteRT variant of every bundle says to the same observations. The bundles are
-those that ship, unless some are named. Exit code 0: all are equal as far as is allowed; 1: some are not; 2: it can't run.
+node's way from an observation to torques in it (arm64_actions.py) as a Pi 4 and as a Pi 5, runs the same program on
+this x86-64 computer, and compares what every LiteRT variant of every bundle says to the same observations. The bundles
+are those that ship, unless some are named. Exit code 0: all are equal as far as is allowed; 1: some are not; 2: it
+can't run.
 
 Needs: apt-get install qemu-user-static debootstrap fakeroot.
 """
@@ -29,16 +30,19 @@ if importlib.util.find_spec("ant_rl_core") is None:  # not in the environment ye
 
 import numpy as np  # noqa: E402
 from ai_edge_litert.tools import flatbuffer_utils  # noqa: E402
+from ant_env_node.vec_env import VectorAnt  # noqa: E402
 from ant_rl_core import bundle  # noqa: E402
 from ant_rl_core.bundle import FLOAT32, Bundle, BundleError  # noqa: E402
 from ant_rl_core.spec import ANT  # noqa: E402
+from ant_rl_core.step import TimeStep, TimeStepEnv  # noqa: E402
+from policy_node.actor import load_actor  # noqa: E402
 from policy_node.litert_actor import SIGNATURE, LiteRTGraph  # noqa: E402
-from trainer.compress.samples import visited  # noqa: E402
+from trainer import loop  # noqa: E402
 
 from arm64_userland import COMPUTERS, SOURCES, CannotRunError, Userland, check_tools, last_line, run  # noqa: E402
 
 PROGRAM = Path(__file__).with_name("arm64_actions.py")
-ROWS, SEED = 200, 0
+ROWS, ROBOTS, SEED = 200, 10, 0
 
 # Float actors round differently where sums are made in another order, and not more than that.
 FLOAT_DIFFERENCE = 1e-5
@@ -114,10 +118,10 @@ def _is_quantised(tensor: flatbuffer_utils.TensorT) -> bool:
 def allowed(model: bytes, observations: np.ndarray) -> Allowed:
     """How far the actions of a graph on another computer may be from those here.
 
-    Float: FLOAT_DIFFERENCE. Quantised up to the action: one step of it. Quantised in between, with scales that are
-    found at each run: a number that lies between two steps may fall to either side when float32 sums are rounded
+    Float: FLOAT_DIFFERENCE. Quantised, that and more. Up to the action: one step of it. In between, with scales that
+    are found at each run: a number that lies between two steps may fall to either side when float32 sums are rounded
     otherwise, and what that does to the actions depends on the weights. It is measured: by rounding the observations
-    otherwise, here, DRAWS times. Another computer is one more such draw: it exceeds the largest once in DRAWS + 1 times.
+    otherwise, here, DRAWS times. Another computer is one more draw: it exceeds the largest once in DRAWS + 1 times.
 
     Args:
         model: LiteRT graph.
@@ -127,20 +131,20 @@ def allowed(model: bytes, observations: np.ndarray) -> Allowed:
         return Allowed(FLOAT_DIFFERENCE)
     step = output_step(model)
     if step is not None:
-        return Allowed(step + FLOAT_DIFFERENCE)  # the step itself is rounded to float32
+        return Allowed(step + FLOAT_DIFFERENCE)
     graph, random = LiteRTGraph(model), np.random.default_rng(SEED)
     states = {name: np.zeros((1, *shape), np.float32) for name, shape in graph.inputs.items() if name != "observation"}
 
     def act(rows: np.ndarray) -> np.ndarray:
         return np.concatenate([graph({"observation": row[None], **states})["action"] for row in rows])
 
-    exact, largest, most_rows = act(observations), FLOAT_DIFFERENCE, 0
+    exact, largest, most_rows = act(observations), 0.0, 0
     for _ in range(DRAWS):
         rounded = observations * (1 + random.uniform(-ROUNDING, ROUNDING, observations.shape)).astype(np.float32)
         differences = np.abs(act(rounded) - exact).max(axis=1)
         largest = max(largest, float(differences.max()))
         most_rows = max(most_rows, _beyond(differences))
-    return Allowed(largest, most_rows)
+    return Allowed(largest + FLOAT_DIFFERENCE, most_rows)
 
 
 def _beyond(differences: np.ndarray) -> int:
@@ -162,9 +166,17 @@ def verdict(here: Answers, there: Answers, limit: Allowed) -> tuple[float, int, 
 
 
 def realistic(read: Bundle) -> np.ndarray:
-    """float32 [ROWS, observation_size]: observations that the policy meets while it walks, from several episodes."""
-    graph = LiteRTGraph(read.member(read.variant(FLOAT32, ".tflite")))
-    return visited(graph, read.manifest, 10 * ROWS, SEED, num_threads=1)["observation"][::10].copy()
+    """float32 [ROWS, observation_size]: what several robots that the policy drives give it, every tenth tick."""
+    ticks: list[np.ndarray] = []
+
+    def keep(time_step: TimeStep) -> bool:
+        ticks.append(time_step.observation.copy())
+        return len(ticks) * ROBOTS == 10 * ROWS
+
+    with VectorAnt(ROBOTS, SEED, num_threads=1) as ant:
+        env = TimeStepEnv(ant)
+        loop.run(env, load_actor(read), None, env.reset(), keep, lambda _: False)
+    return np.concatenate(ticks[::10])
 
 
 def compare(userland: Userland, name: str, read: Bundle, path: Path, folder: Path) -> Iterator[str]:

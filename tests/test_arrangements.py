@@ -8,6 +8,7 @@ import sys
 
 import psutil
 import pytest
+from walls import DESKTOP, behind_wall
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
@@ -111,9 +112,12 @@ def test_a_bundle_that_is_missing():
     assert "Traceback" not in output
 
 
-def test_desktop_and_pi():
+def test_desktop_and_pi(tmp_path):
     # The test stays on this machine: both halves are here, and find each other on the loopback too.
-    pi = start("pi")
+    wall = behind_wall(DESKTOP, tmp_path)
+    blocked = subprocess.run([sys.executable, "-c", "import mujoco"], env={**os.environ, **wall}, capture_output=True)
+    assert b"mujoco is behind the wall" in blocked.stderr
+    pi = start("pi", **wall)
     read_until(pi, "running policy version")
     code, output = finish(start("desktop", "steps:=200"), timeout=90)
     assert code == 0, output

@@ -1,19 +1,16 @@
 """Imports run one way: core <- pure modules <- codec and node <- ant_rl; each heavy library has one home."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from walls import DESKTOP, LEARNING, SIMULATION, run_blocked
 
 SOURCE = Path(__file__).resolve().parent.parent / "ros2_ws" / "src"
 PYTHON_PACKAGES = sorted(path.parent.name for path in SOURCE.glob("*/setup.py"))
 ROS = {"rclpy", "rcl_interfaces", "ament_index_python"}
 MESSAGES = {"ant_rl_interfaces", "std_msgs", "sensor_msgs", "nav_msgs", "geometry_msgs", "rosgraph_msgs",
             "diagnostic_msgs", "std_srvs", "builtin_interfaces", "lifecycle_msgs"}
-LEARNING = {"tensorflow", "keras"}
-SIMULATION = {"mujoco", "gymnasium"}
 # Where each package may look among the others.
 ALLOWED = {
     "ant_rl_core": set(),
@@ -63,15 +60,6 @@ def test_a_module_stays_within_its_walls(path):
         assert not found & SIMULATION
 
 
-def run_blocked(blocked, code):
-    """Run code in a process in which importing any of the blocked packages fails."""
-    guard = ("import sys\nclass Wall:\n    def find_spec(self, name, path=None, target=None):\n"
-             f"        if name.partition('.')[0] in {sorted(blocked)!r}:\n"
-             "            raise ImportError(f'{name} is behind the wall')\n"
-             "sys.meta_path.insert(0, Wall())\n")
-    return subprocess.run([sys.executable, "-c", guard + code], capture_output=True, text=True, timeout=120)
-
-
 def test_pure_modules_import_without_ros():
     names = [".".join(path.relative_to(SOURCE).with_suffix("").parts[1:]) for path in modules()
              if not touches_ros(path) and path.stem != "__init__"]
@@ -95,7 +83,7 @@ def test_the_policy_node_needs_no_desktop_library():
             "actor = load_actor(bundle.read(bundle.resolve_policy('default')))\n"
             "action, _, _ = actor.act(np.zeros((1, 105), np.float32), Previous.none(1, 8), actor.initial_state(1), "
             "np.ones(1, bool))\nassert action.shape == (1, 8) and np.isfinite(action).all()\n")
-    done = run_blocked(LEARNING | SIMULATION | {"matplotlib", "tqdm", "rich"}, code)
+    done = run_blocked(DESKTOP, code)
     assert done.returncode == 0, done.stderr
 
 
