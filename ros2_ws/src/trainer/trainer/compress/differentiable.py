@@ -117,7 +117,8 @@ class DifferentiableGraph(tf.Module):
         return function, operation.sources, operation.targets
 
 
-_ACTIVATIONS: dict[str, _Function] = {"NONE": tf.identity, "RELU": tf.nn.relu, "RELU6": tf.nn.relu6, "TANH": tf.tanh}
+_ACTIVATIONS: dict[str, _Function] = {"NONE": tf.identity, "RELU": tf.nn.relu, "RELU6": tf.nn.relu6,
+                                      "RELU_N1_TO_1": lambda x: tf.clip_by_value(x, -1.0, 1.0)}
 
 
 def _reduction(function: _Function) -> Callable[[Any], _Function]:

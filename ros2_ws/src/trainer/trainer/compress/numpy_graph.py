@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.tools import flatbuffer_utils
 
 from ant_rl_core.bundle import BundleError
+from trainer.compress.litert_file import LiteRTFile, Operation
 
-Operation = Callable[..., Any]
-
-_TYPES = {flatbuffer_utils.TensorType.FLOAT32: np.float32, flatbuffer_utils.TensorType.INT32: np.int32,
-          flatbuffer_utils.TensorType.INT64: np.int64, flatbuffer_utils.TensorType.BOOL: np.bool_}
-_Activation = flatbuffer_utils.ActivationFunctionType
+_Function = Callable[..., Any]
 
 
 def _relu(x: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0)
 
 
-_FUSED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    _Activation.RELU: _relu, _Activation.RELU6: lambda x: np.clip(x, 0, 6),
-    _Activation.RELU_N1_TO_1: lambda x: np.clip(x, -1, 1)}
+_FUSED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "NONE": lambda x: x, "RELU": _relu, "RELU6": lambda x: np.clip(x, 0, 6),
+    "RELU_N1_TO_1": lambda x: np.clip(x, -1, 1)}
 
 
 def _fully_connected(_: Any, x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -40,16 +36,16 @@ def _strided_slice(options: Any, x: np.ndarray, begin: np.ndarray, end: np.ndarr
         for axis, (first, last, step) in enumerate(zip(begin, end, strides, strict=True)))]
 
 
-def _over_axes(reduce: Callable[..., np.ndarray]) -> Operation:
+def _over_axes(reduce: Callable[..., np.ndarray]) -> _Function:
     return lambda options, x, axes: reduce(x, axis=tuple(axes.reshape(-1)), keepdims=options.keepDims)
 
 
-def _of(function: Callable[..., np.ndarray]) -> Operation:
+def _of(function: Callable[..., np.ndarray]) -> _Function:
     return lambda options, *inputs: function(*inputs)
 
 
 # Each takes the options of the operation and its inputs.
-_OPERATIONS: dict[str, Operation] = {
+_OPERATIONS: dict[str, _Function] = {
     "FULLY_CONNECTED": _fully_connected,
     "ADD": _of(np.add), "SUB": _of(np.subtract), "MUL": _of(np.multiply), "DIV": _of(np.divide),
     "MAXIMUM": _of(np.maximum), "MINIMUM": _of(np.minimum),
@@ -84,62 +80,30 @@ class NumpyGraph:
     """
 
     def __init__(self, model: bytes, dtype: type[np.floating[Any]] = np.float32) -> None:
-        self._dtype = dtype
-        try:
-            read = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
-            (graph,), (signature,) = read.subgraphs, read.signatureDefs
-        except Exception as error:  # the reader answers damage with errors of any kind
-            raise BundleError(f"expected a LiteRT graph with one signature, found {len(model)} bytes that can't be "
-                              f"read as one ({type(error).__name__})") from error
-        self._values = [self._constant(read, tensor) for tensor in graph.tensors]
-        self._sources, self._targets = (
-            {entry.name.decode(): int(entry.tensorIndex) for entry in entries}
-            for entries in (signature.inputs, signature.outputs))
-        self.inputs, self.outputs = (
-            {name: tuple(int(size) for size in graph.tensors[index].shape[1:]) for name, index in entries.items()}
-            for entries in (self._sources, self._targets))
-        self._steps = [_step(read, operator) for operator in graph.operators]
+        self._dtype, file = dtype, LiteRTFile(model)
+        self.inputs, self.outputs = file.inputs, file.outputs
+        self._sources, self._targets = file.sources, file.targets
+        self._constants = {index: array.astype(dtype) if array.dtype == np.float32 else array
+                           for index, array in file.constants.items()}
+        for operation in file.operations:
+            _check(operation)
+        self._operations = file.operations
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run with [n, ...] inputs; arrays of its own, of `dtype`, for every output."""
-        values = list(self._values)
-        for name, index in self._sources.items():
-            values[index] = np.asarray(inputs[name], self._dtype)
-        for operation, options, activation, sources, targets in self._steps:
-            found = operation(options, *[values[index] for index in sources])
-            if len(targets) == 1:
-                found = [found]
-            for index, array in zip(targets, found, strict=True):
-                values[index] = array if activation is None else activation(array)
+        values = {**self._constants, **{index: np.asarray(inputs[name], self._dtype)
+                                        for name, index in self._sources.items()}}
+        for operation in self._operations:
+            found = _OPERATIONS[operation.name](operation.options, *[values[index] for index in operation.sources])
+            for index, array in zip(operation.targets, found if len(operation.targets) > 1 else [found], strict=True):
+                values[index] = _FUSED[operation.activation](array)
         return {name: np.array(values[index]) for name, index in self._targets.items()}
 
-    def _constant(self, read: Any, tensor: Any) -> np.ndarray | None:
-        """The value of a tensor that the file holds; None for one that is computed."""
-        if tensor.type not in _TYPES:
-            raise BundleError(f"expected a graph of float32, found {_name(flatbuffer_utils.TensorType, tensor.type)} "
-                              f"for {tensor.name.decode()}")
-        data = read.buffers[tensor.buffer].data
-        if data is None:
-            return None
-        array = np.frombuffer(bytes(data), _TYPES[tensor.type]).reshape(tensor.shape)
-        return array.astype(self._dtype) if tensor.type == flatbuffer_utils.TensorType.FLOAT32 else array
 
-
-def _step(read: Any, operator: Any) -> tuple[Operation, Any, Callable[..., Any] | None, Sequence[int], Sequence[int]]:
-    """Operation, its options, its activation, the tensors it takes and those it gives."""
-    name = flatbuffer_utils.opcode_to_name(read, operator.opcodeIndex)
-    if name not in _OPERATIONS:
+def _check(operation: Operation) -> None:
+    if operation.name not in _OPERATIONS:
         raise BundleError(f"expected a graph of operations that numpy runs here ({', '.join(sorted(_OPERATIONS))}), "
-                          f"found {name}")
-    options = operator.builtinOptions
-    fused = getattr(options, "fusedActivationFunction", _Activation.NONE)
-    if fused != _Activation.NONE and fused not in _FUSED:
-        raise BundleError(f"expected a graph of activations that numpy runs here "
-                          f"({', '.join(_name(_Activation, known) for known in _FUSED)}), "
-                          f"found {_name(_Activation, fused)} in {name}")
-    present = [int(index) for index in operator.inputs if index >= 0]  # -1 stands for an optional one that is left out
-    return _OPERATIONS[name], options, _FUSED.get(fused), present, [int(index) for index in operator.outputs]
-
-
-def _name(kind: type, value: int) -> str:
-    return next((name for name, known in vars(kind).items() if known == value), str(value))
+                          f"found {operation.name}")
+    if operation.activation not in _FUSED:
+        raise BundleError(f"expected a graph of activations that numpy runs here ({', '.join(_FUSED)}), found "
+                          f"{operation.activation} in {operation.name}")

@@ -16,6 +16,7 @@ import numpy as np
 from ai_edge_quantizer import qtyping, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
+from ant_rl_core.bundle import BundleError
 from policy_node.litert_actor import SIGNATURE
 from trainer.compress.litert_file import LiteRTFile
 
@@ -44,6 +45,9 @@ def dynamic_int8(model: bytes, inputs: Mapping[str, np.ndarray]) -> bytes:
     Args:
         model: float32 graph.
         inputs: float32 [m, ...] by name, as the graph gets them where it is used.
+
+    Raises:
+        BundleError: there are no matrices between the edges.
     """
     return _between_edges(model, _DYNAMIC, inputs)
 
@@ -57,6 +61,9 @@ def int8(model: bytes, inputs: Mapping[str, np.ndarray], rounding: AlgorithmName
         model: float32 graph.
         inputs: as of `dynamic_int8`; the ranges of all that is computed from them are what int8 is spread over.
         rounding: of the weights, by the quantiser's name for it.
+
+    Raises:
+        BundleError: there are no matrices between the edges.
     """
     return _between_edges(model, _STATIC, inputs, rounding)
 
@@ -81,9 +88,15 @@ def edges(model: bytes) -> list[str]:
 
 def _between_edges(model: bytes, config: qtyping.OpQuantizationConfig, inputs: Mapping[str, np.ndarray],
                    rounding: AlgorithmName = AlgorithmName.GPTQ) -> bytes:
+    outside, file = edges(model), LiteRTFile(model)
+    if not any(operation.name == _MATMUL and file.names[operation.targets[0]] not in outside
+               for operation in file.operations):
+        raise BundleError("expected an actor with layers between its first and its last, which stay in float16, found "
+                          "none that could become int8: take float16")
+
     def configure(q: quantizer.Quantizer) -> None:
         q.update_quantization_recipe(".*", _MATMUL, config, rounding)
-        _to_float16(q, "|".join(map(re.escape, edges(model))))
+        _to_float16(q, "|".join(map(re.escape, outside)))
     return _quantized(model, configure, inputs)
 
 
