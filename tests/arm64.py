@@ -32,7 +32,7 @@ import numpy as np  # noqa: E402
 from ai_edge_litert.tools import flatbuffer_utils  # noqa: E402
 from ant_env_node.vec_env import VectorAnt  # noqa: E402
 from ant_rl_core import bundle  # noqa: E402
-from ant_rl_core.bundle import FLOAT32, Bundle, BundleError  # noqa: E402
+from ant_rl_core.bundle import Bundle, BundleError  # noqa: E402
 from ant_rl_core.spec import ANT  # noqa: E402
 from ant_rl_core.step import TimeStep, TimeStepEnv  # noqa: E402
 from policy_node.actor import load_actor  # noqa: E402
@@ -86,24 +86,39 @@ def answers(done: subprocess.CompletedProcess[str], results: Path, machine: str)
                        float(found["inference_p50"]), float(found["peak_rss"]))
 
 
-def output_step(model: bytes) -> float | None:
-    """One quantisation step of a graph's action [1]; None where the action is not made of quantised numbers.
+_FLOATS = {flatbuffer_utils.TensorType.FLOAT32: np.float32, flatbuffer_utils.TensorType.FLOAT16: np.float16}
 
-    The edges of a graph are float32. So it is the scale of the last quantised tensor on the way to the action, where
-    nothing but a change of type and a tanh, whose slope is at most 1, lies between the two.
+
+def output_step(model: bytes) -> float | None:
+    """How far one step of the last quantised numbers moves an action [1]; None where that can't be told.
+
+    The edges of a graph are float32, so the action is no quantised number itself. One step, the scale, of a number
+    reaches it unchanged through a change of type, no larger through a tanh, whose slope is at most 1, and times a
+    weight through a layer that sums in float32. It can't be told where steps are found at each run, or where other
+    operations or sparse weights lie between.
     """
     read = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
-    graph, operator = read.subgraphs[0], flatbuffer_utils.BuiltinOperator
+    graph, code = read.subgraphs[0], flatbuffer_utils.BuiltinOperator
     producers = {int(i): operation for operation in graph.operators for i in operation.outputs}
     signature = next(entry for entry in read.signatureDefs if entry.signatureKey.decode() == SIGNATURE)
     index = next(int(entry.tensorIndex) for entry in signature.outputs if entry.name.decode() == "action")
+    gain = np.eye(ANT.action_size)
     while not _is_quantised(graph.tensors[index]):
         operation = producers.get(index)
-        if operation is None or read.operatorCodes[operation.opcodeIndex].builtinCode not in (operator.DEQUANTIZE,
-                                                                                              operator.TANH):
+        kind = None if operation is None else read.operatorCodes[operation.opcodeIndex].builtinCode
+        if kind == code.FULLY_CONNECTED:
+            weights = int(operation.inputs[1])
+            if weights in producers:  # float16, made float32 before it is multiplied
+                weights = int(producers[weights].inputs[0])
+            tensor = graph.tensors[weights]
+            if tensor.type not in _FLOATS or tensor.sparsity is not None:
+                return None
+            values = np.frombuffer(read.buffers[tensor.buffer].data, _FLOATS[tensor.type]).reshape(tensor.shape)
+            gain = gain @ np.abs(values.astype(np.float64))
+        elif kind not in (code.DEQUANTIZE, code.TANH):
             return None
         index = int(operation.inputs[0])
-    return float(max(graph.tensors[index].quantization.scale))
+    return float(gain.max() * max(graph.tensors[index].quantization.scale))
 
 
 def has_quantised_numbers(model: bytes) -> bool:
@@ -118,10 +133,11 @@ def _is_quantised(tensor: flatbuffer_utils.TensorT) -> bool:
 def allowed(model: bytes, observations: np.ndarray) -> Allowed:
     """How far the actions of a graph on another computer may be from those here.
 
-    Float: FLOAT_DIFFERENCE. Quantised, that and more. Up to the action: one step of it. In between, with scales that
-    are found at each run: a number that lies between two steps may fall to either side when float32 sums are rounded
-    otherwise, and what that does to the actions depends on the weights. It is measured: by rounding the observations
-    otherwise, here, DRAWS times. Another computer is one more draw: it exceeds the largest once in DRAWS + 1 times.
+    Float: FLOAT_DIFFERENCE. Quantised: that and one step, as far as it moves an action, in a few rows. In which rows?
+    A number that lies between two steps may fall to either side when float32 sums are rounded otherwise. How many do is
+    counted by rounding the observations otherwise, here, DRAWS times. Where it can't be told how far a step moves an
+    action, the largest difference that this makes stands for it. Another computer is one more draw: it exceeds the
+    largest once in DRAWS + 1 times.
 
     Args:
         model: LiteRT graph.
@@ -129,9 +145,6 @@ def allowed(model: bytes, observations: np.ndarray) -> Allowed:
     """
     if not has_quantised_numbers(model):
         return Allowed(FLOAT_DIFFERENCE)
-    step = output_step(model)
-    if step is not None:
-        return Allowed(step + FLOAT_DIFFERENCE)
     graph, random = LiteRTGraph(model), np.random.default_rng(SEED)
     states = {name: np.zeros((1, *shape), np.float32) for name, shape in graph.inputs.items() if name != "observation"}
 
@@ -144,7 +157,8 @@ def allowed(model: bytes, observations: np.ndarray) -> Allowed:
         differences = np.abs(act(rounded) - exact).max(axis=1)
         largest = max(largest, float(differences.max()))
         most_rows = max(most_rows, _beyond(differences))
-    return Allowed(largest + FLOAT_DIFFERENCE, most_rows)
+    step = output_step(model)
+    return Allowed((largest if step is None else step) + FLOAT_DIFFERENCE, most_rows)
 
 
 def _beyond(differences: np.ndarray) -> int:
@@ -166,7 +180,8 @@ def verdict(here: Answers, there: Answers, limit: Allowed) -> tuple[float, int, 
 
 
 def realistic(read: Bundle) -> np.ndarray:
-    """float32 [ROWS, observation_size]: what several robots that the policy drives give it, every tenth tick."""
+    """float32 [ROWS, observation_size]: what robots give that the bundle's first variant drives, every tenth tick."""
+    actor = load_actor(read, variant=next(iter(read.variants(".tflite"))))
     ticks: list[np.ndarray] = []
 
     def keep(time_step: TimeStep) -> bool:
@@ -175,7 +190,7 @@ def realistic(read: Bundle) -> np.ndarray:
 
     with VectorAnt(ROBOTS, SEED, num_threads=1) as ant:
         env = TimeStepEnv(ant)
-        loop.run(env, load_actor(read), None, env.reset(), keep, lambda _: False)
+        loop.run(env, actor, None, env.reset(), keep, lambda _: False)
     return np.concatenate(ticks[::10])
 
 
@@ -209,7 +224,7 @@ def compare(userland: Userland, name: str, read: Bundle, path: Path, folder: Pat
 def _print_row(name: str, variant: str, computer: str, largest: str, limit: str, rows: str, found: Answers | None,
                word: str) -> None:
     p50, rss = (f"{1e6 * found.inference_p50:.0f}", f"{found.peak_rss:.0f}") if found else ("", "")
-    print(f"{name:<12} {variant:<14} {computer:<9} {largest:>9} {limit:>9} {rows:>10} {p50:>9} {rss:>9}  {word}",
+    print(f"{name:<10} {variant:<19} {computer:<8} {largest:>9} {limit:>9} {rows:>10} {p50:>9} {rss:>9}  {word}",
           flush=True)
 
 
@@ -219,7 +234,9 @@ def read_bundles(words: Sequence[str]) -> dict[Path, Bundle]:
     found = {path: bundle.read(path) for path in paths}
     for path, read in found.items():
         read.check_sizes(ANT.observation_size, ANT.action_size)
-        read.variant(FLOAT32, ".tflite")
+        if not read.variants(".tflite"):
+            raise BundleError(f"{path}: expected a bundle with LiteRT graphs, found {', '.join(read.members)} only: "
+                              "export the policy anew")
     return found
 
 
@@ -240,7 +257,7 @@ def main(words: Sequence[str]) -> int:
     except (CannotRunError, BundleError) as error:
         print(f"arm64: {error}", file=sys.stderr)
         return 2
-    print(f"{'policy':<12} {'variant':<14} {'computer':<9} {'largest':>9} {'allowed':>9} {'rows >1e-5':>10} "
+    print(f"{'policy':<10} {'variant':<19} {'computer':<8} {'largest':>9} {'allowed':>9} {'rows >1e-5':>10} "
           f"{'p50 [us]':>9} {'RSS [MiB]':>9}  actions of the Pis, emulated by QEMU, and of this one")
     with tempfile.TemporaryDirectory() as folder:
         wrong = [sentence for path, read in bundles.items()
