@@ -29,15 +29,16 @@ if importlib.util.find_spec("ant_rl_core") is None:  # not in the environment ye
     os.execv(ROOT / "run", [str(ROOT / "run"), "exec", "python", *sys.argv])
 
 import numpy as np  # noqa: E402
-from ai_edge_litert.tools import flatbuffer_utils  # noqa: E402
+from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 from ant_env_node.vec_env import VectorAnt  # noqa: E402
 from ant_rl_core import bundle  # noqa: E402
 from ant_rl_core.bundle import Bundle, BundleError  # noqa: E402
 from ant_rl_core.spec import ANT  # noqa: E402
 from ant_rl_core.step import TimeStep, TimeStepEnv  # noqa: E402
 from policy_node.actor import load_actor  # noqa: E402
-from policy_node.litert_actor import SIGNATURE, LiteRTGraph  # noqa: E402
+from policy_node.litert_actor import LiteRTGraph  # noqa: E402
 from trainer import loop  # noqa: E402
+from trainer.compress.litert_file import LiteRTFile  # noqa: E402
 
 from arm64_userland import COMPUTERS, SOURCES, CannotRunError, Userland, check_tools, last_line, run  # noqa: E402
 
@@ -86,9 +87,6 @@ def answers(done: subprocess.CompletedProcess[str], results: Path, machine: str)
                        float(found["inference_p50"]), float(found["peak_rss"]))
 
 
-_FLOATS = {flatbuffer_utils.TensorType.FLOAT32: np.float32, flatbuffer_utils.TensorType.FLOAT16: np.float16}
-
-
 def output_step(model: bytes) -> float | None:
     """How far one step of the last quantised numbers moves an action [1]; None where that can't be told.
 
@@ -97,37 +95,29 @@ def output_step(model: bytes) -> float | None:
     weight through a layer that sums in float32. It can't be told where steps are found at each run, or where other
     operations or sparse weights lie between.
     """
-    read = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
-    graph, code = read.subgraphs[0], flatbuffer_utils.BuiltinOperator
-    producers = {int(i): operation for operation in graph.operators for i in operation.outputs}
-    signature = next(entry for entry in read.signatureDefs if entry.signatureKey.decode() == SIGNATURE)
-    index = next(int(entry.tensorIndex) for entry in signature.outputs if entry.name.decode() == "action")
-    gain = np.eye(ANT.action_size)
-    while not _is_quantised(graph.tensors[index]):
+    file, scales = LiteRTFile(model), _scales(model)
+    producers = {i: operation for operation in file.operations for i in operation.targets}
+    index, gain = file.targets["action"], np.eye(ANT.action_size)
+    while not scales[index].size:
         operation = producers.get(index)
-        kind = None if operation is None else read.operatorCodes[operation.opcodeIndex].builtinCode
-        if kind == code.FULLY_CONNECTED:
-            weights = int(operation.inputs[1])
+        name = operation.name if operation else ""
+        if name == "FULLY_CONNECTED":
+            weights = operation.sources[1]
             if weights in producers:  # float16, made float32 before it is multiplied
-                weights = int(producers[weights].inputs[0])
-            tensor = graph.tensors[weights]
-            if tensor.type not in _FLOATS or tensor.sparsity is not None:
+                weights = producers[weights].sources[0]
+            if scales[weights].size or weights not in file.constants:
                 return None
-            values = np.frombuffer(read.buffers[tensor.buffer].data, _FLOATS[tensor.type]).reshape(tensor.shape)
-            gain = gain @ np.abs(values.astype(np.float64))
-        elif kind not in (code.DEQUANTIZE, code.TANH):
+            gain = gain @ np.abs(file.constants[weights].astype(np.float64))
+        elif name not in ("DEQUANTIZE", "TANH"):
             return None
-        index = int(operation.inputs[0])
-    return float(gain.max() * max(graph.tensors[index].quantization.scale))
+        index = operation.sources[0]
+    return float(gain.max() * scales[index].max())
 
 
-def has_quantised_numbers(model: bytes) -> bool:
-    """Whether anything in a graph is quantised."""
-    return any(map(_is_quantised, flatbuffer_utils.read_model_from_bytearray(bytearray(model)).subgraphs[0].tensors))
-
-
-def _is_quantised(tensor: flatbuffer_utils.TensorT) -> bool:
-    return tensor.quantization is not None and tensor.quantization.scale is not None
+def _scales(model: bytes) -> dict[int, np.ndarray]:
+    """The quantisation steps of each tensor of a graph by its index, none for one that is not quantised."""
+    return {tensor["index"]: tensor["quantization_parameters"]["scales"]
+            for tensor in Interpreter(model_content=model).get_tensor_details()}
 
 
 def allowed(model: bytes, observations: np.ndarray) -> Allowed:
@@ -143,7 +133,7 @@ def allowed(model: bytes, observations: np.ndarray) -> Allowed:
         model: LiteRT graph.
         observations: float32 [m, observation_size].
     """
-    if not has_quantised_numbers(model):
+    if not any(scales.size for scales in _scales(model).values()):
         return Allowed(FLOAT_DIFFERENCE)
     graph, random = LiteRTGraph(model), np.random.default_rng(SEED)
     states = {name: np.zeros((1, *shape), np.float32) for name, shape in graph.inputs.items() if name != "observation"}
@@ -254,14 +244,14 @@ def main(words: Sequence[str]) -> int:
         check_tools()
         bundles = read_bundles(given.bundles)
         userland = Userland(given.cache.absolute())
+        print(f"{'policy':<10} {'variant':<19} {'computer':<8} {'largest':>9} {'allowed':>9} {'rows >1e-5':>10} "
+              f"{'p50 [us]':>9} {'RSS [MiB]':>9}  actions of the Pis, emulated by QEMU, and of this one")
+        with tempfile.TemporaryDirectory() as folder:
+            wrong = [sentence for path, read in bundles.items()
+                     for sentence in compare(userland, path.stem, read, path, Path(folder))]
     except (CannotRunError, BundleError) as error:
         print(f"arm64: {error}", file=sys.stderr)
         return 2
-    print(f"{'policy':<10} {'variant':<19} {'computer':<8} {'largest':>9} {'allowed':>9} {'rows >1e-5':>10} "
-          f"{'p50 [us]':>9} {'RSS [MiB]':>9}  actions of the Pis, emulated by QEMU, and of this one")
-    with tempfile.TemporaryDirectory() as folder:
-        wrong = [sentence for path, read in bundles.items()
-                 for sentence in compare(userland, path.stem, read, path, Path(folder))]
     print("Times and memory of the Pis are those of the emulation: real ones are faster and smaller.")
     for sentence in wrong:
         print(f"arm64: {sentence}", file=sys.stderr)
