@@ -18,8 +18,10 @@ ALLOWED = {
     "ant_env_node": {"ant_rl_core", "ant_rl_ros"},
     "policy_node": {"ant_rl_core", "ant_rl_ros"},
     "monitor_node": {"ant_rl_core", "ant_rl_ros"},
+    "recorder_node": {"ant_rl_core", "ant_rl_ros"},
     "trainer": {"ant_rl_core", "ant_rl_ros", "ant_env_node", "policy_node"},
-    "ant_rl": {"ant_rl_core", "ant_rl_ros", "ant_env_node", "policy_node", "trainer", "monitor_node"},
+    "ant_rl": {"ant_rl_core", "ant_rl_ros", "ant_env_node", "policy_node", "trainer", "monitor_node",
+               "recorder_node"},
 }
 
 

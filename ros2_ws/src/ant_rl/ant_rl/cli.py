@@ -91,8 +91,8 @@ def _start(arrangement: str, given: dict[str, str]) -> int:
 
 
 def _styled(entry: stack.NodeEntry, live: bool) -> stack.NodeEntry:
-    """The observer's words are drawn in place where the console can do that."""
-    if not (entry.observer and live):
+    """What is shown of the run is drawn in place where the console can do that."""
+    if not (entry.display and live):
         return entry
     return replace(entry, parameters={**entry.parameters, "style": "frames"})
 

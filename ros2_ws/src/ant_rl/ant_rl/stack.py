@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ant_rl_core.arguments import ArgumentError, check_writable
+from ant_rl_core.arguments import ArgumentError, check_new_folder, check_writable
 
 ARRANGEMENTS = {
     "sim": "env, policy and monitor on this machine: watch a policy walk",
     "train": "env, policy, trainer and monitor on this machine: learn over ROS",
     "desktop": "env and monitor (and a trainer if asked for), open to the network: the policy is on another machine",
     "pi": "policy and monitor, open to the network: the environment is on another machine",
+    "record": "a recorder beside a stack that runs already: writes its topics to a rosbag2",
 }
 
 # Exit code of a node that can't run with the configuration it was given: starting it again can't help.
@@ -32,6 +33,7 @@ _FAST_DDS_2 = ("FASTRTPS_DEFAULT_PROFILES_FILE", "fastrtps.xml")
 _DISTROS_WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")
 
 _EVERYWHERE = tuple(ARRANGEMENTS)
+_STACKS = ("sim", "train", "desktop", "pi")
 _WITH_ENV = ("sim", "train", "desktop")
 _WITH_POLICY = ("sim", "train", "pi")
 _WITH_TRAINER = ("train", "desktop", "sim")
@@ -43,7 +45,7 @@ class Argument:
 
     Attributes:
         name: as typed before `:=`.
-        kind: int, bool, text, list (words), name (a ROS namespace), input or output (a path).
+        kind: int, bool, text, list (words), name (a ROS namespace), input or output (a file), new_folder.
         default: as text; `defaults` overrides it per arrangement.
         description: one line for --show-args and --help.
         choices: allowed values, empty where any value of the kind will do.
@@ -82,6 +84,8 @@ class Argument:
             raise self._refused("a file that can be read", text)
         if self.kind == "output" and text:
             check_writable(self.name, text)
+        if self.kind == "new_folder" and text:
+            check_new_folder(self.name, text)
         if self.choices and text not in self.choices:
             near = difflib.get_close_matches(text, self.choices, 1)
             raise self._refused(" or ".join(self.choices), text, f"; did you mean {near[0]}?" if near else "")
@@ -109,14 +113,16 @@ ARGUMENTS = (
     Argument("num_envs", "int", "1", "number of robots that are simulated side by side",
              minimum=1, arrangements=_WITH_ENV),
     Argument("seed", "int", "0",
-             "seed of the robots' resets (robot i has seed + i), of exploration and of the learner"),
+             "seed of the robots' resets (robot i has seed + i), of exploration and of the learner",
+             arrangements=_STACKS),
     Argument("episodes", "int", "0", "stop after this many finished episodes; 0: never", arrangements=_WITH_ENV),
     Argument("steps", "int", "0", "stop after this many ticks; 0: never", arrangements=_WITH_ENV),
     Argument("shaping", "bool", "false",
              "learn from shaped rewards (forward bonus, stall and low-body penalty; constants: parameters of env); "
              "returns stay those of the default reward", arrangements=_WITH_ENV),
     Argument("namespace", "name", "", "namespace of every node and topic: give each robot of a fleet its own"),
-    Argument("monitor", "bool", "true", "measure CPU, memory and latency of the nodes on this machine"),
+    Argument("monitor", "bool", "true", "measure CPU, memory and latency of the nodes on this machine",
+             arrangements=_STACKS),
     Argument("status", "bool", "true", "show the live status, and a summary at the end", arrangements=_WITH_ENV),
     Argument("trainer", "bool", "false", "learn from what the robots do and send new policies",
              arrangements=_WITH_TRAINER, defaults={"train": "true"}),
@@ -129,6 +135,12 @@ ARGUMENTS = (
              arrangements=_WITH_TRAINER),
     Argument("resume", "bool", "false", "the trainer goes on from the checkpoint in its output folder",
              arrangements=_WITH_TRAINER),
+    Argument("record", "new_folder", "", "folder for a recording of all topics, a rosbag2; empty: none",
+             arrangements=_STACKS),
+    Argument("record", "new_folder", "",
+             "folder for the recording, a rosbag2; empty: rosbag2_ and date and time, in the current folder",
+             arrangements=("record",)),
+    Argument("record_format", "text", "mcap", "storage of the recording", choices=("mcap", "sqlite3")),
     Argument("log_level", "text", "info", "least severe log message that is shown",
              choices=("debug", "info", "warn", "error", "fatal")),
     Argument("summary", "output", "", "file for the summary as JSON, written at the end; empty: none",
@@ -148,7 +160,8 @@ class NodeEntry:
         parameters: node parameters that the arrangement sets; they win over the parameter files.
         respawn: start it again when it ends unexpectedly.
         main: its end ends the stack: a clean one always, any other where it is not started again.
-        observer: it watches the others, so it is stopped after them.
+        observer: it watches the others, so it is stopped after them, and they go on where it fails.
+        display: it shows the run to people: its lines have no prefix.
         log_level: ROS log level.
     """
 
@@ -160,12 +173,13 @@ class NodeEntry:
     respawn: bool = True
     main: bool = False
     observer: bool = False
+    display: bool = False
     log_level: str = "info"
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A node, the arrangements that may hold it, the bool argument that switches it, the arguments it takes."""
+    """A node, the arrangements that may hold it, the argument that switches it, the arguments it takes."""
 
     entry: NodeEntry
     arrangements: tuple[str, ...]
@@ -173,9 +187,14 @@ class _Part:
     arguments: tuple[str, ...]
 
 
-# The observer comes first, so that it is there before there is something to miss.
+# The observers come first, so that they are there before there is something to miss.
 _PARTS = (
-    _Part(NodeEntry("ant_rl", "status_node", "status", observer=True), _WITH_ENV, "status", ("summary",)),
+    _Part(NodeEntry("ant_rl", "status_node", "status", observer=True, display=True), _WITH_ENV, "status",
+          ("summary",)),
+    _Part(NodeEntry("recorder_node", "recorder_node", "recorder", observer=True), _STACKS, "record",
+          ("record", "record_format", "mode")),
+    _Part(NodeEntry("recorder_node", "recorder_node", "recorder", observer=True, main=True), ("record",), None,
+          ("record", "record_format", "mode")),
     _Part(NodeEntry("ant_env_node", "env_node", "env", main=True), _WITH_ENV, None,
           ("mode", "num_envs", "seed", "episodes", "steps", "shaping")),
     _Part(NodeEntry("policy_node", "policy_node", "policy"), _WITH_POLICY, None,
@@ -233,10 +252,12 @@ def nodes(arrangement: str, arguments: Mapping[str, Any]) -> list[NodeEntry]:
         parameters = {name: arguments[name] for name in part.arguments}
         respawn = True
         if part.entry.name == "env":
-            # The environment starts ticking once the status node listens, so that no episode is missed.
-            parameters["listeners"] = int(arguments["status"])
+            # The environment starts ticking once these listen, so that nothing is missed.
+            parameters["listeners"] = int(arguments["status"]) + bool(arguments["record"])
             # On one machine a crash of the environment is the end; on a desktop a robot elsewhere waits for it.
             respawn = arrangement == "desktop"
+        if part.entry.name == "recorder":
+            respawn = False  # it would find its folder taken; what it wrote is there
         if part.entry.name == "status":
             parameters["arguments"] = [f"{name}:={_text(value)}" for name, value in sorted(arguments.items())]
         result.append(replace(part.entry, namespace=f"/{namespace}" if namespace else "", parameters=parameters,

@@ -95,7 +95,7 @@ def node_command(entry: NodeEntry, params_files: Sequence[str], environment: Map
     for name, value in entry.parameters.items():
         arguments += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML with the type kept: "1" stays text
     return Command(entry.name, [str(program), *arguments], environment, entry.respawn, entry.main, entry.observer,
-                   prefix=not entry.observer)
+                   prefix=not entry.display)
 
 
 class Supervisor:
@@ -176,6 +176,11 @@ class Supervisor:
                 self._say(f"{command.name} can't run with what it was given (exit code {code}), its own words are "
                           "above: stopping the others")
                 return self._finish(code)
+            if not command.respawn and command.observer:
+                if code:
+                    self._say(f"{command.name} ended with {_cause(code)}: the others go on without it")
+                    self._code = self._code or _exit_code(code)
+                return
             if not command.respawn:
                 if code:
                     self._say(f"{command.name} ended with {_cause(code)}: stopping the others")

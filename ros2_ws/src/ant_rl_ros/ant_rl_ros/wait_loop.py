@@ -58,7 +58,7 @@ class WaitLoop:
         self._stopped = stopped
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
-        self._data: list[tuple[Subscription, deque[Any]]] = []
+        self._data: list[tuple[Subscription, deque[Any], bool]] = []  # with its inbox; whether info is wanted
         # Plain subscriptions, timers, clients and services of the node.
         self._others: tuple[list[Any], list[Any], list[Any], list[Any]] = ([], [], [], [])
         self._data_set: Any = None
@@ -76,24 +76,29 @@ class WaitLoop:
         return not self._stopped() and self._node.context.ok()
 
     def subscribe(self, msg_type: type, topic: str, qos: QoSProfile, options: QoSOverridingOptions | None = None,
-                  raw: bool = False) -> deque[Any]:
+                  raw: bool = False, info: bool = False) -> deque[Any]:
         """Subscribe to a topic whose messages `wait` waits for; returns the inbox into which they come in order.
 
-        With `raw` they come as bytes, for a codec of `wire`.
+        With `raw` they come as bytes, for a codec of `wire`; with `info` as pairs of message and rclpy's MessageInfo,
+        which says when it was sent and received [ns], and as which of its publisher's messages.
 
         The inbox keeps the newest `qos.depth` messages. Take all of them out between two waits: `wait` returns at
         once while one is left in any inbox.
         """
-        subscription = self._node.create_subscription(msg_type, topic, lambda message: inbox.append(message), qos,
-                                                      qos_overriding_options=options, raw=raw)
+        def with_info(message: Any, about: Any) -> None:
+            inbox.append((message, about))
+
+        callback = with_info if info else lambda message: inbox.append(message)
+        subscription = self._node.create_subscription(msg_type, topic, callback, qos, qos_overriding_options=options,
+                                                      raw=raw)
         inbox: deque[Any] = deque(maxlen=max(1, qos.depth))  # after the overrides of `qos` have been applied
-        self._data.append((subscription, inbox))
+        self._data.append((subscription, inbox, info))
         self.refresh()
         return inbox
 
     def unsubscribe(self, inbox: deque[Any]) -> None:
         """End the subscription that fills `inbox`."""
-        for index, (subscription, other) in enumerate(self._data):
+        for index, (subscription, other, _) in enumerate(self._data):
             if other is inbox:
                 del self._data[index]
                 self._node.destroy_subscription(subscription)
@@ -101,9 +106,22 @@ class WaitLoop:
                 return
         raise ValueError("unsubscribe: no subscription of this loop fills that inbox")
 
+    def drain(self) -> None:
+        """Take every message that is there already, without a wait for each; inboxes that are full stay as they are."""
+        if not self._fast:
+            before = -1
+            while (found := sum(len(inbox) for _, inbox, _ in self._data)) > before:
+                before = found
+                self._spin(0.0)
+            return
+        for subscription, inbox, info in self._data:
+            take, msg_type, raw = subscription.handle.take_message, subscription.msg_type, subscription.raw
+            while len(inbox) < inbox.maxlen and (received := take(msg_type, raw)) is not None:
+                inbox.append(received if info else received[0])
+
     def discard(self) -> None:
         """Drop all messages that wait in inboxes, as an inactive node does."""
-        for _, inbox in self._data:
+        for _, inbox, _ in self._data:
             inbox.clear()
 
     def wait(self, timeout_s: float) -> bool:
@@ -112,7 +130,7 @@ class WaitLoop:
         Returns:
             Whether a message is there. False after the timeout, and at once when `running` ends.
         """
-        for _, inbox in self._data:
+        for _, inbox, _ in self._data:
             if inbox:
                 return True
         begin = now = time.monotonic()
@@ -126,7 +144,7 @@ class WaitLoop:
         while self.running:
             self._wait_for_all(min(max(end - now, 0.0), _SLICE))
             now = time.monotonic()
-            if any(inbox for _, inbox in self._data):
+            if any(inbox for _, inbox, _ in self._data):
                 self._quick = now - begin < _LOOK_PERIOD
                 return True
             if now >= end:
@@ -145,7 +163,7 @@ class WaitLoop:
 
     def refresh(self) -> None:
         """Look again at which subscriptions, services and timers the node has, where they changed outside `wait`."""
-        data = [subscription for subscription, _ in self._data]
+        data = [subscription for subscription, *_ in self._data]
         node = self._node
         self._others = ([s for s in node.subscriptions if s not in data], list(node.timers), list(node.clients),
                         list(node.services))
@@ -166,17 +184,17 @@ class WaitLoop:
     def _wait_for_data(self, timeout_s: float) -> None:
         wait_set = self._data_set
         wait_set.clear_entities()  # waiting empties a set of what is not ready
-        for subscription, _ in self._data:
+        for subscription, *_ in self._data:
             wait_set.add_subscription(subscription.handle)
         wait_set.wait(int(timeout_s * 1e9))
 
     def _take(self) -> bool:
         """Take the next message of each data subscription, if there is one."""
         taken = False
-        for subscription, inbox in self._data:
+        for subscription, inbox, info in self._data:
             received = subscription.handle.take_message(subscription.msg_type, subscription.raw)
             if received is not None:
-                inbox.append(received[0])
+                inbox.append(received if info else received[0])
                 taken = True
         return taken
 
@@ -185,7 +203,7 @@ class WaitLoop:
         now = time.monotonic()
         if now - self._served >= self._period:
             self.serve()
-            timeout_s = 0.0 if any(inbox for _, inbox in self._data) else timeout_s
+            timeout_s = 0.0 if any(inbox for _, inbox, _ in self._data) else timeout_s
         if not self._fast:
             self._spin(timeout_s)
             return
@@ -216,7 +234,7 @@ class WaitLoop:
         full = self._full_set
         subscriptions, timers, clients, services = self._others
         full.clear_entities()
-        for subscription, _ in self._data:
+        for subscription, *_ in self._data:
             full.add_subscription(subscription.handle)
         for subscription in subscriptions:
             full.add_subscription(subscription.handle)

@@ -1,0 +1,9 @@
+"""A recorder beside a stack that runs already: writes its topics to a rosbag2."""
+
+from ant_rl.launch_actions import description
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    """What `ros2 launch ant_rl record.launch.py` starts."""
+    return description("record")

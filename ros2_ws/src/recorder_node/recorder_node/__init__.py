@@ -1,0 +1,1 @@
+"""Records the topics of the stack as a standard rosbag2: MCAP or SQLite."""

@@ -1,0 +1,116 @@
+"""Messages in an SQLite file, as rosbag2's sqlite3 storage lays them out (schema 4)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import yaml
+
+from recorder_node.definitions import Definition
+from recorder_node.storage import BagError, Contents, Describe, Topic
+
+_SCHEMA_VERSION = 4
+_METADATA_VERSION = 9
+_TABLES = """
+CREATE TABLE schema(schema_version INTEGER PRIMARY KEY, ros_distro TEXT NOT NULL);
+CREATE TABLE metadata(id INTEGER PRIMARY KEY, metadata_version INTEGER NOT NULL, metadata TEXT NOT NULL);
+CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL,
+  serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL, type_description_hash TEXT NOT NULL);
+CREATE TABLE message_definitions(id INTEGER PRIMARY KEY, topic_type TEXT NOT NULL, encoding TEXT NOT NULL,
+  encoded_message_definition TEXT NOT NULL, type_description_hash TEXT NOT NULL);
+CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+  data BLOB NOT NULL);
+CREATE INDEX timestamp_idx ON messages (timestamp ASC);
+"""
+
+
+class SqliteStorage:
+    """Writes one SQLite file, or finishes one whose writer was killed.
+
+    Args:
+        path: the file.
+        resume: it exists.
+
+    Raises:
+        sqlite3.Error: the file can't be opened.
+        BagError: `resume` found something else than a bag.
+    """
+
+    suffix = ".db3"
+
+    def __init__(self, path: Path, resume: bool = False) -> None:
+        self._database = sqlite3.connect(path, isolation_level=None)
+        self._pending: list[tuple[int, int, bytes]] = []
+        # A process that is killed loses nothing that was committed; only a power failure could.
+        self._database.execute("PRAGMA synchronous = OFF")
+        if not resume:
+            self._database.executescript(_TABLES)
+            self._database.execute("INSERT INTO schema VALUES (?, ?)", (_SCHEMA_VERSION, os.environ.get("ROS_DISTRO", "")))
+            return
+        tables = {name for name, in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {"topics", "messages", "message_definitions", "metadata"} <= tables:
+            raise BagError(f"{path} must be a bag of rosbag2, found the tables {sorted(tables)}")
+
+    def add_topic(self, topic: Topic) -> int:
+        """As `Storage.add_topic`."""
+        definition = topic.definition
+        known = self._database.execute("SELECT 1 FROM message_definitions WHERE topic_type = ?",
+                                       (definition.type_name,)).fetchone()
+        if not known:
+            self._database.execute(
+                "INSERT INTO message_definitions (topic_type, encoding, encoded_message_definition, "
+                "type_description_hash) VALUES (?, 'ros2msg', ?, ?)",
+                (definition.type_name, definition.text, definition.type_hash))
+        return self._database.execute(
+            "INSERT INTO topics (name, type, serialization_format, offered_qos_profiles, type_description_hash) "
+            "VALUES (?, ?, 'cdr', ?, ?)",
+            (topic.name, definition.type_name, topic.qos_text(), definition.type_hash)).lastrowid
+
+    def write(self, topic_id: int, received: int, sent: int, sequence: int, data: bytes) -> None:
+        """As `Storage.write`; this storage has no place for `sent` and `sequence`."""
+        self._pending.append((topic_id, received, data))
+
+    def flush(self) -> None:
+        """As `Storage.flush`: one transaction."""
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        self._database.execute("BEGIN")
+        try:
+            self._database.executemany("INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)", pending)
+            self._database.execute("COMMIT")
+        except sqlite3.Error:
+            if self._database.in_transaction:  # on a full disk SQLite has ended it already
+                self._database.execute("ROLLBACK")
+            raise
+
+    def close(self, describe: Describe) -> Contents:
+        """As `Storage.close`."""
+        try:
+            self.flush()
+            contents = self.contents()
+            text = describe(contents)
+            self._database.execute("DELETE FROM metadata")
+            self._database.execute("INSERT INTO metadata (metadata_version, metadata) VALUES (?, ?)",
+                                   (_METADATA_VERSION, text))
+            return contents
+        finally:
+            self._database.close()
+
+    def abandon(self) -> None:
+        """As `Storage.abandon`."""
+        self._database.close()
+
+    def contents(self) -> Contents:
+        """What is in the file."""
+        texts = dict(self._database.execute("SELECT topic_type, encoded_message_definition FROM message_definitions"))
+        topics, counts = [], {}
+        for topic_id, name, kind, offered_qos, type_hash in self._database.execute(
+                "SELECT id, name, type, offered_qos_profiles, type_description_hash FROM topics ORDER BY id"):
+            topics.append(Topic(name, Definition(kind, texts[kind], type_hash), tuple(yaml.safe_load(offered_qos))))
+            counts[topic_id] = 0
+        counts.update(self._database.execute("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"))
+        start, end = self._database.execute("SELECT MIN(timestamp), MAX(timestamp) FROM messages").fetchone()
+        return Contents(tuple(topics), counts, start or 0, end or 0)
