@@ -71,6 +71,8 @@ class LiteRTGraph:
             for name, index in sources:
                 interpreter.resize_tensor_input(index, [rows, *self.inputs[name]], strict=True)
             interpreter.allocate_tensors()
+            for name, index in sources:  # else they hold what memory held, and an operation may refuse a NaN of that
+                interpreter.set_tensor(index, np.zeros((rows, *self.inputs[name]), np.float32))
             interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"expected a LiteRT graph that runs with {rows} rows, found one that does not "

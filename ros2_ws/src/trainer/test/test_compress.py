@@ -148,6 +148,16 @@ def test_what_lies_between_the_edges_is_int8_and_the_edges_float16(make):
     assert 0.0 < difference(made, seen()).mean() < 0.01
 
 
+def test_layers_whose_names_contain_an_edges_name_are_no_edges():
+    method = ALGORITHMS["ppo"]
+    learner = method.learner(method.config(actor_hidden=(64, 48)), 1, 105, 8, seed=1)
+    learner.model.learned_from(np.random.default_rng(0).normal(0.3, 2.0, (1, 50, 105)))  # else it does not scale
+    model = policy_bundle.unpack(learner.policy({})).member("actor.tflite")
+    plain = DifferentiableGraph(model).litert_bytes()
+    assert "Mul" in quantize.edges(plain) and any("MatMul" in name for name in LiteRTFile(plain).names)
+    assert types(quantize.int8(plain, seen()), (48, 64)) == "int8"
+
+
 def test_int8_weights_are_within_half_a_step_of_the_float_ones():
     made = quantize.int8(actor(), seen(), AlgorithmName.MIN_MAX_UNIFORM_QUANT)
     (kernel,) = (array for array in matrices(LiteRTFile(actor())) if array.shape == (48, 64))

@@ -96,7 +96,7 @@ def _between_edges(model: bytes, config: qtyping.OpQuantizationConfig, inputs: M
 
     def configure(q: quantizer.Quantizer) -> None:
         q.update_quantization_recipe(".*", _MATMUL, config, rounding)
-        _to_float16(q, "|".join(map(re.escape, outside)))
+        _to_float16(q, f"^({'|'.join(map(re.escape, outside))});$")
     return _quantized(model, configure, inputs)
 
 

@@ -112,7 +112,8 @@ def markdown(found: Report) -> str:
         "robot, medians of three processes: p50 and p99 at full speed, processor time of all threads, the latter as a "
         "share of a core at full speed and at 20 Hz.", "",
         f"Under the limits of the Pi: {limited}. There, a decision either runs at the core's full speed or is held up, "
-        "so the mean tells what p50 hides.", "",
+        "so the mean tells what p50 hides. Memory is limited as the kernel counts it, without pages of libraries that are "
+        "loaded already; RSS has them.", "",
         *_reasons(found), *([""] if _reasons(found) else []),
         f"Made by `{found.command}`, code version `{found.code_version}`, on {machine['cpu']} ({machine['cores']} cores, "
         f"load average at the end {machine['load_average']:.1f}), Python {machine['python']}, "
