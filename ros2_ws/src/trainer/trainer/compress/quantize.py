@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -108,7 +109,9 @@ def _quantized(model: bytes, configure: Callable[[quantizer.Quantizer], None],
                inputs: Mapping[str, np.ndarray] | None = None) -> bytes:
     made = quantizer.Quantizer(bytearray(model))
     configure(made)
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports sizes there
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it reports sizes there
+        # Calibration reads every tensor in between, which LiteRT warns of.
+        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
         # All inputs as one batch: of several, the quantiser would average the extremes, and so cut off the rare ones.
         ranges = made.calibrate({SIGNATURE: [dict(inputs)]}) if inputs and made.need_calibration else None
         return bytes(made.quantize(ranges).quantized_model)
