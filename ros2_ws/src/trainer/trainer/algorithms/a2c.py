@@ -27,7 +27,6 @@ class A2CConfig(OnPolicyConfig):
     rollout_length: int = 5
     learning_rate: float = 7e-4
     value_coefficient: float = 0.5
-    min_std: float = 0.1
     rms_decay: float = 0.99
     rms_epsilon: float = 1e-5
 
