@@ -28,7 +28,9 @@ def main(bundle: str, methods: Sequence[str], arguments: Mapping[str, str]) -> i
             variants.check(name)
         folder = _folder(config)
         policy = policy_bundle.read(policy_bundle.resolve_policy(bundle))
-        command = " ".join(["./run compress", bundle, *methods, *(f"{k}:={v}" for k, v in arguments.items())])
+        # Where it was written to does not matter to what was made.
+        given = [f"{name}:={value}" for name, value in arguments.items() if name not in ("output", "summary")]
+        command = " ".join(["./run compress", bundle, *methods, *given])
         made, figures = compress(policy, methods, config, command, _tell)
     except ValueError as error:  # of the settings, or of the bundle
         print(error, file=sys.stderr)

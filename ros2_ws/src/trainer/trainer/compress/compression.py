@@ -133,7 +133,8 @@ class _Compression:
                 rows.append(self._judged(name, model))
         if self._config.seconds:
             rows = self._measured(rows, members)
-        made = Report(self._command, provenance.code_version(), asdict(self._config), machine(), rows)
+        config = {name: value for name, value in asdict(self._config).items() if name not in ("output", "summary")}
+        made = Report(self._command, provenance.code_version(), config, machine(), rows)
         return self._packed(members, made), made
 
     def _judged(self, name: str, model: bytes) -> Row:
