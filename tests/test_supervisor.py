@@ -97,6 +97,14 @@ def test_ctrl_c_stops_everything_the_observer_last():
     assert_gone(children)
 
 
+def test_the_others_go_on_where_an_observer_fails():
+    process = start(python("recorder", "raise SystemExit(1)", observer=True), python("env", NODE, main=True), **GROWN)
+    read_until(process, "[env] up\n", "[supervisor] recorder ended with exit code 1: the others go on without it")
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 1 and "[env] down" in output
+
+
 def test_a_failure_while_stopping_counts():
     failing = NODE.replace("sys.exit(0)", "sys.exit(5)")
     process = start(python("env", failing, main=True), **GROWN)

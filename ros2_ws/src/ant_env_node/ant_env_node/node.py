@@ -43,6 +43,8 @@ PARAMETERS = (
     Parameter("response_timeout", 1.0, "After this much silence the node says whom it waits for, and may turn to "
               "another policy node [s].", minimum=0.05, read_only=False),
     Parameter("publish_state", True, "Publish joint_states, imu, odom and clock of the first robot."),
+    Parameter("state_rate", 50.0, "At most so many of each of joint_states, imu, odom and clock per second of the "
+              "clock on the wall [Hz].", minimum=1.0),
     Parameter("episodes", 0, "Stop after this many finished episodes of all robots; 0: never.", minimum=0),
     Parameter("steps", 0, "Stop after this many control ticks; 0: never.", minimum=0),
     Parameter("listeners", 0, "Start ticking only once this many subscribers of episode are there.", minimum=0),
@@ -78,7 +80,7 @@ class EnvNode(StackNode):
         self._episodes = self.publisher(EpisodeSummary, "episode", last_words=True)
         self._inbox = self.loop.subscribe(JointTorques, "joint_torques", qos.asking("joint_torques", mode),
                                           qos.overriding(), raw=True)
-        self._states = StateTopics(self, self._ant.model) if settings["publish_state"] else None
+        self._states = StateTopics(self, self._ant.model, settings["state_rate"]) if settings["publish_state"] else None
         self._own_services = [self.create_service(Reset, "~/reset", self._on_reset),
                               self.create_service(SetBool, "~/pause", self._on_pause),
                               self.create_service(Step, "~/step", self._on_step)]

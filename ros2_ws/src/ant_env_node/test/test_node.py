@@ -344,7 +344,7 @@ def test_realtime_keeps_its_pace_and_zeroes_old_torque():
 
 def test_state_topics_are_those_of_mujoco():
     namespace = "/ant_" + os.urandom(4).hex()
-    with Stage(namespace=namespace, seed=7) as stage:
+    with Stage(namespace=namespace, seed=7, state_rate=1e6) as stage:
         joints = stage.peer.collect(JointState, "joint_states")
         imus, odoms = stage.peer.collect(Imu, "imu"), stage.peer.collect(Odometry, "odom")
         clocks = stage.peer.collect(Clock, "clock")
@@ -376,6 +376,16 @@ def test_state_topics_are_those_of_mujoco():
         assert odom.child_frame_id == imu.header.frame_id == f"{namespace[1:]}/torso"
         seconds = [clock.clock.sec + 1e-9 * clock.clock.nanosec for clock in clocks]
         assert np.allclose(np.diff(seconds), 0.05)
+
+
+def test_state_topics_come_no_faster_than_their_rate():
+    namespace = "/ant_" + os.urandom(4).hex()
+    with Stage(namespace=namespace, state_rate=5.0) as stage:
+        odoms = stage.peer.collect(Odometry, "odom")
+        stage.answer_until(lambda: len(odoms) > 4)
+        stamps = [odom.header.stamp.sec + 1e-9 * odom.header.stamp.nanosec for odom in odoms]
+        assert np.diff(stamps).min() > 0.19
+        assert stage.messages[-1].step_id > 40
 
 
 def test_shaping_publishes_both_rewards_and_returns_of_the_default_one():

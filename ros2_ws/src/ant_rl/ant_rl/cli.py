@@ -10,6 +10,7 @@ import os
 import sys
 import textwrap
 from dataclasses import replace
+from pathlib import Path
 from collections.abc import Sequence
 
 from ant_rl_core.arguments import ArgumentError
@@ -20,6 +21,7 @@ _ONE_PROCESS = {
     "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1; methods: ./run train --list",
     "eval BUNDLE": "evaluate a policy bundle in one process, e.g. ./run eval default episodes:=20 seed:=1000",
     "compress BUNDLE": "smaller variants of a policy, and what each gains and costs, e.g. ./run compress default int8",
+    "repair BAG": "finish a recording whose recorder was killed, so that it opens again",
     "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",
 }
 _SHELL = {
@@ -28,7 +30,7 @@ _SHELL = {
     "test": "run every test; further words go to pytest",
     "exec CMD": "run a command in the environment",
 }
-_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "bench", "help"]
+_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "repair", "bench", "help"]
 _USAGE_ERROR = 2
 _WIDTH = 100
 
@@ -57,6 +59,8 @@ def _run(words: list[str]) -> int:
         return _evaluate(rest, wants_help)
     if verb == "compress":
         return _compress(rest, wants_help)
+    if verb == "repair":
+        return _repair(rest, wants_help)
     if verb == "bench":
         from ant_rl import bench
         suite = rest.pop(0) if rest and rest[0] in bench.SUITES else ""
@@ -129,6 +133,23 @@ def _compress(words: list[str], wants_help: bool) -> int:
                             "BUNDLE [METHOD …] key:=value …")
     methods = [word for word in words[1:] if ":=" not in word]
     return command.main(words[0], methods, stack.split([word for word in words[1:] if ":=" in word]))
+
+
+def _repair(words: list[str], wants_help: bool) -> int:
+    sentence = "repair needs the folder of a recording: ./run repair BAG"
+    if wants_help:
+        print(sentence)
+        return 0
+    if len(words) != 1:
+        raise ArgumentError(f"{sentence}, found {' '.join(words) or 'none'}")
+    from recorder_node.bag import BagError, repair
+    try:
+        contents = repair(Path(words[0]))
+    except BagError as error:
+        raise ArgumentError(str(error)) from error
+    print(f"{words[0]}: {sum(contents.counts.values())} messages of {len(contents.topics)} topics, "
+          f"{1e-9 * (contents.end - contents.start):.1f} s")
+    return 0
 
 
 def overview() -> str:

@@ -109,7 +109,7 @@ ARGUMENTS = (
              arrangements=_WITH_POLICY, defaults={"train": "true"}),
     Argument("mode", "text", "lockstep",
              "lockstep: each tick waits for the policy, as fast as physics; realtime: 20 ticks per second, a late "
-             "torque means zero torque", choices=("lockstep", "realtime")),
+             "torque means zero torque", choices=("lockstep", "realtime"), arrangements=_STACKS),
     Argument("num_envs", "int", "1", "number of robots that are simulated side by side",
              minimum=1, arrangements=_WITH_ENV),
     Argument("seed", "int", "0",
@@ -192,16 +192,16 @@ _PARTS = (
     _Part(NodeEntry("ant_rl", "status_node", "status", observer=True, display=True), _WITH_ENV, "status",
           ("summary",)),
     _Part(NodeEntry("recorder_node", "recorder_node", "recorder", observer=True), _STACKS, "record",
-          ("record", "record_format", "mode")),
+          ("record", "record_format")),
     _Part(NodeEntry("recorder_node", "recorder_node", "recorder", observer=True, main=True), ("record",), None,
-          ("record", "record_format", "mode")),
+          ("record", "record_format")),
     _Part(NodeEntry("ant_env_node", "env_node", "env", main=True), _WITH_ENV, None,
           ("mode", "num_envs", "seed", "episodes", "steps", "shaping")),
     _Part(NodeEntry("policy_node", "policy_node", "policy"), _WITH_POLICY, None,
           ("policy", "backend", "variant", "explore", "mode", "seed")),
     _Part(NodeEntry("trainer", "trainer_node", "trainer", main=True), _WITH_TRAINER, "trainer",
           ("mode", "algorithm", "config", "seed", "output", "resume")),
-    _Part(NodeEntry("monitor_node", "monitor_node", "monitor"), _EVERYWHERE, "monitor", ()),
+    _Part(NodeEntry("monitor_node", "monitor_node", "monitor"), _STACKS, "monitor", ()),
 )
 
 

@@ -24,6 +24,7 @@ def entry(arrangement, name, **given):
     ("train", ["status", "env", "policy", "trainer", "monitor"]),
     ("desktop", ["status", "env", "monitor"]),
     ("pi", ["policy", "monitor"]),
+    ("record", ["recorder"]),
 ])
 def test_nodes_of_each_arrangement(arrangement, expected):
     assert names(arrangement) == expected
@@ -50,6 +51,19 @@ def test_arguments_reach_the_nodes_with_their_types():
 
 def test_the_env_waits_for_the_status_node_only_where_there_is_one():
     assert entry("sim", "env", status="false").parameters["listeners"] == 0
+
+
+def test_a_recorder_beside_each_arrangement(tmp_path):
+    bag = str(tmp_path / "runs" / "bag")
+    assert names("sim", record=bag) == ["status", "recorder", "env", "policy", "monitor"]
+    assert names("pi", record=bag) == ["recorder", "policy", "monitor"]
+    found = entry("desktop", "recorder", record=bag, record_format="sqlite3", namespace="robot1")
+    assert found.parameters == {"record": bag, "record_format": "sqlite3"} and found.namespace == "/robot1"
+    assert found.observer and not (found.main or found.respawn or found.display)
+    assert entry("sim", "env", record=bag).parameters["listeners"] == 2
+    assert entry("sim", "env", record=bag, status="false").parameters["listeners"] == 1
+    alone = entry("record", "recorder")
+    assert alone.main and alone.parameters == {"record": "", "record_format": "mcap"}
 
 
 def test_main_and_respawn():
@@ -86,6 +100,9 @@ def test_train_learns_from_scratch_and_explores():
     ({"log_level": "loud"}, ["debug or info", "log_level:=loud"]),
     ({"params_file": "/nowhere/x.yaml"}, ["file that can be read", "/nowhere/x.yaml"]),
     ({"summary": "/nowhere/x.json"}, ["folder that exists", "make /nowhere first"]),
+    ({"record": "/etc"}, ["record must be a folder that does not exist yet", "/etc"]),
+    ({"record": "/etc/passwd/bag"}, ["record must be in a folder that can be written", "/etc/passwd is none"]),
+    ({"record_format": "bag"}, ["mcap or sqlite3", "record_format:=bag"]),
 ])
 def test_what_can_not_be_used_gets_a_sentence(given, words):
     with pytest.raises(ArgumentError) as error:

@@ -14,7 +14,7 @@ def check_new_folder(name: str, path: str) -> None:
     """ArgumentError unless a folder can be made at `path`, the value of argument `name`, where nothing is yet."""
     target = Path(path).absolute()
     if target.exists():
-        raise ArgumentError(f"{name} must be a folder that does not exist yet, found {path}; name another, or remove it")
+        raise ArgumentError(f"{name} must be a folder that does not exist yet, found {path}; name another or remove it")
     above = next(folder for folder in target.parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise ArgumentError(f"{name} must be in a folder that can be written, found {path}; {above} is none")

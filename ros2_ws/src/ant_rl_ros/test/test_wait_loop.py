@@ -7,6 +7,7 @@ from ant_rl_ros import qos
 from ant_rl_ros.testing import Peer, fresh_namespace
 from ant_rl_ros.wait_loop import MODES, WaitLoop
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -68,6 +69,32 @@ def test_messages_come_in_order_and_one_left_ends_the_next_wait_at_once(world):
     assert world.loop.wait(10.0) and world.loop.wait(10.0) and len(inbox) == 1
     world.loop.discard()
     assert not inbox and not world.loop.wait(0.01)
+
+
+def test_all_that_is_there_is_drained_with_what_is_known_of_it(world):
+    profile = qos.profile("timing")
+    plain = world.loop.subscribe(String, "data", profile)
+    raw = world.loop.subscribe(String, "data", qos.profile("timing"), raw=True, info=True)
+    publisher = world.peer.publisher(String, "data", qos.profile("timing"))
+    end = time.monotonic() + 20
+    while publisher.get_subscription_count() < 2:
+        assert time.monotonic() < end
+        world.loop.wait(0.01)
+    before = time.time_ns()
+    for i in range(8):
+        publisher.publish(String(data=str(i)))
+    while len(plain) < 8 or len(raw) < 8:
+        world.loop.drain()
+        assert time.monotonic() < end
+    assert [message.data for message in plain] == [str(i) for i in range(8)]
+    assert [deserialize_message(data, String).data for data, _ in raw] == [str(i) for i in range(8)]
+    numbers = [info["publication_sequence_number"] for _, info in raw]
+    assert numbers == list(range(numbers[0], numbers[0] + 8))
+    assert all(before <= info["source_timestamp"] <= info["received_timestamp"] for _, info in raw)
+    for i in range(profile.depth + 5):
+        publisher.publish(String(data=str(i)))
+    world.loop.drain()
+    assert len(raw) <= profile.depth
 
 
 def test_an_inbox_keeps_the_newest(world):

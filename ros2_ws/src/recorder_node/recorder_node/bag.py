@@ -38,7 +38,7 @@ class BagWriter:
         with _refusals(path):
             path.mkdir(parents=True)
             file = path / f"{path.absolute().name}_0{STORAGES[storage].suffix}"
-            self._storage: Storage = STORAGES[storage](file)
+            self._storage: Storage = STORAGES[storage](file, distro)
             self._describe = partial(_write_metadata, path, storage, file.name, distro)
             self._describe(Contents((), {}, 0, 0))
 

@@ -1,8 +1,7 @@
 """Messages in an MCAP file: chunks with an index each, and a summary at the end (mcap.dev/spec).
 
 The package `mcap` encodes the records. Its Writer is not used: after a write that failed, on a full disk, the Writer's
-index names a chunk that is not there, and it can't go on with a file whose writer was killed. It also takes three
-times as long per message.
+index names a chunk that is not there, and it can't go on with a file whose writer was killed.
 """
 
 from __future__ import annotations
@@ -12,14 +11,12 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
-from importlib import metadata
 from io import BytesIO
 from pathlib import Path
 from collections.abc import Mapping
 
 import yaml
 from mcap.data_stream import ReadDataStream, RecordBuilder
-from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import (Channel, Chunk, ChunkIndex, DataEnd, Footer, Header, McapRecord, Message, Metadata,
                           MetadataIndex, Schema, Statistics, SummaryOffset)
@@ -50,6 +47,7 @@ class McapStorage:
 
     Args:
         path: the file.
+        distro: ROS distribution that a new file names.
         resume: it exists: take what is whole in it and go on behind that.
 
     Raises:
@@ -59,7 +57,7 @@ class McapStorage:
 
     suffix = ".mcap"
 
-    def __init__(self, path: Path, resume: bool = False) -> None:
+    def __init__(self, path: Path, distro: str = "", resume: bool = False) -> None:
         self._path = path
         self._topics: list[Topic] = []
         self._schemas: dict[str, Schema] = {}
@@ -71,7 +69,7 @@ class McapStorage:
         if resume:
             self._resume()
         else:
-            header = Header("ros2", f"ant_rl recorder, mcap {metadata.version('mcap')}")
+            header = Header("ros2", f"ant_rl recorder, ROS 2 {distro}")
             self._append(_MAGIC + _encoded([header]))
 
     def add_topic(self, topic: Topic) -> int:
@@ -207,12 +205,10 @@ class McapStorage:
             opcode, body = self._read_record(position, size)
             if opcode == Opcode.CHUNK:
                 chunk = Chunk.read(ReadDataStream(BytesIO(body)))
-                try:
-                    records = breakup_chunk(chunk, validate_crc=True)
-                except McapError:  # its pages did not all reach the disk before the power failed
-                    break
+                if not chunk.data or zlib.crc32(chunk.data) != chunk.uncompressed_crc:
+                    break  # not all of its pages reached the disk before the power failed
                 length = _RECORD.size + len(body)
-                written, indexes = _indexed(chunk, position, length, self._take(records, chunk))
+                written, indexes = _indexed(chunk, position, length, self._take(chunk))
                 if position + length + len(indexes) > size:
                     self._cut(position + length)
                     self._append(indexes)
@@ -221,7 +217,7 @@ class McapStorage:
                 position += length + len(indexes)
             elif opcode == Opcode.HEADER:
                 position += _RECORD.size + len(body)
-            elif opcode in (None, Opcode.METADATA, Opcode.DATA_END):  # cut off, or finished already
+            elif opcode in (None, 0, Opcode.METADATA, Opcode.DATA_END):  # cut off, no page, or finished already
                 break
             else:
                 raise BagError(f"{self._path} must be a file that the recorder wrote, found an MCAP record of kind "
@@ -242,11 +238,11 @@ class McapStorage:
             body += self._file.read(length - len(body))
         return opcode, bytes(body)
 
-    def _take(self, records: list[McapRecord], chunk: Chunk) -> dict[int, list[int]]:
+    def _take(self, chunk: Chunk) -> dict[int, list[int]]:
         """Register what a chunk has; returns its entries as `_begin_chunk` has them."""
         entries: dict[int, list[int]] = {}
         offset = 0
-        for record in records:
+        for record in breakup_chunk(chunk):
             if isinstance(record, Schema):
                 self._schemas[record.name] = record
             elif isinstance(record, Channel):

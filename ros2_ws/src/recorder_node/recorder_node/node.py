@@ -14,7 +14,7 @@ from ament_index_python.packages import get_package_share_directory
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode, run
 from ant_rl_ros.parameters import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import ReliabilityPolicy
 
 from recorder_node.bag import STORAGES, BagWriter
 from recorder_node.codec import STATS, TOPICS, encode_qos, type_name
@@ -27,12 +27,11 @@ _DEPTH = 5000  # [messages] that may wait in the middleware, of each topic: seco
 _GATHER_PERIOD = 0.02
 _FLUSH_PERIOD = 1.0  # [s]
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
+_TICK_TOPICS = ("observation", "joint_torques")
 
 PARAMETERS = (
     Parameter("record", "", "Folder of the bag, which must not exist yet; empty: rosbag2_ and date and time, here."),
     Parameter("record_format", "mcap", "Storage of the bag.", tuple(STORAGES)),
-    Parameter("mode", "lockstep", "Mode of the environment: which QoS observation and joint_torques are expected to "
-              "have; other QoS is noticed within a second.", qos.MODES),
 )
 
 
@@ -42,8 +41,8 @@ class _Recorded:
 
     name: str
     msg_type: type
-    profile: QoSProfile
     inbox: deque[Any]
+    has_one_publisher: bool
     topic_id: int | None = None
     newest: dict[bytes, int] = field(default_factory=dict)
 
@@ -65,7 +64,7 @@ class RecorderNode(StackNode):
             raise ValueError(str(error)) from error
         self._path, self._messages, self._bytes, self._queued = path, 0, 0, 0
         for topic, msg_type in TOPICS.items():
-            self._subscribe(topic, msg_type, qos.profile(topic, self.settings["mode"]))
+            self._subscribe(topic, msg_type)
         self._looked = self._flushed = time.monotonic()
         self.get_logger().info(f"recording to {path}")
 
@@ -114,10 +113,13 @@ class RecorderNode(StackNode):
             self.exit_code = 1
         self._close()
 
-    def _subscribe(self, topic: str, msg_type: type, profile: QoSProfile) -> None:
+    def _subscribe(self, topic: str, msg_type: type) -> None:
+        # The topics of a tick as their receivers listen to them: that fits both modes, and acknowledgements would slow
+        # the loop down that is recorded. A publisher keeps its last 5 messages only, so there is little to ask again.
+        profile = qos.asking(topic) if topic in _TICK_TOPICS else qos.profile(topic)
         profile.depth = _DEPTH
         inbox = self.loop.subscribe(msg_type, topic, profile, qos.overriding(), raw=True, info=True)
-        self._topics.append(_Recorded(self.resolve_topic_name(topic), msg_type, profile, inbox))
+        self._topics.append(_Recorded(self.resolve_topic_name(topic), msg_type, inbox, topic in _TICK_TOPICS))
 
     def _take(self) -> None:
         """Write everything that has come, in the order in which it came."""
@@ -143,8 +145,13 @@ class RecorderNode(StackNode):
         self.ticks += len(batch)
 
     def _count_dropped(self, topic: _Recorded, sequence: int, info: Mapping[str, Any]) -> None:
-        """A publisher numbers its messages without gaps."""
-        publisher = info["publisher_gid"]["data"] if "publisher_gid" in info else b""
+        """A publisher numbers its messages without gaps. Jazzy does not tell which publisher's a message is."""
+        if "publisher_gid" in info:
+            publisher = info["publisher_gid"]["data"]
+        elif topic.has_one_publisher:
+            publisher = b""
+        else:
+            return
         newest = topic.newest.get(publisher)
         if newest is not None and sequence > newest + 1:
             self.counters["dropped"] += sequence - newest - 1
@@ -152,22 +159,22 @@ class RecorderNode(StackNode):
 
     def _add(self, topic: _Recorded) -> int:
         """Register a topic in the bag, with what its publishers offer now that they are known."""
-        offered = [encode_qos(found.qos_profile, "keep_last", self._depth(topic.name))
-                   for found in self.get_publishers_info_by_topic(topic.name)]
+        offered = []
+        for publisher in self.get_publishers_info_by_topic(topic.name):
+            found = publisher.qos_profile
+            mode = "lockstep" if found.reliability == ReliabilityPolicy.RELIABLE else "realtime"
+            offered.append(encode_qos(found, "keep_last", qos.profile(topic.name, mode).depth))
         distinct = [profile for index, profile in enumerate(offered) if profile not in offered[:index]]
         definition = read_definition(type_name(topic.msg_type), get_package_share_directory)
         return self._bag.add_topic(Topic(topic.name, definition, tuple(distinct)))
 
-    def _depth(self, name: str) -> int:
-        return qos.profile(name, self.settings["mode"]).depth
-
     def _look(self) -> None:
-        """`stats/<node>` topics come with their nodes; an environment may run in the other mode."""
+        """`stats/<node>` topics come with their nodes."""
         known = {topic.name for topic in self._topics}
         prefix = self.resolve_topic_name("stats") + "/"
         for name, _ in self.get_topic_names_and_types():
             if name.startswith(prefix) and name not in known:
-                self._subscribe(name, STATS, qos.profile("stats"))
+                self._subscribe(name, STATS)
 
     def _close(self) -> None:
         bag, self._bag = self._bag, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 
@@ -31,6 +30,7 @@ class SqliteStorage:
 
     Args:
         path: the file.
+        distro: ROS distribution that a new file names.
         resume: it exists.
 
     Raises:
@@ -40,14 +40,14 @@ class SqliteStorage:
 
     suffix = ".db3"
 
-    def __init__(self, path: Path, resume: bool = False) -> None:
+    def __init__(self, path: Path, distro: str = "", resume: bool = False) -> None:
         self._database = sqlite3.connect(path, isolation_level=None)
         self._pending: list[tuple[int, int, bytes]] = []
         # A process that is killed loses nothing that was committed; only a power failure could.
         self._database.execute("PRAGMA synchronous = OFF")
         if not resume:
             self._database.executescript(_TABLES)
-            self._database.execute("INSERT INTO schema VALUES (?, ?)", (_SCHEMA_VERSION, os.environ.get("ROS_DISTRO", "")))
+            self._database.execute("INSERT INTO schema VALUES (?, ?)", (_SCHEMA_VERSION, distro))
             return
         tables = {name for name, in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"topics", "messages", "message_definitions", "metadata"} <= tables:
