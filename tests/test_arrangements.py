@@ -8,6 +8,9 @@ import sys
 
 import psutil
 import pytest
+from ant_rl_core import bundle
+from policy_node.actor import load_actor
+from trainer.evaluate import evaluate
 from walls import DESKTOP, behind_wall
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
@@ -60,6 +63,19 @@ def test_sim_ends_by_itself_and_sums_up(tmp_path):
     assert summary["latencies_ms"]["round_trip"]["p50"] > 0
     assert {"env", "policy", "monitor", "status"} <= set(summary["nodes"])
     assert summary["arguments"]["seed"] == "5"
+
+
+def test_sim_runs_the_variant_that_is_asked_for(tmp_path):
+    path = tmp_path / "summary.json"
+    code, output = finish(start("sim", "variant:=int8", "episodes:=1", "seed:=5", f"summary:={path}"), timeout=150)
+    assert code == 0, output
+    found = json.loads(path.read_text())["episodes"][0]["return"]
+    shipped = bundle.read(bundle.resolve_policy("default"))
+    expected, other = (evaluate(load_actor(shipped, variant=name), 1, 5)[0].episode_return
+                       for name in ("int8", "float32"))
+    assert found == pytest.approx(expected, abs=1e-3) and abs(found - other) > 0.1
+    code, output = finish(start("sim", "variant:=int9", "episodes:=1"))
+    assert code == 2 and "no variant 'int9' that ends in .tflite; those are float32, " in output
 
 
 def test_a_run_that_is_over_at_once_is_heard_all_the_same(tmp_path):

@@ -138,7 +138,7 @@ def picture(found: Report) -> bytes:
             time_axes.axvline(row.speed.figures.cpu_us, color="gray", linestyle=":")
             time_axes.annotate(row.name, (row.speed.figures.cpu_us, 0.02), xycoords=("data", "axes fraction"),
                                rotation=90, ha="right", va="bottom", fontsize="small", color="gray")
-    size_axes.set(xscale="log", xlabel="file [kB]", ylabel=f"return (mean of {found.config['episodes']} episodes)")
+    size_axes.set(xscale="log", xlabel="file [kB]", ylabel=f"return, {found.config['episodes']} episodes (mean and its standard error)")
     time_axes.set(xscale="log", xlabel="processor time of a decision [us]")
     for axes in (size_axes, time_axes):
         axes.grid(alpha=0.3, which="both")
