@@ -144,6 +144,19 @@ def test_a_recorder_that_is_killed_leaves_all_that_it_had_flushed(tmp_path, mode
     assert bag.answered() == list(range(bag.answered()[0], bag.answered()[0] + len(bag.answered())))
 
 
+def test_what_is_missed_is_counted(tmp_path):
+    with System(tmp_path) as system:
+        system.env()
+        system.policy(policy="default")
+        node = recorder(system, tmp_path / "bag", **{"qos_overrides./observation.subscription.depth": 2})
+        system.until(lambda: system.counter("recorder", "dropped") > 100, "messages that there was no room for")
+        assert node.stop() == 0
+        ids = [message.step_id for message in Bag(tmp_path / "bag").messages("/observation", Observation)]
+        missing = ids[-1] - ids[0] + 1 - len(set(ids))
+        system.until(lambda: system.counter("recorder", "dropped") >= missing, f"the count of {missing} messages")
+        assert system.counter("recorder", "dropped") <= missing + 5  # of an observation that was sent again
+
+
 def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path):
     path = tmp_path / "bag"
     with System(tmp_path) as system:
