@@ -8,7 +8,10 @@ import sqlite3
 
 import pytest
 import yaml
+from mcap.data_stream import ReadDataStream
 from mcap.reader import make_reader
+from mcap.records import Message as Record
+from mcap.records import MessageIndex
 from recorder_node import mcap_storage
 from recorder_node.bag import BagWriter, repair
 from recorder_node.definitions import Definition, read_definition
@@ -88,6 +91,18 @@ def test_an_mcap_file_is_whole_without_its_folder(tmp_path):
         messages = [message for _, _, message in reader.iter_messages(topics=["/text"])]
         assert [message.sequence for message in messages] == list(range(1200))
         assert {message.log_time - message.publish_time for message in messages} == {7}
+        # An index names the place of each message in its chunk.
+        for chunk in summary.chunk_indexes:
+            for topic_id, offset in chunk.message_index_offsets.items():
+                file.seek(offset + 9)
+                index = MessageIndex.read(ReadDataStream(file))
+                assert index.channel_id == topic_id
+                for stamp, place in index.records:
+                    file.seek(chunk.chunk_start_offset + chunk.chunk_length - chunk.uncompressed_size + place)
+                    assert file.read(1) == b"\x05"
+                    length = int.from_bytes(file.read(8), "little")
+                    message = Record.read(ReadDataStream(file), length)
+                    assert (message.channel_id, message.log_time) == (topic_id, stamp)
         described, = (record.metadata["serialized_metadata"] for record in reader.iter_metadata())
     whole = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
     assert yaml.safe_load(described) == whole and whole["version"] == 9
@@ -178,6 +193,22 @@ def test_a_full_disk_leaves_a_bag_that_opens(tmp_path, monkeypatch, room):
     assert (path / "bag_0.mcap").stat().st_size <= room
     assert read(path) == {"/text": expected(range(count)), "/tick": []}
     assert count >= (room - 20_000) // 2100
+
+
+def test_room_that_is_made_in_time_saves_all_but_the_chunk_that_failed(tmp_path, monkeypatch):
+    SmallDisk.room = 30_000
+    monkeypatch.setattr(mcap_storage, "open", lambda path, mode, buffering: SmallDisk(path, mode), raising=False)
+    path = tmp_path / "bag"
+    writer, text, _ = begun(path, "mcap")
+    flushed = 0
+    with pytest.raises(BagError):
+        while True:
+            writer.write(numbered(text, range(flushed, flushed + 4)))
+            writer.flush()
+            flushed += 4
+    SmallDisk.room = 10**9
+    assert writer.close().counts[text] == flushed
+    assert read(path) == {"/text": expected(range(flushed)), "/tick": []}
 
 
 def test_an_error_of_the_disk_throws_nothing_away(tmp_path, monkeypatch):
