@@ -173,6 +173,23 @@ def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path):
     assert len(bag.data["/observation"]) > 100 and (path / "bag_0.mcap").stat().st_size <= 1_500_000
 
 
+def test_record_beside_a_stack_that_runs(tmp_path):
+    with System(tmp_path) as system:
+        system.env(mode="realtime")
+        system.policy(policy="default", mode="realtime")
+        observations = system.listen(Observation, "observation", "realtime")
+        system.until(lambda: len(observations) > 3, "a robot that walks")
+        process = subprocess.Popen([sys.executable, "-m", "ant_rl", "record"], cwd=tmp_path, text=True,
+                                   env={**os.environ, "ROS_DOMAIN_ID": str(system.domain)}, stdout=subprocess.PIPE)
+        system.until(lambda: value(system, "messages") > 10, "the recorder's messages")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=WAIT)
+        assert process.returncode == 0, output
+    path, = tmp_path.glob("rosbag2_2*")
+    assert f"topics in {path.name}" in output
+    assert {"/observation", "/joint_torques", "/odom"} <= set(Bag(path).connections)
+
+
 def test_what_can_not_be_recorded_to_is_said_before_anything_starts(tmp_path):
     for words, sentence in [
             (["sim", f"record:={tmp_path}"], f"record must be a folder that does not exist yet, found {tmp_path}"),

@@ -56,7 +56,9 @@ class RecorderNode(StackNode):
         self._bag: BagWriter | None = None
 
     def configure(self) -> None:
-        """ValueError where the bag can't be made."""
+        """ValueError where the bag can't be made, OSError where the definition of a message is not installed."""
+        self._definitions = {msg_type: read_definition(type_name(msg_type), get_package_share_directory)
+                             for msg_type in (*TOPICS.values(), STATS)}
         path = Path(self.settings["record"] or time.strftime("rosbag2_%Y_%m_%d-%H_%M_%S"))
         try:
             self._bag = BagWriter(path, self.settings["record_format"], os.environ.get("ROS_DISTRO", ""))
@@ -165,8 +167,7 @@ class RecorderNode(StackNode):
             mode = "lockstep" if found.reliability == ReliabilityPolicy.RELIABLE else "realtime"
             offered.append(encode_qos(found, "keep_last", qos.profile(topic.name, mode).depth))
         distinct = [profile for index, profile in enumerate(offered) if profile not in offered[:index]]
-        definition = read_definition(type_name(topic.msg_type), get_package_share_directory)
-        return self._bag.add_topic(Topic(topic.name, definition, tuple(distinct)))
+        return self._bag.add_topic(Topic(topic.name, self._definitions[topic.msg_type], tuple(distinct)))
 
     def _look(self) -> None:
         """`stats/<node>` topics come with their nodes."""
