@@ -212,11 +212,12 @@ def test_the_student_drives_after_the_first_round_and_every_answer_is_the_teache
     graph = DifferentiableGraph(actor())
     student = fit.Student(graph, graph.trainable_variables, graph.litert_bytes)
     told = []
-    samples = fit.teach(student, teacher, SHORT, np.random.default_rng(0), lambda *round_: told.append(round_))
+    samples = fit.teach(student, teacher, SHORT, np.random.default_rng(0), told.append)
     assert [driver is teacher.graph for driver in drivers] == [True, False, False]
     assert len(samples) == 3 * 600
     np.testing.assert_allclose(samples.outputs["action"], teacher.graph(samples.inputs)["action"])
-    assert [turn for turn, _ in told] == [0, 1, 2, 3] and told[-1][1] < 1e-4
+    assert told[0] == "round 1 of 3" and told[2].startswith("round 3 of 3, mean squared difference so far ")
+    assert told[3].startswith("last passes, mean squared difference so far ") and float(told[3].split()[-1]) < 1e-4
 
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.9])
@@ -260,6 +261,7 @@ def test_the_share_of_zeros_grows_along_the_cubic_schedule():
     found = shares[::len(graph.matmuls)]
     np.testing.assert_allclose(found[:3], [0.8 * (1 - (5 / 6) ** 3), 0.8 * (1 - (4 / 6) ** 3), 0.8 * (1 - (3 / 6) ** 3)])
     np.testing.assert_allclose(found[5:], 0.8)
+    assert len(found) == 8
 
 
 def test_rehearsed_rounding_is_that_of_int8():

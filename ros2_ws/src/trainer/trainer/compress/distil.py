@@ -21,7 +21,7 @@ _LEAST_STD = 1.0
 
 
 def distilled(model: bytes, hidden: Sequence[int], teacher: Teacher, course: Course, seed: int,
-              on_round: Callable[[int, float], None]) -> bytes:
+              tell: Callable[[str], None]) -> bytes:
     """A LiteRT graph of a few relu layers that takes and gives what the teacher does, and learned it from it.
 
     Args:
@@ -30,7 +30,7 @@ def distilled(model: bytes, hidden: Sequence[int], teacher: Teacher, course: Cou
         teacher: what it learns from.
         course: how much it is taught.
         seed: of weights and lessons.
-        on_round: see `fit.teach`.
+        tell: see `fit.teach`.
 
     Raises:
         BundleError: it would have no fewer weights than `model`.
@@ -50,7 +50,7 @@ def distilled(model: bytes, hidden: Sequence[int], teacher: Teacher, course: Cou
         return network(inputs["observation"] if names == ["observation"] else dict(inputs))
 
     student = Student(graph, [v.value for v in network.trainable_variables], lambda: export.litert_bytes(network))
-    teach(student, teacher, course, rng, on_round, samples)
+    teach(student, teacher, course, rng, tell, samples)
     return student.litert()
 
 

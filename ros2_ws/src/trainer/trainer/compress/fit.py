@@ -92,7 +92,8 @@ class Student:
 
 
 def teach(student: Student, teacher: Teacher, course: Course, rng: np.random.Generator,
-          on_round: Callable[[int, float], None], samples: Samples | None = None) -> Samples:
+          tell: Callable[[str], None], samples: Samples | None = None,
+          before_round: Callable[[int], None] = lambda turn: None) -> Samples:
     """Let the student learn by DAgger; returns all that it was taught with.
 
     Each round lets the teacher (at first) or the student drive, asks the teacher what it would have given, and fits the
@@ -103,8 +104,9 @@ def teach(student: Student, teacher: Teacher, course: Course, rng: np.random.Gen
         teacher: what it learns from.
         course: how much.
         rng: of the orders and of the robots that are driven.
-        on_round: is given the number of each round, before it learns, from 0, and the loss of the round before.
+        tell: is given a few words on each round before it begins.
         samples: of the first round; None: the teacher drives for them.
+        before_round: called with the number of each round, from 0, before the student learns.
 
     Differs from the paper in: the student alone drives after the first round (their beta is 1, 0, 0, …), and its last
     version is taken, not the best on validation.
@@ -114,10 +116,11 @@ def teach(student: Student, teacher: Teacher, course: Course, rng: np.random.Gen
     for turn in range(course.rounds):
         if turn:
             samples = samples.joined(teacher.lesson(LiteRTGraph(student.litert()), course.samples, _seed(rng)))
-        on_round(turn, loss)
+        tell(f"round {turn + 1} of {course.rounds}{_so_far(loss)}")
+        before_round(turn)
         loss = student.fit(samples, [course.learning_rate] * course.epochs, rng)
     falling = 0.5 * course.learning_rate * (1.0 + np.cos(np.pi * np.arange(course.last_epochs) / course.last_epochs))
-    on_round(course.rounds, loss)
+    tell(f"last passes{_so_far(loss)}")
     student.fit(samples, falling, rng)
     return samples
 
@@ -125,6 +128,10 @@ def teach(student: Student, teacher: Teacher, course: Course, rng: np.random.Gen
 def first_lesson(teacher: Teacher, course: Course, rng: np.random.Generator) -> Samples:
     """What the teacher sees and gives while it drives itself: the samples of a course's first round."""
     return teacher.lesson(teacher.graph, course.samples, _seed(rng))
+
+
+def _so_far(loss: float) -> str:
+    return "" if np.isnan(loss) else f", mean squared difference so far {loss:.2g}"
 
 
 def _seed(rng: np.random.Generator) -> int:

@@ -18,7 +18,7 @@ COURSE = Course(rounds=32, samples=20_000, epochs=1, last_epochs=8, learning_rat
 
 
 def pruned(model: bytes, sparsity: float, teacher: Teacher, course: Course, seed: int,
-           on_round: Callable[[int, float], None]) -> bytes:
+           tell: Callable[[str], None]) -> bytes:
     """A LiteRT graph in which this share of each matrix is zero, the smallest magnitudes first.
 
     The share grows over the first three quarters of the rounds along the paper's cubic schedule, 1 - (1 - t)^3, while
@@ -30,7 +30,7 @@ def pruned(model: bytes, sparsity: float, teacher: Teacher, course: Course, seed
         teacher: what the rest learns from.
         course: how much it is taught.
         seed: of the lessons.
-        on_round: see `fit.teach`.
+        tell: see `fit.teach`.
 
     Differs from the paper in: shares grow between rounds of learning, not every few hundred steps; the targets are a
     teacher's outputs, at the states that the pruned actor itself visits.
@@ -42,8 +42,7 @@ def pruned(model: bytes, sparsity: float, teacher: Teacher, course: Course, seed
         for matmul, kept in zip(graph.matmuls, masks, strict=True):
             matmul.kernel.assign(matmul.kernel * kept)
 
-    def on_round_with_masks(turn: int, loss: float) -> None:
-        on_round(turn, loss)
+    def grow(turn: int) -> None:
         time = min(1.0, (turn + 1) / (0.75 * course.rounds))
         share = sparsity * (1.0 - (1.0 - time) ** 3)
         for matmul, kept in zip(graph.matmuls, masks, strict=True):
@@ -51,7 +50,7 @@ def pruned(model: bytes, sparsity: float, teacher: Teacher, course: Course, seed
         mask()
 
     student = Student(graph, graph.trainable_variables, graph.litert_bytes, after_step=mask)
-    teach(student, teacher, course, np.random.default_rng(seed), on_round_with_masks)
+    teach(student, teacher, course, np.random.default_rng(seed), tell, before_round=grow)
     return student.litert()
 
 

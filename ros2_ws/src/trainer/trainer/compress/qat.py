@@ -23,7 +23,7 @@ Range = tuple[float, float]
 
 
 def qat_int8(model: bytes, teacher: Teacher, course: Course, seed: int,
-             on_round: Callable[[int, float], None]) -> bytes:
+             tell: Callable[[str], None]) -> bytes:
     """A LiteRT graph in int8, see `quantize.int8`, whose weights learned to give in int8 what the teacher gives.
 
     In every sum of products that is going to be int8, input, kernel and result are rounded as they will be; gradients
@@ -34,7 +34,7 @@ def qat_int8(model: bytes, teacher: Teacher, course: Course, seed: int,
         teacher: what it learns from.
         course: how much it is taught.
         seed: of the lessons.
-        on_round: see `fit.teach`.
+        tell: see `fit.teach`.
 
     Differs from the paper in: ranges are those of the float actor's own rollouts and stay fixed; no batch norm to fold;
     the targets are a teacher's outputs, at the states that the quantised actor itself visits.
@@ -53,7 +53,7 @@ def qat_int8(model: bytes, teacher: Teacher, course: Course, seed: int,
 
     student = Student(partial(graph, matmul=rounded), graph.trainable_variables,
                       lambda: quantize.int8(graph.litert_bytes(), samples.inputs, AlgorithmName.MIN_MAX_UNIFORM_QUANT))
-    teach(student, teacher, course, rng, on_round, samples)
+    teach(student, teacher, course, rng, tell, samples)
     return student.litert()
 
 

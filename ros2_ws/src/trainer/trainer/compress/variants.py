@@ -55,8 +55,8 @@ class Maker:
     """
 
     def __init__(self, model: bytes, teacher: Teacher, seed: int, effort: float, tell: Callable[[str], None]) -> None:
-        self.teacher, self.effort = teacher, effort
-        self._seed, self._tell = seed, tell
+        self.teacher, self.effort, self.tell = teacher, effort, tell
+        self._seed = seed
         self._made = {"": model}
 
     def make(self, name: str) -> bytes:
@@ -77,10 +77,6 @@ class Maker:
         """What a graph is given while it drives, float32 [CALIBRATION_SAMPLES, ...] by name."""
         return self.teacher.visited(LiteRTGraph(model), CALIBRATION_SAMPLES, self._seed)
 
-    def on_round(self, turn: int, loss: float) -> None:
-        """Tell of a round of learning."""
-        self._tell(f"round {turn + 1}" + ("" if np.isnan(loss) else f", mean squared difference so far {loss:.2g}"))
-
     def _unfinished(self, name: str) -> bytes:
         if name not in self._made:
             before, _, last = name.rpartition("+")
@@ -92,11 +88,11 @@ class Maker:
 
 
 def _distilled(maker: Maker, model: bytes, numbers: list[int], seed: int) -> bytes:
-    return distil.distilled(model, numbers, maker.teacher, maker.course(distil.COURSE), seed, maker.on_round)
+    return distil.distilled(model, numbers, maker.teacher, maker.course(distil.COURSE), seed, maker.tell)
 
 
 def _pruned(maker: Maker, model: bytes, numbers: list[int], seed: int) -> bytes:
-    return prune.pruned(model, numbers[0] / 100, maker.teacher, maker.course(prune.COURSE), seed, maker.on_round)
+    return prune.pruned(model, numbers[0] / 100, maker.teacher, maker.course(prune.COURSE), seed, maker.tell)
 
 
 METHODS = (
@@ -110,7 +106,7 @@ METHODS = (
            lambda maker, model, numbers, seed: quantize.int8(model, maker.calibration(model))),
     Method("qat_int8", "qat_int8", "as int8, with weights that learned to be rounded",
            lambda maker, model, numbers, seed: qat.qat_int8(model, maker.teacher, maker.course(qat.COURSE), seed,
-                                                            maker.on_round)),
+                                                            maker.tell)),
     Method(r"prune_([1-9]\d?)", "prune_80", "80 % of the weights, the smallest, become zero, and the others learn to "
            "make up for it", _pruned, prune.sparse),
     Method(r"distil_([1-9]\d*)(x[1-9]\d*)*", "distil_64x64", "a student with layers of 64 and 64 learns from the "
