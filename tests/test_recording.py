@@ -124,9 +124,9 @@ def test_a_policy_that_was_sent_before_is_recorded(tmp_path):
 def test_a_recorder_that_is_killed_leaves_all_that_it_had_flushed(tmp_path, mode, num_envs, size):
     path = tmp_path / "bag"
     with System(tmp_path) as system:
-        system.env(mode=mode, num_envs=num_envs, state_rate=1.0)
+        node = recorder(system, path)  # of what it hears itself say
+        system.env(mode=mode, num_envs=num_envs, listeners=1)
         system.policy(policy="default", mode=mode)
-        node = recorder(system, path)
         system.until(lambda: value(system, "bytes") > size, "something worth keeping")
         least = value(system, "messages")
         # What is published of a second is in the file after the next one.
@@ -138,10 +138,11 @@ def test_a_recorder_that_is_killed_leaves_all_that_it_had_flushed(tmp_path, mode
     assert done.returncode == 0 and f"{path}: " in done.stdout, done.stdout
     bag = Bag(path)
     assert sum(map(len, bag.data.values())) >= least
-    first = bag.messages("/observation", Observation)[0].step_id
-    ids = list(dict.fromkeys(message.step_id for message in bag.messages("/observation", Observation)))
-    assert ids == list(range(first, first + len(ids)))
-    assert bag.answered() == list(range(bag.answered()[0], bag.answered()[0] + len(bag.answered())))
+    assert len(bag.ticks()) > 30  # without a gap, from the first on
+    answered = bag.answered()
+    assert answered == sorted(answered) and len(answered) > 30
+    if mode == "lockstep":  # in real time a policy may come too late for a tick
+        assert answered == list(range(len(answered)))
 
 
 def test_what_is_missed_is_counted(tmp_path):
