@@ -66,7 +66,7 @@ def difference(model, inputs, teacher=None):
     return np.abs(graph(inputs)["action"] - expected(inputs)["action"])
 
 
-# -- the file, and the graph in TensorFlow ----------------------------------------------------------------------------------
+# -- the file, and the graph in TensorFlow -------------------------------------------------------------------
 
 def test_a_file_tells_its_weights_and_zeros():
     file = LiteRTFile(actor())
@@ -124,7 +124,7 @@ def test_an_unknown_layer_is_named():
         DifferentiableGraph(quantize.float16(actor()))
 
 
-# -- quantisation ----------------------------------------------------------------------------------
+# -- quantisation --------------------------------------------------------------------------------------------
 
 def test_float16_keeps_the_nearest_float16_weights():
     made = LiteRTFile(quantize.float16(actor()))
@@ -181,7 +181,7 @@ def test_edges_are_what_is_one_sum_of_products_from_inputs_or_outputs():
     assert sorted(found) == ["FULLY_CONNECTED", "FULLY_CONNECTED", "TANH"]
 
 
-# -- learning from the actor ----------------------------------------------------------------------------------
+# -- learning from the actor ---------------------------------------------------------------------------------
 
 def test_teachers_give_for_what_is_seen_what_their_graph_gives():
     teacher = Teacher(actor(), MANIFEST, 1)
@@ -259,7 +259,7 @@ def test_the_share_of_zeros_grows_along_the_cubic_schedule():
         patch.setattr(prune, "largest", lambda kernel, share: shares.append(share) or largest(kernel, share))
         prune.pruned(actor(), 0.8, Teacher(actor(), MANIFEST, 1), course, 0, silent)
     found = shares[::len(graph.matmuls)]
-    np.testing.assert_allclose(found[:3], [0.8 * (1 - (5 / 6) ** 3), 0.8 * (1 - (4 / 6) ** 3), 0.8 * (1 - (3 / 6) ** 3)])
+    np.testing.assert_allclose(found[:3], 0.8 * (1 - (np.array([5, 4, 3]) / 6) ** 3))
     np.testing.assert_allclose(found[5:], 0.8)
     assert len(found) == 8
 
@@ -300,10 +300,11 @@ def test_a_student_that_is_larger_than_its_teacher_is_refused():
         distil.distilled(actor(), (512,), Teacher(actor(), MANIFEST, 1), SHORT, 0, silent)
 
 
-# -- by name ----------------------------------------------------------------------------------
+# -- by name -------------------------------------------------------------------------------------------------
 
 def maker(model, manifest, **arguments):
-    return variants.Maker(model, Teacher(model, manifest, 1), **{"seed": 0, "effort": 0.02, "tell": silent, **arguments})
+    arguments = {"seed": 0, "effort": 0.02, "tell": silent, **arguments}
+    return variants.Maker(model, Teacher(model, manifest, 1), **arguments)
 
 
 @pytest.mark.parametrize("name", ["float32", "float16", "dynamic_int8", "int8", "qat_int8", "prune_50", "distil_8",

@@ -128,5 +128,5 @@ def test_a_graph_of_other_numbers_is_refused():
 
 @pytest.mark.parametrize("data", [b"", b"no graph at all", bytes(1000)])
 def test_damage_is_refused(data):
-    with pytest.raises(BundleError, match=f"expected a LiteRT graph with the signature serving_default, found {len(data)}"):
+    with pytest.raises(BundleError, match=f"LiteRT graph with the signature serving_default, found {len(data)} bytes"):
         NumpyGraph(data)

@@ -47,8 +47,8 @@ class CompressConfig:
         effort: how much is taught, as a share of the usual number of rounds and passes.
         keras: the bundle keeps actor.keras too, where the given one has it.
         num_threads: threads that step physics; 0 means one per core.
-        seconds: how long each of three processes per row runs at full speed, and then at 20 Hz [s]; 0 means that speed is
-            not measured.
+        seconds: how long each of three processes per row runs at full speed, and then at 20 Hz [s]; 0 means that
+            speed is not measured.
         core_share: share of one core under the limits of the Pi, from 0.1 to 1.
         memory_mb: memory under the limits of the Pi [10^6 bytes].
     """
@@ -102,8 +102,8 @@ class _Compression:
     def __init__(self, policy: Bundle, config: CompressConfig, command: str, tell: Callable[[str], None]) -> None:
         manifest = policy.manifest
         if manifest.robot != ANT.name:
-            raise BundleError(f"expected a policy for {ANT.name}, on whose rollouts variants are calibrated and judged, "
-                              f"found one for {manifest.robot}")
+            raise BundleError(f"expected a policy for {ANT.name}, on whose rollouts variants are calibrated and "
+                              f"judged, found one for {manifest.robot}")
         policy.check_sizes(ANT.observation_size, ANT.action_size)
         model = policy.member(policy.variant(FLOAT32, _SUFFIX))
         load_actor(policy)  # whether it runs, and is what the manifest says

@@ -107,8 +107,8 @@ class DifferentiableGraph(tf.Module):
         activation = _ACTIVATIONS[operation.activation]
         if operation.name == "FULLY_CONNECTED":
             x, kernel, *bias = operation.sources
-            matmul = Matmul(file.names[operation.targets[0]], file.constants[kernel].T, file.constants[bias[0]] if bias else None,
-                            activation)
+            matmul = Matmul(file.names[operation.targets[0]], file.constants[kernel].T,
+                            file.constants[bias[0]] if bias else None, activation)
             self.matmuls.append(matmul)
             return matmul, (x,), operation.targets
         function = _OPERATIONS[operation.name](operation.options)

@@ -74,7 +74,8 @@ class LiteRTFile:
                 self._take(i, tensor, read.buffers[tensor.buffer].data)
         self.operations = [Operation(
             flatbuffer_utils.opcode_to_name(read, operator.opcodeIndex), operator.builtinOptions,
-            _name(flatbuffer_utils.ActivationFunctionType, getattr(operator.builtinOptions, "fusedActivationFunction", 0)),
+            _name(flatbuffer_utils.ActivationFunctionType,
+                  getattr(operator.builtinOptions, "fusedActivationFunction", 0)),
             # -1 stands for an optional source that is left out.
             tuple(int(i) for i in operator.inputs if i >= 0), tuple(map(int, operator.outputs)))
             for operator in graph.operators]

@@ -112,11 +112,11 @@ def markdown(found: Report) -> str:
         "robot, medians of three processes: p50 and p99 at full speed, processor time of all threads, the latter as a "
         "share of a core at full speed and at 20 Hz.", "",
         f"Under the limits of the Pi: {limited}. There, a decision either runs at the core's full speed or is held up, "
-        "so the mean tells what p50 hides. Memory is limited as the kernel counts it, without pages of libraries that are "
-        "loaded already; RSS has them.", "",
+        "so the mean tells what p50 hides. Memory is limited as the kernel counts it, without pages of libraries that "
+        "are loaded already; RSS has them.", "",
         *_reasons(found), *([""] if _reasons(found) else []),
-        f"Made by `{found.command}`, code version `{found.code_version}`, on {machine['cpu']} ({machine['cores']} cores, "
-        f"load average at the end {machine['load_average']:.1f}), Python {machine['python']}, "
+        f"Made by `{found.command}`, code version `{found.code_version}`, on {machine['cpu']} ({machine['cores']} "
+        f"cores, load average at the end {machine['load_average']:.1f}), Python {machine['python']}, "
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items()) + ".", ""])
 
 
@@ -138,7 +138,8 @@ def picture(found: Report) -> bytes:
             time_axes.axvline(row.speed.figures.cpu_us, color="gray", linestyle=":")
             time_axes.annotate(row.name, (row.speed.figures.cpu_us, 0.02), xycoords=("data", "axes fraction"),
                                rotation=90, ha="right", va="bottom", fontsize="small", color="gray")
-    size_axes.set(xscale="log", xlabel="file [kB]", ylabel=f"return, {found.config['episodes']} episodes (mean and its standard error)")
+    size_axes.set(xscale="log", xlabel="file [kB]",
+                  ylabel=f"return, {found.config['episodes']} episodes (mean and its standard error)")
     time_axes.set(xscale="log", xlabel="processor time of a decision [us]")
     for axes in (size_axes, time_axes):
         axes.grid(alpha=0.3, which="both")
@@ -169,7 +170,8 @@ def _speed(speed: Speed | None) -> list[str]:
     if speed is None or speed.figures is None:
         return [""] * 5
     found = speed.figures
-    return [f"{found.p50_us:,.0f} / {found.p99_us:,.0f} us", f"{found.cpu_us:,.0f} us", f"{found.decisions_per_s:,.0f}/s",
+    return [f"{found.p50_us:,.0f} / {found.p99_us:,.0f} us", f"{found.cpu_us:,.0f} us",
+            f"{found.decisions_per_s:,.0f}/s",
             f"{found.cpu_percent:.0f} / {found.paced_cpu_percent:.2f} %", f"{found.rss_mb:.0f} / {found.uss_mb:.0f} MB"]
 
 
@@ -177,7 +179,8 @@ def _limited(speed: Speed | None) -> list[str]:
     if speed is None or speed.figures is None:
         return [""] * 3
     found = speed.figures
-    return [f"{found.mean_us:,.0f} / {found.p99_us:,.0f} us", f"{found.paced_cpu_percent:.2f} %", f"{found.rss_mb:.0f} MB"]
+    return [f"{found.mean_us:,.0f} / {found.p99_us:,.0f} us", f"{found.paced_cpu_percent:.2f} %",
+            f"{found.rss_mb:.0f} MB"]
 
 
 def _reasons(found: Report) -> list[str]:
