@@ -71,5 +71,5 @@ def row(folder: Path) -> str:
 if __name__ == "__main__":
     for kept in map(keep, map(Path, sys.argv[1:])):
         print(row(kept))
-    for method in sorted({path.name.split("-")[0] for path in RESULTS.glob("*-*/")}):
+    for method in sorted({path.parent.name.split("-")[0] for path in RESULTS.glob("*-*/run.json")}):
         draw(method)
