@@ -14,11 +14,10 @@ from ant_rl_core.bundle import write_atomically
 
 from recorder_node.mcap_storage import McapStorage
 from recorder_node.sqlite_storage import SqliteStorage
-from recorder_node.storage import BagError, Contents, Message, Storage, Topic
+from recorder_node.storage import METADATA_VERSION, BagError, Contents, Message, Storage, Topic
 
 STORAGES = {"mcap": McapStorage, "sqlite3": SqliteStorage}
 METADATA = "metadata.yaml"
-_VERSION = 9  # of metadata.yaml, that of Jazzy and later
 
 
 class BagWriter:
@@ -104,7 +103,7 @@ def _write_metadata(path: Path, storage: str, file_name: str, distro: str, conte
             "duration": {"nanoseconds": contents.end - contents.start},
             "message_count": sum(contents.counts.values())}
     information: dict[str, Any] = {
-        "version": _VERSION, "storage_identifier": storage, "relative_file_paths": [file_name], **span,
+        "version": METADATA_VERSION, "storage_identifier": storage, "relative_file_paths": [file_name], **span,
         "topics_with_message_count": [
             {"topic_metadata": {
                 "name": topic.name, "type": topic.definition.type_name, "serialization_format": "cdr",

@@ -8,10 +8,9 @@ from pathlib import Path
 import yaml
 
 from recorder_node.definitions import Definition
-from recorder_node.storage import BagError, Contents, Describe, Topic
+from recorder_node.storage import METADATA_VERSION, BagError, Contents, Describe, Topic
 
 _SCHEMA_VERSION = 4
-_METADATA_VERSION = 9
 _TABLES = """
 CREATE TABLE schema(schema_version INTEGER PRIMARY KEY, ros_distro TEXT NOT NULL);
 CREATE TABLE metadata(id INTEGER PRIMARY KEY, metadata_version INTEGER NOT NULL, metadata TEXT NOT NULL);
@@ -94,7 +93,7 @@ class SqliteStorage:
             text = describe(contents)
             self._database.execute("DELETE FROM metadata")
             self._database.execute("INSERT INTO metadata (metadata_version, metadata) VALUES (?, ?)",
-                                   (_METADATA_VERSION, text))
+                                   (METADATA_VERSION, text))
             return contents
         finally:
             self._database.close()

@@ -11,6 +11,9 @@ import yaml
 from recorder_node.definitions import Definition
 
 
+METADATA_VERSION = 9  # of a bag's metadata, that of Jazzy and later
+
+
 class BagError(RuntimeError):
     """A bag that can't be made, written or read; the text is one sentence."""
 

@@ -180,9 +180,10 @@ class _Compression:
                                        "zeros": row.zeros, "mean_return": row.mean_return,
                                        "episodes": len(row.returns)} for row in made.rows if row.name in members}
         details |= {member: self._policy.manifest.members[member] for member in files if member not in details}
-        provenance = {**self._policy.manifest.provenance, "compression": {
-            "command": made.command, "code_version": made.code_version, "config": made.config}}
-        return policy_bundle.pack(replace(self._policy.manifest, provenance=provenance), files, details, deflated=True)
+        record = {"command": made.command, "code_version": made.code_version, "config": made.config}
+        manifest = replace(self._policy.manifest,
+                           provenance={**self._policy.manifest.provenance, "compression": record})
+        return policy_bundle.pack(manifest, files, details, deflated=True)
 
 
 def _member(name: str) -> str:
