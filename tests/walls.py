@@ -11,7 +11,7 @@ from pathlib import Path
 LEARNING = {"tensorflow", "keras"}
 SIMULATION = {"mujoco", "gymnasium"}
 # What a robot has no use for, and what requirements/pi.txt therefore leaves out.
-DESKTOP = LEARNING | SIMULATION | {"matplotlib", "scipy", "tqdm", "rich", "ai_edge_quantizer", "trainer",
+DESKTOP = LEARNING | SIMULATION | {"matplotlib", "scipy", "tqdm", "rich", "ai_edge_quantizer", "rosbags", "trainer",
                                    "ant_env_node"}
 
 

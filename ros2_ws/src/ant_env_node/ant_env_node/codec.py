@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
 
 from ant_rl_core.spec import ANT
-from ant_rl_interfaces.msg import EpisodeSummary
+from ant_rl_interfaces.msg import EpisodeSummary, Session
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
@@ -13,8 +15,10 @@ from sensor_msgs.msg import Imu, JointState
 
 from ant_env_node.episodes import Episode
 from ant_env_node.robot_state import RobotState
+from ant_env_node.shaping import ShapingConfig
 
 ODOM_FRAME = "odom"
+_PHYSICS = ("mujoco", "gymnasium")
 STATE_TOPICS = {"joint_states": JointState, "imu": Imu, "odom": Odometry, "clock": Clock}
 
 
@@ -30,6 +34,23 @@ def encode_episode(episode: Episode, session: int, seed: int, policy_version: in
     message.distance = episode.distance
     message.terminated, message.truncated = episode.terminated, episode.truncated
     message.policy_version = policy_version
+    return message
+
+
+def software() -> list[str]:
+    """Name and version of the libraries that decide about the last bit of the physics."""
+    return [f"{name} {version(name)}" for name in _PHYSICS]
+
+
+def encode_session(session: int, mode: str, seeds: Sequence[int], reseeded: bool, shaping: ShapingConfig | None,
+                   stamp: Time) -> Session:
+    """How a session began; `seeds` are those of the robots' random streams, `reseeded` whether they began anew."""
+    message = Session(session=session, robot=ANT.name, mode=mode, seed=list(seeds), reseeded=reseeded,
+                      software=software())
+    message.header.stamp = stamp
+    if shaping is not None:
+        constants = asdict(shaping)
+        message.shaping_names, message.shaping_values = list(constants), list(constants.values())
     return message
 
 

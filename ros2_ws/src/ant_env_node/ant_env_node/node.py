@@ -14,7 +14,7 @@ from dataclasses import fields
 import numpy as np
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStepEnv
-from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, Observation
+from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, Observation, Session
 from ant_rl_interfaces.srv import Reset, Step
 from ant_rl_ros import qos
 from ant_rl_ros.messages import Tick, Torques, decode_torques, encode_observation
@@ -23,7 +23,7 @@ from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.wire import FlatCodec
 from std_srvs.srv import SetBool
 
-from ant_env_node.codec import encode_episode
+from ant_env_node.codec import encode_episode, encode_session
 from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.shaping import ShapedEnv, ShapingConfig, shape
 from ant_env_node.state_topics import StateTopics
@@ -78,6 +78,7 @@ class EnvNode(StackNode):
         self._env = shape(TimeStepEnv(self._ant), self._shaping())
         self._observations = self.publisher(Observation, "observation", mode, last_words=True)
         self._episodes = self.publisher(EpisodeSummary, "episode", last_words=True)
+        self._sessions = self.publisher(Session, "session", last_words=True)
         self._inbox = self.loop.subscribe(JointTorques, "joint_torques", qos.asking("joint_torques", mode),
                                           qos.overriding(), raw=True)
         self._states = StateTopics(self, self._ant.model, settings["state_rate"]) if settings["publish_state"] else None
@@ -106,6 +107,7 @@ class EnvNode(StackNode):
         self.loop.unsubscribe(self._inbox)
         self.discard_publisher(self._observations)
         self.discard_publisher(self._episodes)
+        self.discard_publisher(self._sessions)
         if self._states is not None:
             self._states.close()
         for service in self._own_services:
@@ -230,6 +232,8 @@ class EnvNode(StackNode):
 
     def _begin_session(self, seed: int | None) -> None:
         self._tick = Tick(secrets.randbits(63), 0, self._env.reset(seed))
+        self.send(self._sessions, encode_session(self._tick.session, self.settings["mode"], self._ant.np_random_seed,
+                                                 seed is not None, self._shaping(), self.stamp()))
         self._ledger = EpisodeLedger(self._tick.time_step)
         self._watchdog: TorqueWatchdog[Torques] = TorqueWatchdog(self.settings["torque_timeout"])
         self._fresh = True  # the newest observation is still to be published

@@ -20,6 +20,7 @@ _REALTIME = {"observation": (1, False, False), "joint_torques": (1, False, False
 # topic: depth, reliable, latched (a subscriber that joins late gets the last message).
 _ALWAYS = {
     "policy": (1, True, True),
+    "session": (1, True, True),
     "episode": (5000, True, False),  # all robots of a large batch may end at the same tick
     "training": (10, True, False),
     "timing": (10, True, False),

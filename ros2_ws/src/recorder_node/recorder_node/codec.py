@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ant_rl_interfaces.msg import (EpisodeSummary, JointTorques, NodeStats, NodeTiming, Observation, PolicyUpdate,
-                                   TrainingProgress)
+                                   Session, TrainingProgress)
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
@@ -13,9 +13,9 @@ from sensor_msgs.msg import Imu, JointState
 
 # The environment begins once it sees the subscription of `episode`, so it comes last.
 TOPICS = {
-    "observation": Observation, "joint_torques": JointTorques, "policy": PolicyUpdate, "training": TrainingProgress,
-    "timing": NodeTiming, "/diagnostics": DiagnosticArray, "joint_states": JointState, "imu": Imu, "odom": Odometry,
-    "clock": Clock, "episode": EpisodeSummary,
+    "session": Session, "observation": Observation, "joint_torques": JointTorques, "policy": PolicyUpdate,
+    "training": TrainingProgress, "timing": NodeTiming, "/diagnostics": DiagnosticArray,
+    "joint_states": JointState, "imu": Imu, "odom": Odometry, "clock": Clock, "episode": EpisodeSummary,
 }
 STATS = NodeStats  # of stats/<node>, which come and go with their nodes
 

@@ -1,0 +1,77 @@
+"""Recordings of the stack, read as the messages and ticks that they hold."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from collections.abc import Iterator
+
+from ament_index_python.packages import get_package_share_directory
+from ant_rl_core.spec import ANT
+from ant_rl_interfaces.msg import JointTorques, Observation
+from ant_rl_ros.messages import Tick, decode_observation
+from ant_rl_ros.wire import FlatCodec
+from rclpy.serialization import deserialize_message
+from recorder_node.bag_reader import BagReader
+from recorder_node.codec import STATS, TOPICS, type_name
+from recorder_node.definitions import read_definition
+from recorder_node.storage import BagError
+
+_QUICKLY = (Observation, JointTorques)
+
+
+class Recording(BagReader):
+    """A bag of the stack; arguments, attributes and refusals as those of `BagReader`."""
+
+    def messages(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
+        """Messages of these topics in the order in which they came: topic, time [ns since 1970], message.
+
+        Those of `observation` and `joint_torques` have no header and memoryviews for arrays (see `FlatCodec.read`).
+
+        Raises:
+            BagError: as of `BagReader`, or the bag was recorded with another version of a message.
+        """
+        readers = {topic: self._reader_of(topic) for topic in topics if topic in self.topics}
+        for topic, time_ns, data in self.raw_messages(*topics):
+            try:
+                yield topic, time_ns, readers[topic](data)
+            except ValueError as error:
+                raise BagError(f"the bag {self.path} is damaged: {error}") from error
+
+    def ticks(self) -> Iterator[Tick]:
+        """Observations in their order, each once: one that went unanswered was sent, and recorded, again.
+
+        Raises:
+            BagError: as of `messages`, or the observations are of another robot.
+        """
+        newest: tuple[int, int] | None = None
+        for _, _, message in self.messages("observation"):
+            if newest is not None and message.session == newest[0] and message.step_id <= newest[1]:
+                continue
+            newest = message.session, message.step_id
+            try:
+                yield decode_observation(message, ANT)
+            except ValueError as error:
+                raise BagError(f"the bag {self.path} must be of an {ANT.name}: {error}") from error
+
+    def _reader_of(self, topic: str) -> Any:
+        """What makes a message of its bytes, once it is known to be of the version that this workspace has."""
+        msg_type = STATS if topic.startswith("stats/") else TOPICS.get(topic)
+        found, found_hash = self.types[topic]
+        if msg_type is None or type_name(msg_type) != found:
+            expected = "a topic of the stack" if msg_type is None else type_name(msg_type)
+            raise BagError(f"{topic} of the bag {self.path} must be {expected}, found {found}")
+        own_hash = self._hashes[found]
+        if found_hash and found_hash != own_hash:
+            raise BagError(f"{topic} of the bag {self.path} is of another version of {found} than this workspace's "
+                           f"({found_hash[:15]}…, here {own_hash[:15]}…): use the version that recorded it")
+        if msg_type in _QUICKLY:
+            return FlatCodec(msg_type).read
+        return lambda data: deserialize_message(data, msg_type)
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        """Hash of every type of the stack, by name."""
+        names = map(type_name, (*TOPICS.values(), STATS))
+        return {name: read_definition(name, get_package_share_directory).type_hash for name in names}

@@ -1,0 +1,127 @@
+"""Reads the messages of one robot or fleet out of a bag, as bytes; of this recorder or any other that makes rosbag2s.
+
+The library `rosbags` does the reading, which the recorder itself does without.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from collections.abc import Iterator
+
+from rosbags.rosbag2 import Reader
+
+from recorder_node.bag import METADATA
+from recorder_node.storage import BagError
+
+_TICKS, _TICK_TYPE = "observation", "ant_rl_interfaces/msg/Observation"
+_ROOT = "/"
+
+
+class BagReader:
+    """A bag that is open for reading; use it as a context manager.
+
+    Args:
+        path: the bag's folder, or its one file.
+        namespace: of the robots; None: that of the only `observation` in the bag.
+
+    Attributes:
+        path: as given.
+        namespace: empty, or such as /robot1.
+        topics: number of messages by topic, relative to the namespace where it lies in it, such as observation,
+            stats/policy, /diagnostics.
+        types: type name and hash (RIHS01, empty where the bag has none) by topic.
+        start, end: time of the first and of the last message [ns since 1970].
+
+    Raises:
+        BagError: there is no bag, or it is empty, not whole, or has not the observations of one namespace.
+    """
+
+    def __init__(self, path: Path, namespace: str | None = None) -> None:
+        self.path = path
+        _check_place(path)
+        with self._reading("opened"):
+            self._reader = Reader(path)
+            self._reader.open()
+        try:
+            if not self._reader.message_count:
+                raise BagError(f"the bag {path} must hold messages, found none")
+            self.namespace = self._find_namespace(namespace)
+            self.start, self.end = self._reader.start_time, self._reader.end_time - 1
+            self._connections = {self._relative(found.topic): found for found in self._reader.connections}
+            self.topics = {name: found.msgcount for name, found in self._connections.items()}
+            self.types = {name: (found.msgtype, found.digest) for name, found in self._connections.items()}
+        except BagError:
+            self.close()
+            raise
+
+    def raw_messages(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
+        """Messages of these topics in the order in which they came: topic, time [ns since 1970], serialised (CDR).
+
+        Raises:
+            BagError: the bag has no such topic, or is damaged where it is read.
+        """
+        for topic in topics:
+            if topic not in self._connections:
+                raise BagError(f"the bag {self.path} must hold {topic}, found {', '.join(sorted(self.topics))}")
+        with self._reading("read to its end"):
+            for connection, time_ns, data in self._reader.messages([self._connections[topic] for topic in topics]):
+                yield self._relative(connection.topic), time_ns, data
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._reader.is_open:
+            self._reader.close()
+
+    def __enter__(self) -> BagReader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def _find_namespace(self, wanted: str | None) -> str:
+        here = [found.topic.removesuffix(f"/{_TICKS}") for found in self._reader.connections
+                if found.msgtype == _TICK_TYPE and found.topic.endswith(f"/{_TICKS}")]
+        if wanted is not None:
+            here = [namespace for namespace in here if namespace.strip("/") == wanted.strip("/")]
+        if len(here) > 1:
+            raise BagError(f"the bag {self.path} holds several robots: say which by namespace:= "
+                           f"{' or '.join(namespace or _ROOT for namespace in sorted(here))}")
+        if not here:
+            place = "" if wanted is None else f" in the namespace {wanted or _ROOT}"
+            found = ", ".join(sorted({found.topic for found in self._reader.connections})) or "no topic"
+            raise BagError(f"the bag {self.path} must hold {_TICKS} ({_TICK_TYPE}){place}, found {found}")
+        return here[0]
+
+    def _relative(self, topic: str) -> str:
+        inside = topic.startswith(f"{self.namespace}/") and topic != "/diagnostics"
+        return topic[len(self.namespace) + 1:] if inside else topic
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Whatever a damaged file makes the library raise, as one sentence."""
+        try:
+            yield
+        except (BagError, GeneratorExit):
+            raise
+        except Exception as error:
+            raise BagError(f"the bag {self.path} can't be {what} ({_first_line(error)}); if its recorder was killed, "
+                           f"`./run repair {self.path}` finishes it") from error
+
+
+def _check_place(path: Path) -> None:
+    """Raises BagError where there can't be a bag."""
+    if not path.exists():
+        raise BagError(f"the bag must be the folder of a recording, found nothing at {path}")
+    if path.is_dir() and not (path / METADATA).exists():
+        bags = sorted(found.parent.name for found in path.glob(f"*/{METADATA}"))
+        if bags:
+            raise BagError(f"the bag must be the folder of one recording, and {path} holds {len(bags)}: name one of "
+                           f"{', '.join(bags)}")
+        raise BagError(f"the bag must be the folder of a recording with a {METADATA}, found none in {path}")
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".: ")
