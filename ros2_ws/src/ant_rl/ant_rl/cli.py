@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from collections.abc import Sequence
 
+from ant_rl_core import terminal
 from ant_rl_core.arguments import ArgumentError
 
 from ant_rl import stack
@@ -21,6 +22,7 @@ _ONE_PROCESS = {
     "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1; methods: ./run train --list",
     "eval BUNDLE": "evaluate a policy bundle in one process, e.g. ./run eval default episodes:=20 seed:=1000",
     "compress BUNDLE": "smaller variants of a policy, and what each gains and costs, e.g. ./run compress default int8",
+    "report BAG [BAG …]": "one HTML page with the story of a recorded run, or of several side by side",
     "repair BAG": "finish a recording whose recorder was killed, so that it opens again",
     "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",
 }
@@ -30,15 +32,17 @@ _SHELL = {
     "test": "run every test; further words go to pytest",
     "exec CMD": "run a command in the environment",
 }
-_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "repair", "bench", "help"]
+_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "report", "repair", "bench", "help"]
 _USAGE_ERROR = 2
 _WIDTH = 100
 
 
 def main(words: Sequence[str]) -> int:
     """Run the verb in `words`; returns the exit code. 2 and one sentence where the words can't be understood."""
+    if "--quiet" in words:
+        terminal.be_quiet()
     try:
-        return _run(list(words))
+        return _run([word for word in words if word != "--quiet"])
     except ArgumentError as error:
         print(f"ant_rl: {error}", file=sys.stderr)
         return _USAGE_ERROR
@@ -59,6 +63,8 @@ def _run(words: list[str]) -> int:
         return _evaluate(rest, wants_help)
     if verb == "compress":
         return _compress(rest, wants_help)
+    if verb == "report":
+        return _report(rest, wants_help)
     if verb == "repair":
         return _repair(rest, wants_help)
     if verb == "bench":
@@ -135,6 +141,14 @@ def _compress(words: list[str], wants_help: bool) -> int:
     return command.main(words[0], methods, stack.split([word for word in words[1:] if ":=" in word]))
 
 
+def _report(words: list[str], wants_help: bool) -> int:
+    from ant_rl.report import command
+    if not wants_help:
+        return command.main(words)
+    print(command.help_text())
+    return 0
+
+
 def _repair(words: list[str], wants_help: bool) -> int:
     sentence = "repair needs the folder of a recording: ./run repair BAG"
     if wants_help:
@@ -155,6 +169,7 @@ def _repair(words: list[str], wants_help: bool) -> int:
 def overview() -> str:
     """Help on all verbs."""
     parts = ["usage: ./run VERB [key:=value …]      help on one: ./run VERB --help", "",
+             "--quiet: plain lines instead of bars and live views, as without a terminal", "",
              "ROS 2 nodes, until Ctrl-C or until what was asked for is done:", _list(stack.ARRANGEMENTS), "",
              "In one process:", _list(_ONE_PROCESS), "",
              "Around them (of ./run itself):", _list(_SHELL), "",

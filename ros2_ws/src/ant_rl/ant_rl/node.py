@@ -16,9 +16,10 @@ from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode, run
 from ant_rl_ros.parameters import Parameter
 
+from ant_rl.codec import decode_episode, decode_stats, decode_timing
 from ant_rl.console import frame_line
 from ant_rl.stack import split
-from ant_rl.status import Episode, Record, Stats, Timing
+from ant_rl.status import Record
 
 _PERIODS = {"frames": 0.5, "lines": 5.0}  # [s] between two views
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
@@ -110,21 +111,12 @@ class StatusNode(StackNode):
 
     def _take(self) -> None:
         for message in _emptied(self._timing_inbox):
-            figures = zip(message.stage_p50, message.stage_p99, message.stage_max)
-            stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
-            self._record.add_timing(Timing(
-                message.node, message.host, message.pid, message.state, message.detail, message.loop_rate,
-                dict(zip(message.stage_names, figures)), dict(zip(message.counter_names, message.counter_values)),
-                dict(zip(message.value_names, message.value_values)), stamp))
+            self._record.add_timing(decode_timing(message))
         for inbox in self._stats.values():
             for message in _emptied(inbox):
-                self._record.add_stats(Stats(
-                    message.node, message.host, message.pid, message.alive, message.cpu_percent, message.rss_mib,
-                    message.uss_mib, message.threads, message.temperature))
+                self._record.add_stats(decode_stats(message))
         for message in _emptied(self._episodes):
-            self._record.add_episode(Episode(
-                message.seed, message.row, message.episode_id, message.session, message.episode_return,
-                message.length, message.distance, message.duration, message.terminated, message.policy_version))
+            self._record.add_episode(decode_episode(message))
 
 
 def _emptied(inbox: deque[Any]) -> list[Any]:

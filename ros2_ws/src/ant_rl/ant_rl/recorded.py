@@ -11,7 +11,7 @@ from ament_index_python.packages import get_package_share_directory
 from ant_rl_core.spec import ANT
 from ant_rl_interfaces.msg import JointTorques, Observation
 from ant_rl_ros.messages import Tick, decode_observation
-from ant_rl_ros.wire import FlatCodec
+from ant_rl_ros.wire import FlatCodec, read_stamp
 from rclpy.serialization import deserialize_message
 from recorder_node.bag_reader import BagReader
 from recorder_node.codec import STATS, TOPICS, type_name
@@ -32,10 +32,15 @@ class Recording(BagReader):
         Raises:
             BagError: as of `BagReader`, or the bag was recorded with another version of a message.
         """
+        for topic, time_ns, _, message in self.stamped(*topics):
+            yield topic, time_ns, message
+
+    def stamped(self, *topics: str) -> Iterator[tuple[str, int, int, Any]]:
+        """As `messages`, with the stamp of the header [ns since 1970] before the message."""
         readers = {topic: self._reader_of(topic) for topic in topics if topic in self.topics}
         for topic, time_ns, data in self.raw_messages(*topics):
             try:
-                yield topic, time_ns, readers[topic](data)
+                yield topic, time_ns, read_stamp(data), readers[topic](data)
             except ValueError as error:
                 raise BagError(f"the bag {self.path} is damaged: {error}") from error
 
@@ -45,15 +50,21 @@ class Recording(BagReader):
         Raises:
             BagError: as of `messages`, or the observations are of another robot.
         """
+        for _, _, tick in self.stamped_ticks():
+            yield tick
+
+    def stamped_ticks(self) -> Iterator[tuple[int, int, Tick]]:
+        """As `ticks`, with when each came and its stamp [ns since 1970] before it."""
         newest: tuple[int, int] | None = None
-        for _, _, message in self.messages("observation"):
+        for _, time_ns, stamp_ns, message in self.stamped("observation"):
             if newest is not None and message.session == newest[0] and message.step_id <= newest[1]:
                 continue
             newest = message.session, message.step_id
             try:
-                yield decode_observation(message, ANT)
+                tick = decode_observation(message, ANT)
             except ValueError as error:
                 raise BagError(f"the bag {self.path} must be of an {ANT.name}: {error}") from error
+            yield time_ns, stamp_ns, tick
 
     def _reader_of(self, topic: str) -> Any:
         """What makes a message of its bytes, once it is known to be of the version that this workspace has."""

@@ -50,7 +50,7 @@ class Stats:
 
 @dataclass(frozen=True)
 class Episode:
-    """One finished episode of one robot, as in EpisodeSummary."""
+    """One finished episode of one robot, as in EpisodeSummary; reward_parts add up to the return."""
 
     seed: int
     row: int
@@ -62,6 +62,7 @@ class Episode:
     duration: float
     terminated: bool
     policy_version: int
+    reward_parts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Record:

@@ -20,6 +20,15 @@ _LITTLE_ENDIAN = b"\x00\x01"  # plain CDR; two bytes of options follow
 _ENCAPSULATION = 4  # [bytes] before the content, which alignment counts from
 
 
+def read_stamp(data: bytes) -> int:
+    """Stamp [ns] of a message that begins with a std_msgs/Header, from its wire form; ValueError if it ends before."""
+    try:
+        seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, _ENCAPSULATION)
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"a header must have 12 bytes, found {len(data)}") from error
+    return seconds * 1_000_000_000 + nanoseconds
+
+
 class FlatCodec:
     """Writes and reads one message type: a std_msgs/Header first, then numbers and sequences of numbers.
 
