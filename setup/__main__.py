@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import comparison
+import prerequisites
 from environment import WHEELS, Environment
 from report import SetupError, say
 
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("ros", choices=(*WHEELS, "system", "comparison"),
                         help="where ROS 2 comes from; comparison makes the environment of ./run bench learn instead")
     parser.add_argument("--rebuild", action="store_true", help="build every package from nothing")
+    parser.add_argument("--browser", action="store_true", help="tests follow: see to a browser that can open pages")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
@@ -38,6 +40,8 @@ def main() -> int:
             return 0
         environment = Environment(arguments.root, arguments.ros)
         environment.prepare(arguments.rebuild)
+        if arguments.browser:
+            prerequisites.provide_browser(Path(f"{environment.folder}.apt.log"))
     except SetupError as error:
         say(str(error))
         return 1

@@ -1,4 +1,4 @@
-"""What has to come from the system: a C++ compiler and a whole Python. Found, installed, or named."""
+"""What has to come from the system: a C++ compiler, a whole Python, for tests a browser. Found, installed, or named."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ PACKAGE_MANAGERS = {
     "zypper": {"install": "zypper install -y", COMPILER: "gcc-c++", HEADERS: "python3-devel"},
     "pacman": {"install": "pacman -S --noconfirm", COMPILER: "gcc"},
 }
+# Programs that can open pages; the first one is also the name of its package in Debian.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def python_version() -> str:
@@ -79,7 +81,37 @@ def provide(needs: list[str], log: Path) -> None:
     if manager != "apt-get" or os.geteuid() != 0:
         raise SetupError(f"{named}; type: sudo {command}; then run again")
     say(f"{named}; as root: {command}")
+    _install(" and ".join(needs), command, log)
+
+
+def provide_browser(log: Path) -> None:
+    """Install Chromium where there is no browser that tests can open pages in, and this is root on Debian.
+
+    Elsewhere, and where it can't be had, those tests are skipped, and say so. Ubuntu's package is a snap, which does
+    not run everywhere.
+
+    Args:
+        log: where to write what apt-get prints; deleted if it succeeds.
+    """
+    if any(map(shutil.which, BROWSERS)) or os.geteuid() != 0 or not shutil.which("apt-get") or not _is_debian():
+        return
+    command = f"{PACKAGE_MANAGERS['apt-get']['install']} {BROWSERS[0]}"
+    say(f"no browser found for the tests that open pages; as root: {command}")
+    try:
+        _install(BROWSERS[0], command, log)
+    except SetupError as error:
+        say(f"{error}; tests that open pages will be skipped")
+
+
+def _is_debian() -> bool:
+    try:
+        return platform.freedesktop_os_release()["ID"] == "debian"
+    except OSError:
+        return False
+
+
+def _install(what: str, command: str, log: Path) -> None:
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     run_logged("reading the package lists", ["apt-get", "update"], log, quiet)
-    run_logged(f"installing {' and '.join(needs)}", command.split(), log, quiet)
+    run_logged(f"installing {what}", command.split(), log, quiet)
     log.unlink()

@@ -7,10 +7,14 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "setup"))
+
+from prerequisites import BROWSERS  # noqa: E402
+
 MISSING = ("no Chromium is installed, so no page was opened: as root on Debian, apt-get install "
            "--no-install-recommends chromium")
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
@@ -52,7 +56,7 @@ addEventListener("load", () => setTimeout(() => {
 
 def find() -> str:
     """The browser's program, empty where there is none."""
-    return next(filter(None, map(shutil.which, NAMES)), "")
+    return next(filter(None, map(shutil.which, BROWSERS)), "")
 
 
 def opened(page: Path, folder: Path, width: int = 1100) -> dict[str, Any]:

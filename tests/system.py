@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,13 @@ _domains = itertools.count(os.getpid())
 def new_domain() -> int:
     """A ROS domain that no other test of this run uses."""
     return 64 + next(_domains) % 37
+
+
+def command(*words: str, domain: int | None = None, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`./run …`, as a process that has ended, with all it printed in `stdout`; in a domain of its own by default."""
+    variables = {**os.environ, "ROS_DOMAIN_ID": str(domain or new_domain()), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run([sys.executable, "-m", "ant_rl", *words], env=variables, cwd=folder, text=True, timeout=WAIT,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 class NodeProcess:

@@ -18,17 +18,10 @@ from recorder_node.codec import STATS, TOPICS, type_name
 from rosbags.interfaces import MessageDefinitionFormat, QosReliability
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from system import WAIT, System, new_domain
+from system import WAIT, System, command
 from test_two_drivers import ARRAYS, TICKS, in_one_process
 
 QUICK_TOPICS = {"/observation", "/joint_torques", "/joint_states", "/imu", "/odom", "/clock", "/timing"}
-
-
-def command(*words, domain=None):
-    """`./run …`, as a process that has ended."""
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain or new_domain()), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run([sys.executable, "-m", "ant_rl", *words], env=environment, text=True, timeout=WAIT,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 class Bag:

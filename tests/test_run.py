@@ -92,6 +92,25 @@ def test_root_on_debian_installs_what_is_missing(machine, tmp_path, monkeypatch)
         "update", f"install -y --no-install-recommends g++ python{prerequisites.python_version()}-venv"]
 
 
+@pytest.mark.parametrize("distro, programs, user, called", [
+    ("debian", ["apt-get"], 0, ["update", "install -y --no-install-recommends chromium"]),
+    ("debian", ["apt-get", "google-chrome"], 0, []), ("debian", ["apt-get"], 1000, []), ("ubuntu", ["apt-get"], 0, []),
+    ("fedora", ["dnf"], 0, [])])
+def test_root_on_debian_gets_a_browser_for_tests(machine, tmp_path, monkeypatch, capfd, distro, programs, user, called):
+    apt_get = tmp_path / "apt-get"
+    apt_get.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/called\n')
+    apt_get.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(prerequisites.platform, "freedesktop_os_release", lambda: {"ID": distro})
+    machine(programs, user)
+    prerequisites.provide_browser(tmp_path / "log")
+    found = tmp_path / "called"
+    assert (found.read_text().splitlines() if found.exists() else []) == called
+    apt_get.write_text("#!/bin/sh\nexit 1\n")
+    prerequisites.provide_browser(tmp_path / "log")  # what can't be had is no failure
+    assert ("tests that open pages will be skipped" in capfd.readouterr().err) == bool(called)
+
+
 def test_a_command_that_fails_shows_its_last_lines(tmp_path, capfd):
     with pytest.raises(report.SetupError, match="counting failed: .* exited with 3; .*log"):
         report.run_logged("counting", ["sh", "-c", "seq 100; exit 3"], tmp_path / "log")

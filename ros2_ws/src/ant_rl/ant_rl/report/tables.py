@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -38,14 +39,16 @@ def versions(runs: Sequence[Run]) -> Table:
     """The versions of the policy that were in use: when first, for how many ticks, and how episodes went with them."""
     rows = []
     for run in runs:
-        ticks = run.ticks
+        ticks, returns = run.ticks, defaultdict(list)
+        for _, episode in run.episodes:
+            returns[episode.policy_version].append(episode.episode_return)
         found, first, counts = np.unique(ticks.policy_version, return_index=True, return_counts=True)
         for version, at, count in sorted(zip(found, first, counts), key=lambda entry: entry[1]):
             if version == 0:
                 continue
-            returns = [episode.episode_return for _, episode in run.episodes if episode.policy_version == version]
-            rows.append((run.name, str(version), f"{ticks.time[at]:.1f}", f"{count:,}", str(len(returns)),
-                         f"{np.mean(returns):,.0f}" if returns else "–"))
+            ended = returns[int(version)]
+            rows.append((run.name, str(version), f"{ticks.time[at]:.2f}", f"{count:,}", str(len(ended)),
+                         f"{np.mean(ended):,.0f}" if ended else "–"))
     return Table(("run", "version", "first used [s]", "ticks", "episodes that ended with it", "their mean return"), rows)
 
 
