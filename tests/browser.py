@@ -43,7 +43,9 @@ addEventListener("load", () => setTimeout(() => {
     });
     const charts = {};
     for (const chart of document.querySelectorAll(".plotly-graph-div")) charts[chart.id] = traces(chart);
-    const found = {problems, charts, requests: performance.getEntriesByType("resource").map(entry => entry.name),
+    const buttons = [...document.querySelectorAll(".modebar-btn")].map(button => button.dataset.title);
+    const found = {problems, charts, buttons: [...new Set(buttons)],
+                   requests: performance.getEntriesByType("resource").map(entry => entry.name),
                    overflow: document.documentElement.scrollWidth - innerWidth, text: document.body.innerText};
     const result = document.createElement("pre");
     result.id = "found";
@@ -68,7 +70,8 @@ def opened(page: Path, folder: Path, width: int = 1100) -> dict[str, Any]:
 
     Returns:
         problems: script errors and what was said on the console.
-        charts: for each chart's id its traces: name, type, x and y of the finite points, and the number of shapes drawn.
+        charts: for each chart's id its traces: name, type, x and y of the finite points, number of shapes drawn.
+        buttons: titles of the charts' buttons.
         requests: addresses that were asked for.
         overflow: how far the page is wider than the window [px].
         text: that a reader sees.

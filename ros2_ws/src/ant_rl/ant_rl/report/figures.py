@@ -20,6 +20,7 @@ _MEAN_OF = 20  # [episodes]
 _PART_COLOURS = {"forward": "#332288", "survive": "#88CCEE", "ctrl": "#882255", "contact": "#DDCC77"}
 _CLOCK = "time since the recording began [s]"
 _NO_EPISODE = "No episode was finished in this recording."
+_NO_ANSWER = "No torque that answers an observation is in this recording."
 
 
 def charts(runs: Sequence[Run]) -> dict[str, list[Chart]]:
@@ -120,8 +121,8 @@ def _joints(runs: Sequence[Run], key: str, title: str, sentence: str, unit: str,
     seen = min(_SEEN_SECONDS, max(run.ticks.simulated[-1] for run in runs)) or ANT.control_period
     figure = line_chart(lines, "simulated time [s]", unit, x_range=(0.0, seen), points=POINTS // len(runs),
                         whole=round(WHOLE_SECONDS / ANT.control_period))
-    return Chart(key, title, f"{sentence} The first {_SEEN_SECONDS:.0f} s are seen; a double click shows all. The first "
-                 f"{WHOLE_SECONDS:.0f} s have every tick.", figure, "No torque was applied in this recording.")
+    return Chart(key, title, f"{sentence} The first {_SEEN_SECONDS:.0f} s are seen; a double click shows all. The "
+                 f"first {WHOLE_SECONDS:.0f} s have every tick.", figure, "No torque was applied in this recording.")
 
 
 def _versions(runs: Sequence[Run]) -> Chart:
@@ -163,13 +164,10 @@ def _latency_histogram(runs: Sequence[Run]) -> Chart:
     middles = np.sqrt(edges[1:] * edges[:-1])
     lines = [Line(what if len(runs) > 1 else "", runs[i].name if len(runs) > 1 else what, colour, middles,
                   histogram(values, edges), shape="hvh") for what, colour, i, _, values in found]
-    return Chart("latency_histogram", "How long answers take", "Of all ticks: from the stamp of an observation, when it "
-                 "was taken, to the stamp of its torques, when they were computed (without the way back), and the time "
-                 f"that was spent in the actor.{_two_clocks(runs)}",
-                 line_chart(lines, "duration [ms]", "ticks [%]", log_x=True), _NO_ANSWER)
-
-
-_NO_ANSWER = "No torque that answers an observation is in this recording."
+    return Chart("latency_histogram", "How long answers take",
+                 "Of all ticks: from the stamp of an observation, when it was taken, to the stamp of its torques, when "
+                 "they were computed (without the way back), and the time that was spent in the actor."
+                 + _two_clocks(runs), line_chart(lines, "duration [ms]", "ticks [%]", log_x=True), _NO_ANSWER)
 
 
 def _latency_timeline(runs: Sequence[Run]) -> Chart:
@@ -184,8 +182,8 @@ def _two_clocks(runs: Sequence[Run]) -> str:
     split = [run.name for run in runs if len({run.hosts.get("env"), run.hosts.get("policy")} - {None}) > 1]
     if not split:
         return ""
-    return (f" In {', '.join(split)} the two stamps are of two hosts: what their clocks differ by is in it, and where it "
-            "is negative nothing is drawn; round trips are measured by one clock.")
+    return (f" In {', '.join(split)} the two stamps are of two hosts: what their clocks differ by is in it, and where "
+            "it is negative nothing is drawn; round trips are measured by one clock.")
 
 
 def _round_trips(runs: Sequence[Run]) -> Chart:
@@ -201,13 +199,14 @@ def _round_trips(runs: Sequence[Run]) -> Chart:
 def _misses(runs: Sequence[Run]) -> Chart:
     lines = [Line("", run.name if len(runs) > 1 else "deadline misses", _colour(runs, i, BLUE), run.ticks.time,
                   np.cumsum(run.ticks.missed).astype(np.float64), shape="hv") for i, run in enumerate(runs)]
-    sentence = "Deadline misses: ticks that had no fresh torque and were made with zero torque, counted from the beginning."
+    sentence = ("Deadline misses: ticks that had no fresh torque and were made with zero torque, counted from the "
+                "beginning.")
     if len(runs) == 1:
         dashes = {"torque_gaps": "dash", "overruns": "dot", "resent": "dashdot"}
         lines += [Line("", name, BLACK, *runs[0].counters[name], dash) for name, dash in dashes.items()
                   if name in runs[0].counters]
-        sentence += (" Where there are any: ticks made with the torque of an older tick (torque_gaps), ticks that came a "
-                     "whole period late (overruns), observations that were sent again (resent).")
+        sentence += (" Where there are any: ticks made with the torque of an older tick (torque_gaps), ticks that came "
+                     "a whole period late (overruns), observations that were sent again (resent).")
     return Chart("misses", "Deadline misses", sentence, line_chart(lines, _CLOCK, "count [1]", from_zero=True))
 
 
@@ -222,8 +221,8 @@ def _of_nodes(runs: Sequence[Run], key: str, title: str, sentence: str, unit: st
             alone = NODE_COLOURS.get(name.partition(" ")[0], BLACK)
             lines.append(Line(name if len(runs) > 1 else "", run.name if len(runs) > 1 else name,
                               _colour(runs, i, alone), node.time, value(node), mode="lines+markers"))
-    return Chart(key, title, sentence, line_chart(lines, _CLOCK, unit, from_zero=True), f"No {title.lower()} was told of any node: there "
-                 "was no monitor, or the hosts don't tell.")
+    return Chart(key, title, sentence, line_chart(lines, _CLOCK, unit, from_zero=True),
+                 f"No {title.lower()} was told of any node: there was no monitor, or the hosts don't tell.")
 
 
 def _node_names(runs: Sequence[Run]) -> list[str]:

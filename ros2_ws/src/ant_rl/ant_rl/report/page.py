@@ -18,9 +18,12 @@ h3 { margin-bottom: 0; } p { margin: 0.3em 0; color: #444; } nav a { margin-righ
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 0.15em 0.8em; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; } th { font-weight: 600; }
+@media (max-width: 700px) { th, td { white-space: normal; padding: 0.15em 0.4em; } }
 .absent { font-style: italic; }
 """
-_CONFIG = {"responsive": True, "displaylogo": False}
+# Named one by one: plotly's own set has a button that sends the chart to a server.
+_CONFIG = {"responsive": True, "displaylogo": False,
+           "modeBarButtons": [["toImage", "zoom2d", "pan2d", "resetScale2d"]]}
 
 
 def page(title: str, figures: Table, sections: Mapping[str, Sequence[Chart]],
@@ -41,7 +44,10 @@ def page(title: str, figures: Table, sections: Mapping[str, Sequence[Chart]],
         f"<p>Drag to zoom, double-click to see all, click on a name to hide it. Lines of more than {POINTS:,} points "
         "are drawn with the lowest and the highest value of each stretch, so that no spike is lost; of several robots, "
         "what each tick tells is of the first.</p>",
-        "<nav>" + "".join(f'<a href="#{_id(name)}">{escape(name)}</a>' for name in sections) + "</nav>", _table(figures)]
+        "<nav>" + "".join(f'<a href="#{_id(name)}">{escape(name)}</a>' for name in sections) + "</nav>",
+        _table(figures),
+        "<p>Round trips are measured by the environment, with one clock: of each second's p50 (p99) the median, "
+        "weighted by ticks. Observation to torques and inference are of all ticks.</p>"]
     for name, charts in sections.items():
         parts.append(f'<h2 id="{_id(name)}">{escape(name)}</h2>')
         parts += [_chart(chart) for chart in charts]

@@ -87,7 +87,7 @@ def _read_ticks(recording: Recording, show: Callable[[int], None]) -> tuple[Tick
 
 
 def _simulated(session: np.ndarray, step_id: np.ndarray) -> np.ndarray:
-    """Simulated time of each tick since the first one [s]; a session begins one tick after the last of the one before."""
+    """Simulated time of each tick since the first one [s]; a session begins a tick after the last of the one before."""
     steps = np.diff(step_id.astype(np.int64), prepend=0)
     steps[np.flatnonzero(session[1:] != session[:-1]) + 1] = 1
     steps[0] = 0

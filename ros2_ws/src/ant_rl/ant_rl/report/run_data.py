@@ -44,7 +44,7 @@ class Ticks:
     @property
     def missed(self) -> np.ndarray:
         """bool [T], the tick was made without a fresh torque, with zero torque."""
-        return (self.policy_version == 0) & ~self.begins
+        return (self.policy_version == 0) & (self.torque == 0).all(axis=1)
 
     @property
     def unrecorded(self) -> int:

@@ -49,7 +49,8 @@ def versions(runs: Sequence[Run]) -> Table:
             ended = returns[int(version)]
             rows.append((run.name, str(version), f"{ticks.time[at]:.2f}", f"{count:,}", str(len(ended)),
                          f"{np.mean(ended):,.0f}" if ended else "–"))
-    return Table(("run", "version", "first used [s]", "ticks", "episodes that ended with it", "their mean return"), rows)
+    head = ("run", "version", "first used [s]", "ticks", "episodes that ended with it", "their mean return")
+    return Table(head, rows)
 
 
 def shortened(table: Table) -> tuple[Table, str]:
