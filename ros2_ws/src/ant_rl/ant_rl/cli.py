@@ -21,6 +21,7 @@ _ONE_PROCESS = {
     "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1; methods: ./run train --list",
     "eval BUNDLE": "evaluate a policy bundle in one process, e.g. ./run eval default episodes:=20 seed:=1000",
     "compress BUNDLE": "smaller variants of a policy, and what each gains and costs, e.g. ./run compress default int8",
+    "replay BAG [env]": "play a recording to a policy node, to env or to trainer, and compare with what was recorded",
     "repair BAG": "finish a recording whose recorder was killed, so that it opens again",
     "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",
 }
@@ -30,7 +31,7 @@ _SHELL = {
     "test": "run every test; further words go to pytest",
     "exec CMD": "run a command in the environment",
 }
-_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "repair", "bench", "help"]
+_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "replay", "repair", "bench", "help"]
 _USAGE_ERROR = 2
 _WIDTH = 100
 
@@ -59,6 +60,8 @@ def _run(words: list[str]) -> int:
         return _evaluate(rest, wants_help)
     if verb == "compress":
         return _compress(rest, wants_help)
+    if verb == "replay":
+        return _replay(rest, wants_help)
     if verb == "repair":
         return _repair(rest, wants_help)
     if verb == "bench":
@@ -133,6 +136,22 @@ def _compress(words: list[str], wants_help: bool) -> int:
                             "BUNDLE [METHOD …] key:=value …")
     methods = [word for word in words[1:] if ":=" not in word]
     return command.main(words[0], methods, stack.split([word for word in words[1:] if ":=" in word]))
+
+
+def _replay(words: list[str], wants_help: bool) -> int:
+    from ant_rl.replay import command
+    if wants_help:
+        print(command.help_text())
+        return 0
+    if not words or ":=" in words[0]:
+        raise ArgumentError("replay needs the folder of a recording: ./run replay BAG [policy|env|trainer] key:=value …")
+    bag, *words = words
+    target = words.pop(0) if words and ":=" not in words[0] else "policy"
+    if target not in command.TARGETS:
+        near = difflib.get_close_matches(target, command.TARGETS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ArgumentError(f"replay plays to {' or '.join(command.TARGETS)}, found {target}{hint}")
+    return command.main(bag, target, stack.split(words))
 
 
 def _repair(words: list[str], wants_help: bool) -> int:

@@ -1,14 +1,39 @@
-"""What a training shows of itself while it runs: a bar on a terminal, elsewhere a line now and then."""
+"""What long work shows of itself: a bar on a terminal, elsewhere a line now and then, both with the time left."""
 
 from __future__ import annotations
 
 import sys
 import time
+from typing import TypeVar
+from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
 
 # Seconds between lines where there is no terminal to draw a bar on.
 _LINE_INTERVAL = 10.0
+# As tqdm takes it; None: lines where there is no terminal.
+_lines_only: bool | None = None
+_Item = TypeVar("_Item")
+
+
+def show_lines_only() -> None:
+    """Let everything that begins after this show lines, on a terminal too."""
+    global _lines_only
+    _lines_only = True
+
+
+def track(items: Iterable[_Item], total: int, unit: str) -> Iterator[_Item]:
+    """The items, with progress shown while they are taken; `unit` is what one is called."""
+    bar = tqdm(total=total, unit=unit, unit_scale=True, disable=_lines_only, leave=False, file=sys.stderr)
+    begin = line_at = time.monotonic()
+    with bar:
+        for done, item in enumerate(items, 1):
+            yield item
+            bar.update()
+            if bar.disable and (now := time.monotonic()) - line_at >= _LINE_INTERVAL:
+                line_at = now
+                left = tqdm.format_interval(max(0, total - done) * (now - begin) / done)
+                print(f"{done} of {total} {unit}s, {left} left", file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -21,7 +46,7 @@ class Progress:
 
     def __init__(self, total: int, initial: int) -> None:
         self._total = total
-        self._bar = tqdm(total=total, initial=initial, unit="step", unit_scale=True, mininterval=1.0, disable=None,
+        self._bar = tqdm(total=total, initial=initial, unit="step", unit_scale=True, mininterval=1.0, disable=_lines_only,
                          file=sys.stderr)
         self._line_at, self._line_steps = time.monotonic(), initial
 
