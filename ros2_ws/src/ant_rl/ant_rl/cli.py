@@ -25,6 +25,7 @@ _ONE_PROCESS = {
     "repair BAG": "finish a recording whose recorder was killed, so that it opens again",
     "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",
 }
+_WITH_PROGRESS = ("train", "replay")
 _SHELL = {
     "setup": "install and build what is missing, and nothing else",
     "build": "build everything from nothing",
@@ -33,6 +34,7 @@ _SHELL = {
 }
 _VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "replay", "repair", "bench", "help"]
 _USAGE_ERROR = 2
+_QUIET = "--quiet"
 _WIDTH = 100
 
 
@@ -46,7 +48,8 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    verb, *rest = words or ["help"]
+    quiet = _QUIET in words
+    verb, *rest = [word for word in words if word != _QUIET] or ["help"]
     wants_help = any(word in ("-h", "--help", "help") for word in words)
     if verb in ("-h", "--help", "help"):
         topic = rest[0] if rest else ""
@@ -56,6 +59,9 @@ def _run(words: list[str]) -> int:
         near = difflib.get_close_matches(verb, [*_VERBS, *(name.split()[0] for name in _SHELL)], 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_VERBS)}"
         raise ArgumentError(f"there is no command {verb}; {hint}")
+    if quiet and verb in _WITH_PROGRESS:
+        from trainer import progress
+        progress.show_lines_only()
     if verb == "eval":
         return _evaluate(rest, wants_help)
     if verb == "compress":
@@ -76,11 +82,11 @@ def _run(words: list[str]) -> int:
     if wants_help:
         print(verb_help(verb))
         return 0
-    return _start(verb, stack.split(rest))
+    return _start(verb, stack.split(rest), quiet)
 
 
-def _start(arrangement: str, given: dict[str, str]) -> int:
-    """Run an arrangement of nodes as processes, until it ends."""
+def _start(arrangement: str, given: dict[str, str], quiet: bool) -> int:
+    """Run an arrangement of nodes as processes, until it ends; `quiet` shows lines only, on a terminal too."""
     values = stack.parse(arrangement, given)
     from ant_rl.console import Console
     from ant_rl.supervisor import NotBuiltError, Supervisor, node_command, share_folder
@@ -89,7 +95,7 @@ def _start(arrangement: str, given: dict[str, str]) -> int:
         config = share_folder() / "config"
         environment = stack.environment(arrangement, os.environ, config)
         params_files = [str(path) for path in (config / "stack.yaml", values["params_file"]) if path]
-        commands = [node_command(_styled(entry, console.live), params_files, environment)
+        commands = [node_command(_styled(entry, console.live and not quiet), params_files, environment)
                     for entry in stack.nodes(arrangement, values)]
     except NotBuiltError as error:
         print(f"ant_rl: {error}", file=sys.stderr)
@@ -177,6 +183,7 @@ def overview() -> str:
              "ROS 2 nodes, until Ctrl-C or until what was asked for is done:", _list(stack.ARRANGEMENTS), "",
              "In one process:", _list(_ONE_PROCESS), "",
              "Around them (of ./run itself):", _list(_SHELL), "",
+             "--quiet after any of them: lines instead of bars and a live status, as where there is no terminal.",
              "With ROS 2 sourced the arrangements are launch files too: ros2 launch ant_rl sim.launch.py …"]
     return "\n".join(parts)
 

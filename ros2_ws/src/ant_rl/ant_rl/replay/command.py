@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from collections.abc import Mapping
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ant_rl_core import bundle
 from ant_rl_core.arguments import ArgumentError, check_writable
@@ -82,7 +85,7 @@ def main(bag: str, target: str, arguments: Mapping[str, str]) -> int:
     try:
         with Recording(Path(bag), config.namespace or None) as recording:
             outcome = _replay(recording, target, config)
-    except (BagError, Unavailable, bundle.BundleError) as error:
+    except (BagError, Unavailable, bundle.BundleError, FloatingPointError) as error:
         print(f"ant_rl: {error}", file=sys.stderr)
         return 2
     print("\n".join(outcome.lines))
@@ -97,6 +100,7 @@ def _replay(recording: Recording, target: str, config: ReplayConfig) -> Outcome:
         from ant_rl.replay import environment
         return environment.replay(recording)
     if target == "trainer":
+        recording.require("policy")
         from ant_rl.replay import learner
         return learner.replay(recording)
     from ant_rl.replay import policy

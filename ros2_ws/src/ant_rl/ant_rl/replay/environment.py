@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 from collections.abc import Mapping
 
@@ -49,12 +49,15 @@ class _Player:
         self._env: VectorEnv | None = None
         self._last: Tick | None = None
         self._ticks = self._episodes = self._num_sessions = 0
+        self._first_episode = 0
         self._software: list[str] = []
 
     def play(self, tick: Tick) -> Mapping[str, Any] | None:
         """Take the recorded tick; returns how what the environment makes differs from it, None where it does not."""
         if self._last is None or tick.session != self._last.session:
             made = self._begin(tick)
+            # An environment node counts on from session to session.
+            self._first_episode = tick.time_step.episode_id[0] - made.episode_id[0]
         elif tick.step_id != self._last.step_id + 1:
             raise BagError(f"the bag {self._path} must have every tick, found {tick.step_id} after "
                            f"{self._last.step_id}: a recording from the start by record:=, in lock-step, misses none")
@@ -63,7 +66,7 @@ class _Player:
         self._last = tick
         self._ticks += 1
         self._episodes += int(np.count_nonzero(tick.time_step.done))
-        return _difference(tick, made)
+        return _difference(tick, replace(made, episode_id=made.episode_id + self._first_episode))
 
     def outcome(self, found: Mapping[str, Any] | None) -> Outcome:
         """The verdict, with the difference that ended the replay, if one did."""

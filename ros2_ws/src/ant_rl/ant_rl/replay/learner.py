@@ -72,6 +72,9 @@ class _Student:
     def take(self, tick: Tick) -> bool:
         """One recorded tick, and all that the trainer node would learn from it; returns whether a difference was found."""
         learner = self._learner
+        if tick.num_envs != learner.num_envs:
+            raise BagError(f"the bag {self._path} must hold all {learner.num_envs} robots that the trainer learned from, "
+                           f"found {tick.num_envs}: it learned from several namespaces, or others joined")
         self._collector.add(_SOURCE, tick, learner.version if self._on_policy else None)
         while not self._difference and (batch := self._collector.next_batch()) is not None:
             learner.observe(batch)
@@ -105,7 +108,7 @@ class _Student:
             return
         self._compared_policies += 1
         made = bundle.unpack(self._learner.policy())
-        for name in sorted(recorded.members):
+        for name in sorted(recorded.variants(".tflite").values()):  # Keras writes the date into its files
             if recorded.members[name] != made.members.get(name):
                 found = made.members.get(name)
                 self._difference = {"what": f"{name} of policy version {self._learner.version}, after "
@@ -145,6 +148,8 @@ def _progress(recording: Recording) -> Iterator[_Progress]:
         if message.updates < last:
             raise BagError(f"the bag {recording.path} must be of one trainer, found one that was started anew after "
                            f"{last} updates: what it learned before lies in its checkpoint, not in the bag")
+        if message.updates == last:  # it was about ticks alone
+            continue
         last = message.updates
         yield _Progress(message.updates, dict(zip(message.metric_names, message.metric_values)))
 
