@@ -1,12 +1,15 @@
 """Recordings played back: the golden ones do what they did; whatever else was changed is found and named."""
 
+import fcntl
 import json
 import os
 import pty
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 
 import numpy as np
 import pytest
@@ -284,6 +287,7 @@ def test_the_robots_of_one_namespace_are_taken(tmp_path):
 @pytest.mark.parametrize("words", [[], ["--quiet"]])
 def test_a_terminal_shows_a_bar_unless_quiet(words):
     terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))  # it has no columns otherwise
     done = subprocess.run([sys.executable, "-m", "ant_rl", "replay", str(GOLDEN / "default"), "env", *words], stderr=end,
                           stdout=subprocess.PIPE, timeout=60)
     os.close(end)
