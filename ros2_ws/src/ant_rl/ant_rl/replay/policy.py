@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import rclpy
@@ -127,7 +127,7 @@ class _Interviewer:
                                   f"{_PATIENCE:.0f} s")
         return unflat(answer.torque, np.float32, question.torque.shape, "torque"), answer.policy_version
 
-    def _wait_until(self, condition: Any, complaint: str) -> None:
+    def _wait_until(self, condition: Callable[[], Any], complaint: str) -> None:
         end = time.monotonic() + _PATIENCE
         while not condition():
             self._process.check()
@@ -201,7 +201,7 @@ def _questions(recording: Recording) -> list[_Question]:
     torques = {}
     for _, _, message in recording.messages("joint_torques"):
         torques.setdefault((message.session, message.step_id), message)
-    found = [question for question in _match(recording, torques)]
+    found = list(_match(recording, torques))
     if not found:
         raise BagError(f"the bag {recording.path} must hold observations and the torques that answer them, found "
                        f"{recording.topics['observation']} and {len(torques)} that don't belong together")
@@ -209,6 +209,7 @@ def _questions(recording: Recording) -> list[_Question]:
 
 
 def _match(recording: Recording, torques: dict[tuple[int, int], Any]) -> Iterator[_Question]:
+    """The observations that `torques` (by session and step_id, emptied by this) answer."""
     wire = FlatCodec(Observation)
     for _, _, data in recording.raw_messages("observation"):
         message = wire.read(data)
