@@ -79,7 +79,7 @@ def discard(folder: Path) -> None:
 
 def _show(line: str) -> None:
     """Replace the line at the cursor, on a terminal."""
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    if sys.stderr.isatty():
         width = shutil.get_terminal_size().columns - 1
         print(f"\r{line[:width]}\033[K", end="", file=sys.stderr, flush=True)
 

@@ -39,7 +39,10 @@ addEventListener("load", () => setTimeout(() => {
             .flatMap(group => [...group.querySelectorAll("path")])
             .filter(path => (path.getAttribute("d") || "").length > 4).length;
         const rows = Array.from(trace.y).map((y, k) => [trace.x[k], y]).filter(row => Number.isFinite(row[1]));
-        return {name: trace.name, type: trace.type, drawn, x: rows.map(row => row[0]), y: rows.map(row => row[1])};
+        const axis = Number((trace.yaxis || "y").slice(1) || 1) - 1;
+        const title = ((chart._fullLayout.annotations || [])[axis] || {}).text || "";
+        return {panel: title.split(",")[0], name: trace.name, type: trace.type, drawn,
+                x: rows.map(row => row[0]), y: rows.map(row => row[1])};
     });
     const charts = {};
     for (const chart of document.querySelectorAll(".plotly-graph-div")) charts[chart.id] = traces(chart);
@@ -70,7 +73,8 @@ def opened(page: Path, folder: Path, width: int = 1100) -> dict[str, Any]:
 
     Returns:
         problems: script errors and what was said on the console.
-        charts: for each chart's id its traces: name, type, x and y of the finite points, number of shapes drawn.
+        charts: for each chart's id its traces: panel (to the first comma), name, type, x and y of the finite points,
+            number of shapes drawn.
         buttons: titles of the charts' buttons.
         requests: addresses that were asked for.
         overflow: how far the page is wider than the window [px].

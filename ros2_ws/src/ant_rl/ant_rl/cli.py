@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from collections.abc import Sequence
 
-from ant_rl_core import terminal
 from ant_rl_core.arguments import ArgumentError
 
 from ant_rl import stack
@@ -23,33 +22,35 @@ _ONE_PROCESS = {
     "eval BUNDLE": "evaluate a policy bundle in one process, e.g. ./run eval default episodes:=20 seed:=1000",
     "compress BUNDLE": "smaller variants of a policy, and what each gains and costs, e.g. ./run compress default int8",
     "report BAG [BAG …]": "one HTML page with the story of a recorded run, or of several side by side",
+    "replay BAG [env]": "play a recording to a policy node, to env or to trainer, and compare with what was recorded",
     "repair BAG": "finish a recording whose recorder was killed, so that it opens again",
     "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",
 }
+_WITH_PROGRESS = ("train", "report", "replay")
 _SHELL = {
     "setup": "install and build what is missing, and nothing else",
     "build": "build everything from nothing",
     "test": "run every test; further words go to pytest",
     "exec CMD": "run a command in the environment",
 }
-_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "report", "repair", "bench", "help"]
+_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "report", "replay", "repair", "bench", "help"]
 _USAGE_ERROR = 2
+_QUIET = "--quiet"
 _WIDTH = 100
 
 
 def main(words: Sequence[str]) -> int:
     """Run the verb in `words`; returns the exit code. 2 and one sentence where the words can't be understood."""
-    if "--quiet" in words:
-        terminal.be_quiet()
     try:
-        return _run([word for word in words if word != "--quiet"])
+        return _run(list(words))
     except ArgumentError as error:
         print(f"ant_rl: {error}", file=sys.stderr)
         return _USAGE_ERROR
 
 
 def _run(words: list[str]) -> int:
-    verb, *rest = words or ["help"]
+    quiet = _QUIET in words
+    verb, *rest = [word for word in words if word != _QUIET] or ["help"]
     wants_help = any(word in ("-h", "--help", "help") for word in words)
     if verb in ("-h", "--help", "help"):
         topic = rest[0] if rest else ""
@@ -59,12 +60,17 @@ def _run(words: list[str]) -> int:
         near = difflib.get_close_matches(verb, [*_VERBS, *(name.split()[0] for name in _SHELL)], 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_VERBS)}"
         raise ArgumentError(f"there is no command {verb}; {hint}")
+    if quiet and verb in _WITH_PROGRESS:
+        from trainer import progress
+        progress.show_lines_only()
     if verb == "eval":
         return _evaluate(rest, wants_help)
     if verb == "compress":
         return _compress(rest, wants_help)
     if verb == "report":
         return _report(rest, wants_help)
+    if verb == "replay":
+        return _replay(rest, wants_help)
     if verb == "repair":
         return _repair(rest, wants_help)
     if verb == "bench":
@@ -79,11 +85,11 @@ def _run(words: list[str]) -> int:
     if wants_help:
         print(verb_help(verb))
         return 0
-    return _start(verb, stack.split(rest))
+    return _start(verb, stack.split(rest), quiet)
 
 
-def _start(arrangement: str, given: dict[str, str]) -> int:
-    """Run an arrangement of nodes as processes, until it ends."""
+def _start(arrangement: str, given: dict[str, str], quiet: bool) -> int:
+    """Run an arrangement of nodes as processes, until it ends; `quiet` shows lines only, on a terminal too."""
     values = stack.parse(arrangement, given)
     from ant_rl.console import Console
     from ant_rl.supervisor import NotBuiltError, Supervisor, node_command, share_folder
@@ -92,7 +98,7 @@ def _start(arrangement: str, given: dict[str, str]) -> int:
         config = share_folder() / "config"
         environment = stack.environment(arrangement, os.environ, config)
         params_files = [str(path) for path in (config / "stack.yaml", values["params_file"]) if path]
-        commands = [node_command(_styled(entry, console.live), params_files, environment)
+        commands = [node_command(_styled(entry, console.live and not quiet), params_files, environment)
                     for entry in stack.nodes(arrangement, values)]
     except NotBuiltError as error:
         print(f"ant_rl: {error}", file=sys.stderr)
@@ -149,6 +155,22 @@ def _report(words: list[str], wants_help: bool) -> int:
     return 0
 
 
+def _replay(words: list[str], wants_help: bool) -> int:
+    from ant_rl.replay import command
+    if wants_help:
+        print(command.help_text())
+        return 0
+    if not words or ":=" in words[0]:
+        raise ArgumentError("replay needs the folder of a recording: ./run replay BAG [policy|env|trainer] key:=value …")
+    bag, *words = words
+    target = words.pop(0) if words and ":=" not in words[0] else "policy"
+    if target not in command.TARGETS:
+        near = difflib.get_close_matches(target, command.TARGETS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ArgumentError(f"replay plays to {' or '.join(command.TARGETS)}, found {target}{hint}")
+    return command.main(bag, target, stack.split(words))
+
+
 def _repair(words: list[str], wants_help: bool) -> int:
     sentence = "repair needs the folder of a recording: ./run repair BAG"
     if wants_help:
@@ -169,10 +191,10 @@ def _repair(words: list[str], wants_help: bool) -> int:
 def overview() -> str:
     """Help on all verbs."""
     parts = ["usage: ./run VERB [key:=value …]      help on one: ./run VERB --help", "",
-             "--quiet: plain lines instead of bars and live views, as without a terminal", "",
              "ROS 2 nodes, until Ctrl-C or until what was asked for is done:", _list(stack.ARRANGEMENTS), "",
              "In one process:", _list(_ONE_PROCESS), "",
              "Around them (of ./run itself):", _list(_SHELL), "",
+             "--quiet after any of them: lines instead of bars and a live status, as where there is no terminal.",
              "With ROS 2 sourced the arrangements are launch files too: ros2 launch ant_rl sim.launch.py …"]
     return "\n".join(parts)
 

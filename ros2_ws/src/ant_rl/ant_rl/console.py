@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from typing import TextIO
 from collections.abc import Sequence
-
-from ant_rl_core.terminal import can_redraw
 
 FRAME_MARK = "\x1e"  # ASCII record separator: starts a line that holds a frame (a JSON array of lines), not text
 
@@ -26,7 +25,7 @@ class Console:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.live = can_redraw(stream)
+        self.live = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._block: list[str] = []
 
     def write(self, prefix: str, line: str) -> None:

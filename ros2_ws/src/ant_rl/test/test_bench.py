@@ -11,7 +11,8 @@ import pytest
 from ant_env_node.vec_env import VectorAnt
 from ant_rl import bench
 from ant_rl.bench import command, policy, report, rows, simulation
-from ant_rl.bench.rows import GOALS, Goal, Measured, Unavailable
+from ant_rl.bench.rows import GOALS, Goal, Measured
+from ant_rl.unavailable import Unavailable
 
 
 def test_every_row_of_the_table_has_a_goal_and_every_goal_a_group():

@@ -14,7 +14,7 @@ from ant_rl import bench, cli
 from ant_rl.bench import command, report
 from ant_rl.bench.learn import comparisons, installation, ourselves, products, suite
 from ant_rl.bench.learn.worker import Worker
-from ant_rl.bench.rows import Unavailable
+from ant_rl.unavailable import Unavailable
 
 ROOT = Path(__file__).resolve().parents[4]
 CONFIG = suite.LearnBenchConfig(seconds=0.01, rounds=1, threads=1)

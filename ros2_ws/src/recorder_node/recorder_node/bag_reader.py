@@ -62,12 +62,16 @@ class BagReader:
         Raises:
             BagError: the bag has no such topic, or is damaged where it is read.
         """
-        for topic in topics:
-            if topic not in self._connections:
-                raise BagError(f"the bag {self.path} must hold {topic}, found {', '.join(sorted(self.topics))}")
+        self.require(*topics)
         with self._reading("read to its end"):
             for connection, time_ns, data in self._reader.messages([self._connections[topic] for topic in topics]):
                 yield self._relative(connection.topic), time_ns, data
+
+    def require(self, *topics: str) -> None:
+        """BagError unless the bag has all of these topics."""
+        for topic in topics:
+            if topic not in self.topics:
+                raise BagError(f"the bag {self.path} must hold {topic}, found {', '.join(sorted(self.topics))}")
 
     def close(self) -> None:
         """Close the file."""

@@ -19,6 +19,7 @@ class FakeLearner:
     def __init__(self, pieces=1, warm_up=0):
         self.pieces, self.warm_up = pieces, warm_up
         self.observed, self.updates, self.version, self.owed = [], 0, 1, 0
+        self.events = []
         self.may = threading.Event()
         self.may.set()
         self.learned = threading.Semaphore(0)
@@ -31,6 +32,7 @@ class FakeLearner:
         if np.isnan(batch.reward[0]):
             raise FloatingPointError("reward became nan")
         self.observed.append(float(batch.reward[0]))
+        self.events.append("observe")
         if len(self.observed) > self.warm_up:
             self.owed += self.pieces
 
@@ -41,6 +43,7 @@ class FakeLearner:
         assert self.may.wait(WAIT)
         self.owed -= 1
         self.updates += 1
+        self.events.append("update")
         self.version += 1
         self.learned.release()
         return {"loss": float(self.updates)}
@@ -93,6 +96,17 @@ def test_ticks_are_taken_while_an_update_lasts_and_counted_until_learned_from(ba
     wait_for_updates(learner, 20)
     assert learning.call(lambda: learner.env_steps).result(WAIT) == 20
     assert learning.behind == 0
+
+
+def test_what_is_learned_does_not_depend_on_when_ticks_come(background):
+    learner = FakeLearner(pieces=2)
+    learner.may.clear()
+    learning = background(learner)
+    for number in range(5):
+        learning.take(tick(number))
+    learner.may.set()
+    wait_for_updates(learner, 10)
+    assert learner.events == 5 * ["observe", "update", "update"]
 
 
 def test_a_call_comes_before_what_waits_and_never_within_an_update(background):

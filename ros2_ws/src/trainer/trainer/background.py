@@ -15,9 +15,10 @@ from ant_rl_core.step import Transition
 class BackgroundLearning:
     """Lets a learner that is not on-policy learn while whoever owns this collects.
 
-    The thread shows the learner all ticks that wait, makes one piece of learning if some is owed, and begins again. The
-    learner is the thread's until `close`: what else is to be done with it goes through `call`. Reading its `env_steps`
-    and `version` is fine at any time.
+    The thread shows the learner one tick, lets it learn all that it owes for it, and goes on to the next: what is
+    learned depends on the ticks, not on when they come, so the same ticks make the same policy. The learner is the
+    thread's until `close`: what else is to be done with it goes through `call`. Reading its `env_steps` and `version`
+    is fine at any time.
 
     Args:
         learner: with `on_policy` False.
@@ -30,7 +31,7 @@ class BackgroundLearning:
         self._waiting: deque[Transition] = deque()
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._figures: list[dict[str, float]] = []
-        self._owed = 0
+        self._owes = False
         self._error: BaseException | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="learning", daemon=True)
@@ -38,9 +39,9 @@ class BackgroundLearning:
 
     @property
     def behind(self) -> int:
-        """Ticks that were taken since all was learned that was owed, less the pieces of learning made since."""
+        """Ticks that wait to be learned from, the one that is being learned from included."""
         with self._changed:
-            return len(self._waiting) + self._owed
+            return len(self._waiting) + self._owes
 
     def take(self, batch: Transition) -> None:
         """One transition of every robot; consecutive calls are consecutive ticks."""
@@ -88,25 +89,25 @@ class BackgroundLearning:
                     future.set_exception(error)
 
     def _piece(self) -> bool:
-        """Everything that is called, everything that waits, one update; False once closed."""
+        """Everything that is called; the next tick, if nothing is owed for the last one; one update. False once closed."""
         learner = self._learner
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._calls or self._waiting or self._owed)
+            self._changed.wait_for(lambda: self._closed or self._calls or self._waiting or self._owes)
             if self._closed:
                 return False
             calls, self._calls = self._calls, deque()
-            batches, self._waiting = self._waiting, deque()
-            self._owed += len(batches)
+            batch = self._waiting.popleft() if self._waiting and not self._owes else None
+            self._owes |= batch is not None
         for function, future in calls:
             try:
                 future.set_result(function())
             except Exception as error:  # the caller's to deal with
                 future.set_exception(error)
-        for batch in batches:
+        if batch is not None:
             learner.observe(batch)
         figures = learner.update() if learner.ready() else None
         with self._changed:
             if figures is not None:
                 self._figures.append(figures)
-            self._owed = max(1, self._owed - 1) if learner.ready() else 0
+            self._owes = learner.ready()
         return True

@@ -301,7 +301,9 @@ class TrainerNode(StackNode):
         return function() if self._background is None else self._background.call(function).result()
 
     def _export(self) -> tuple[bytes, int]:
-        return self._learner.policy(), self._learner.version
+        # What a replay needs to make the learner again.
+        about = {"seed": self.settings["seed"], "num_envs": sum(self._rows.values())}
+        return self._learner.policy(about), self._learner.version
 
     def _publish_policy(self) -> None:
         self._send_policy(*self._with_learner(self._export))

@@ -1,54 +1,71 @@
-"""What long work shows of itself while it runs: a bar on a terminal, elsewhere a line now and then."""
+"""What long work shows of itself: a bar on a terminal, elsewhere a line now and then, both with the time left."""
 
 from __future__ import annotations
 
 import sys
 import time
+from typing import TypeVar
+from collections.abc import Iterable, Iterator
 
-from ant_rl_core.terminal import can_redraw
 from tqdm import tqdm
 
 # Seconds between lines where there is no terminal to draw a bar on.
 _LINE_INTERVAL = 10.0
+# As tqdm takes it; None: lines where there is no terminal.
+_lines_only: bool | None = None
+_Item = TypeVar("_Item")
+
+
+def show_lines_only() -> None:
+    """Let everything that begins after this show lines, on a terminal too."""
+    global _lines_only
+    _lines_only = True
+
+
+def track(items: Iterable[_Item], total: int, unit: str) -> Iterator[_Item]:
+    """The items, with progress shown while they are taken; `unit` is what one is called."""
+    bar = tqdm(total=total, unit=unit, unit_scale=True, disable=_lines_only, leave=False, file=sys.stderr)
+    begin = line_at = time.monotonic()
+    with bar:
+        for done, item in enumerate(items, 1):
+            yield item
+            bar.update()
+            if bar.disable and (now := time.monotonic()) - line_at >= _LINE_INTERVAL:
+                line_at = now
+                left = tqdm.format_interval(max(0, total - done) * (now - begin) / done)
+                print(f"{done} of {total} {unit}s, {left} left", file=sys.stderr, flush=True)
 
 
 class Progress:
-    """How far it is, the rate and the time left.
+    """Return, steps per second and time left.
 
     Args:
-        total: of the whole work, in `unit`s.
-        initial: what was done before this process.
-        unit: what is counted, in the singular.
+        total: environment steps of the whole run.
+        initial: steps that were made before this process.
     """
 
-    def __init__(self, total: int, initial: int = 0, unit: str = "step") -> None:
-        self._total, self._done, self._unit = total, initial, unit
-        self._bar = tqdm(total=total, initial=initial, unit=unit, unit_scale=True, mininterval=1.0,
-                         disable=not can_redraw(sys.stderr), file=sys.stderr)
-        self._line_at, self._line_done = time.monotonic(), initial
+    def __init__(self, total: int, initial: int) -> None:
+        self._total = total
+        self._bar = tqdm(total=total, initial=initial, unit="step", unit_scale=True, mininterval=1.0, disable=_lines_only,
+                         file=sys.stderr)
+        self._line_at, self._line_steps = time.monotonic(), initial
 
-    def show(self, done: int, note: str = "") -> None:
-        """Take how much is done so far, and a figure to show beside."""
-        self._done = done
+    def show(self, steps: int, mean_return: float) -> None:
+        """Take the steps so far and the mean return of the last episodes."""
         if not self._bar.disable:
-            self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(done - self._bar.n)
+            self._bar.set_postfix_str(f"return {mean_return:.0f}", refresh=False)
+            self._bar.update(steps - self._bar.n)
             return
         now = time.monotonic()
         if now - self._line_at >= _LINE_INTERVAL:
-            rate = (done - self._line_done) / (now - self._line_at)
-            left = tqdm.format_interval((self._total - done) / rate) if rate else "?"
-            self._line_at, self._line_done = now, done
-            parts = [f"{done} of {self._total} {self._unit}s", f"{rate:.{0 if rate >= 10 else 2}f} {self._unit}s/s",
-                     f"{left} left", note]
-            print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
-
-    def add(self, count: int) -> None:
-        """Take what was done since the last call."""
-        self.show(self._done + count)
+            rate = (steps - self._line_steps) / (now - self._line_at)
+            left = tqdm.format_interval((self._total - steps) / rate) if rate else "?"
+            self._line_at, self._line_steps = now, steps
+            print(f"{steps} of {self._total} steps, {rate:.0f} steps/s, {left} left, return {mean_return:.0f}",
+                  file=sys.stderr, flush=True)
 
     def leave_out(self, seconds: float) -> None:
-        """Seconds that went into something else than the work, which the rate and the time left don't count."""
+        """Seconds that went into something else than training, which the rate and the time left don't count."""
         self._line_at += seconds
         if not self._bar.disable:
             self._bar.start_t += seconds

@@ -152,7 +152,7 @@ class Run:
         finished = steps >= self.learner_config.total_steps
         self._figures.add(figures)
         mean_return, mean_length = self.returns.means()
-        self._progress.show(steps, f"return {mean_return:.0f}")
+        self._progress.show(steps, mean_return)
         if config.evaluation_interval and not finished and _passed(
                 config.evaluation_interval, self._evaluated_steps, steps):
             self._evaluated_steps = steps

@@ -18,7 +18,8 @@ from trainer import settings
 
 from ant_rl.bench import report
 from ant_rl.bench.learn import suite as learn
-from ant_rl.bench.rows import GOALS, Goal, Group, Measured, Unavailable, as_json
+from ant_rl.bench.rows import GOALS, Goal, Group, Measured, as_json
+from ant_rl.unavailable import Unavailable
 
 _VECTOR_ROWS = tuple(goal.name for goal in GOALS if goal.name.startswith("vector_ant"))
 _BUSY = 1.0  # load average

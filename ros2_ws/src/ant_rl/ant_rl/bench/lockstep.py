@@ -16,9 +16,9 @@ from ant_rl_core.step import Previous, TimeStep, TimeStepEnv
 from policy_node.actor import BundleActor, load_actor
 from trainer import loop
 
-from ant_rl.bench.node import BenchNode
-from ant_rl.bench.processes import NodeProcess
+from ant_rl.bench.node import NAMESPACE, BenchNode
 from ant_rl.bench.rows import Measured, compare, paired_rates
+from ant_rl.node_process import NodeProcess
 
 
 def measure(num_envs: int, policy: str, seconds: float, rounds: int) -> Measured:
@@ -38,7 +38,7 @@ def measure(num_envs: int, policy: str, seconds: float, rounds: int) -> Measured
     with ExitStack() as stack:
         one_process = stack.enter_context(InOneProcess(actor, num_envs))
         one_process.rate(0.5)  # a warm-up
-        processes = [stack.enter_context(NodeProcess(name, {"policy": policy, "num_envs": num_envs}))
+        processes = [stack.enter_context(NodeProcess(name, NAMESPACE, {"policy": policy, "num_envs": num_envs}))
                      for name in ("env", "policy")]
         env = stack.enter_context(BenchNode()).watch_environment(processes[0])
 

@@ -11,7 +11,7 @@ import numpy as np
 import rclpy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
-from ant_rl_interfaces.msg import JointTorques, NodeTiming, Observation
+from ant_rl_interfaces.msg import NodeTiming, Observation
 from ant_rl_ros import qos
 from ant_rl_ros.messages import Tick, decode_torques, encode_observation
 from ant_rl_ros.node import system_stamp
@@ -19,10 +19,12 @@ from ant_rl_ros.wait_loop import WaitLoop
 from ant_rl_ros.wire import FlatCodec
 from std_srvs.srv import SetBool
 
-from ant_rl.bench.processes import NAMESPACE, NodeProcess, ros_variables
-from ant_rl.bench.rows import Unavailable
+from ant_rl.asker import RESEND_PERIOD, Asker
+from ant_rl.node_process import NodeProcess, ros_variables
+from ant_rl.unavailable import Unavailable
 
-_RESEND_PERIOD = 0.2  # [s] as the environment node's
+# Apart from any stack that runs on this machine already.
+NAMESPACE = f"/bench_{os.getpid()}"
 _PATIENCE = 20.0  # [s] for a node to start and be found
 
 
@@ -56,11 +58,8 @@ class PlayedEnvironment:
     """Sends observations of one robot as the environment node does and takes the answers; without physics."""
 
     def __init__(self, node: rclpy.node.Node, loop: WaitLoop) -> None:
-        self._loop = loop
-        self._publisher = node.create_publisher(Observation, "observation", qos.profile("observation"))
-        self._inbox = loop.subscribe(JointTorques, "joint_torques", qos.asking("joint_torques"), raw=True)
-        self._wire, self._torque_wire = FlatCodec(Observation), FlatCodec(JointTorques)
-        self._message = Observation()
+        self._loop, self._asker = loop, Asker(node, loop)
+        self._wire, self._message = FlatCodec(Observation), Observation()
         self._session = time.time_ns()
         self._ids = itertools.count()
         random = np.random.default_rng(0)
@@ -72,7 +71,7 @@ class PlayedEnvironment:
     def find(self, policy: NodeProcess) -> None:
         """Wait until the policy node answers; Unavailable if it ends or stays silent."""
         end = time.monotonic() + _PATIENCE
-        while self._ask(next(self._ids), patience=_RESEND_PERIOD) is None:
+        while self._ask(next(self._ids), patience=RESEND_PERIOD) is None:
             policy.check()
             if time.monotonic() > end:
                 raise Unavailable(f"{policy.name} gave no torques for {_PATIENCE:.0f} s")
@@ -99,18 +98,8 @@ class PlayedEnvironment:
     def _ask(self, step_id: int, patience: float) -> np.ndarray | None:
         tick = Tick(self._session, step_id, self._steps[step_id % len(self._steps)], self._action)
         message = self._wire.write(encode_observation(tick, system_stamp(), self._message))
-        end = time.monotonic() + patience
-        while time.monotonic() < end:
-            self._publisher.publish(message)
-            resend = time.monotonic() + _RESEND_PERIOD
-            while (left := resend - time.monotonic()) > 0.0:
-                if not self._loop.wait(left):
-                    break
-                while self._inbox:
-                    torques = decode_torques(self._torque_wire.read(self._inbox.popleft()), 1, ANT)
-                    if (torques.session, torques.step_id) == (self._session, step_id):
-                        return torques.action
-        return None
+        torques = self._asker.ask(message, self._session, step_id, patience)
+        return None if torques is None else decode_torques(torques, 1, ANT).action
 
 
 class WatchedEnvironment:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ant_rl.bench.node import BenchNode
-from ant_rl.bench.processes import NodeProcess
+from ant_rl.bench.node import NAMESPACE, BenchNode
 from ant_rl.bench.rows import (CPU_LIMIT_PERCENT, MEMORY_LIMIT_MB, ROUND_TRIP_LIMITS_US, Measured,
                                against_limits)
+from ant_rl.node_process import NodeProcess
 
 _WARM_UP = 500
 _ROUND_TRIPS = 5000
@@ -27,7 +27,7 @@ def measure(names: Sequence[str], policy: str) -> dict[str, Measured]:
         Unavailable: the node can't be started or falls silent.
     """
     found = {}
-    with NodeProcess("policy", {"policy": policy}) as process, BenchNode() as node:
+    with NodeProcess("policy", NAMESPACE, {"policy": policy}) as process, BenchNode() as node:
         env = node.play_environment()
         env.find(process)
         env.round_trips(_WARM_UP)

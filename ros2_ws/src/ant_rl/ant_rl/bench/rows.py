@@ -8,10 +8,6 @@ from statistics import median
 from typing import Any
 
 
-class Unavailable(Exception):
-    """Why a row can't be measured here, in one sentence."""
-
-
 @dataclass(frozen=True)
 class Goal:
     """One row of the table before it is measured.

@@ -13,7 +13,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from ant_env_node.vec_env import VectorAnt
-from ant_rl.bench.rows import Measured, Unavailable, compare, paired_rates
+from ant_rl.bench.rows import Measured, compare, paired_rates
+from ant_rl.unavailable import Unavailable
 
 NUM_ENVS = 16
 _SEED = 0

@@ -12,14 +12,13 @@ from ant_rl_core.arguments import ArgumentError, check_writable
 from ant_rl_core.bundle import write_atomically
 from recorder_node.storage import BagError
 from trainer import settings
-from trainer.progress import Progress
 
 from ant_rl import stack
 from ant_rl.recorded import Recording
 from ant_rl.report import figures, tables
 from ant_rl.report.charts import RUN_COLOURS
 from ant_rl.report.page import page
-from ant_rl.report.reading import messages_of, read
+from ant_rl.report.reading import read
 from ant_rl.report.run_data import Run
 
 
@@ -79,9 +78,7 @@ def _read(names: Sequence[str], namespace: str | None) -> list[Run]:
     runs = []
     for name, title in zip(names, _titles(names)):
         with Recording(Path(name), namespace) as recording:
-            progress = Progress(messages_of(recording), unit="message")
-            runs.append(read(recording, title, progress.add))
-            progress.close()
+            runs.append(read(recording, title))
     return runs
 
 

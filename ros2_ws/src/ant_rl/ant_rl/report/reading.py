@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ant_rl_core.spec import ANT
 from recorder_node.storage import BagError
+from trainer.progress import track
 
 from ant_rl.codec import decode_episode, decode_stats, decode_timing
 from ant_rl.recorded import Recording
@@ -17,32 +16,24 @@ from ant_rl.status import Episode, Record, Stats, Timing
 
 _HEIGHT, _JOINTS, _SPEED = 0, slice(5, 13), 13  # in the observation, see docs/messages.md
 _OTHERS = ("joint_torques", "timing", "episode", "policy")
-_SHOWN_EVERY = 500  # [messages]
 _NO_TIME = (np.nan, np.nan, np.nan)
 
 
-def messages_of(recording: Recording) -> int:
-    """Number of messages that `read` goes through."""
-    return sum(recording.topics[topic] for topic in ("observation", *_topics(recording)))
-
-
-def read(recording: Recording, name: str, show: Callable[[int], None]) -> Run:
-    """Read a recording.
+def read(recording: Recording, name: str) -> Run:
+    """Read a recording, and show how far it is.
 
     Args:
         recording: open.
         name: of the run.
-        show: called now and then with the number of messages that were read since the last call.
 
     Raises:
         BagError: the recording is damaged or has no observation.
     """
-    ticks, stamps, num_envs = _read_ticks(recording, show)
-    heard = _Heard(recording.start)
-    for count, (topic, time_ns, stamp_ns, message) in enumerate(recording.stamped(*_topics(recording)), 1):
+    ticks, stamps, num_envs = _read_ticks(recording)
+    heard, topics = _Heard(recording.start), _topics(recording)
+    others = recording.stamped(*topics) if topics else ()
+    for topic, time_ns, stamp_ns, message in track(others, sum(map(recording.topics.get, topics)), "message"):
         heard.take(topic, time_ns, stamp_ns, message)
-        if count % _SHOWN_EVERY == 0:
-            show(_SHOWN_EVERY)
     summary = heard.record.summary(0.0, {})
     return Run(
         name, recording.start, 1e-9 * (recording.end - recording.start), num_envs, ticks,
@@ -55,14 +46,14 @@ def _topics(recording: Recording) -> list[str]:
     return [topic for topic in recording.topics if topic in _OTHERS or topic.startswith("stats/")]
 
 
-def _read_ticks(recording: Recording, show: Callable[[int], None]) -> tuple[Ticks, np.ndarray, int]:
+def _read_ticks(recording: Recording) -> tuple[Ticks, np.ndarray, int]:
     """The ticks, their stamps (int64 [T], ns since 1970), and the largest number of robots."""
     numbers: list[tuple[Any, ...]] = []
     torques: list[np.ndarray] = []
     angles: list[np.ndarray] = []
     stamps: list[int] = []
     nothing, num_envs = np.full(ANT.action_size, np.nan, np.float32), 1
-    for time_ns, stamp_ns, tick in recording.stamped_ticks():
+    for time_ns, stamp_ns, tick in track(recording.stamped_ticks(), recording.topics["observation"], "tick"):
         step, begins = tick.time_step, tick.action is None
         reward = step.info.get("unshaped_reward", step.reward)
         observation = step.observation[0]
@@ -72,8 +63,6 @@ def _read_ticks(recording: Recording, show: Callable[[int], None]) -> tuple[Tick
         angles.append(observation[_JOINTS])
         stamps.append(stamp_ns)
         num_envs = max(num_envs, tick.num_envs)
-        if len(stamps) % _SHOWN_EVERY == 0:
-            show(_SHOWN_EVERY)
     if not numbers:
         raise BagError(f"the bag {recording.path} must hold at least one observation, found none")
     time, session, step_id, version, begins, episode_step, reward, speed, height = zip(*numbers)

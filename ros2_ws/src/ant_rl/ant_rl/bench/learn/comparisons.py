@@ -16,7 +16,8 @@ from ant_rl.bench.learn import products
 from ant_rl.bench.learn.installation import reference_environment, reference_python
 from ant_rl.bench.learn.suite import LearnBenchConfig
 from ant_rl.bench.learn.worker import Worker
-from ant_rl.bench.rows import Measured, Unavailable, compare, paired_rates
+from ant_rl.bench.rows import Measured, compare, paired_rates
+from ant_rl.unavailable import Unavailable
 
 _BATCH, _HIDDEN, _POLICY_DELAY = 256, [256, 256], 2
 _PPO_ENVS, _PPO_HIDDEN = 16, [64, 64]

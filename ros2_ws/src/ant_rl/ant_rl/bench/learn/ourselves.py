@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ant_rl.bench.learn.comparisons import our_worker
 from ant_rl.bench.learn.suite import MEMORY_LIMIT_MB, WALL_CLOCK_LIMITS, LearnBenchConfig
-from ant_rl.bench.rows import Measured, Unavailable, against_limits, compare, paired_rates
+from ant_rl.bench.rows import Measured, against_limits, compare, paired_rates
+from ant_rl.unavailable import Unavailable
 
 _LEARNING_STARTS = 1000
 _PPO_STEPS = 16_384  # eight updates

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ant_rl.bench.rows import Unavailable
 from ant_rl.supervisor import die_with
+from ant_rl.unavailable import Unavailable
 
 _PATIENCE = 900.0  # [s] for an answer; a training with a full replay takes a minute, more on a busy machine
 _GRACE = 10.0  # [s] from the end of its input to SIGKILL

@@ -1,4 +1,4 @@
-"""Nodes of the stack as processes of their own, for as long as a measurement lasts."""
+"""One node of the stack as a process, for as long as a command needs it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ from typing import Any
 import psutil
 
 from ant_rl import stack
-from ant_rl.bench.rows import Unavailable
-from ant_rl.supervisor import NotBuiltError, node_command, share_folder
-from ant_rl.supervisor import die_with
+from ant_rl.supervisor import NotBuiltError, die_with, node_command, share_folder
+from ant_rl.unavailable import Unavailable
 
-# Apart from any stack that runs on this machine already.
-NAMESPACE = f"/bench_{os.getpid()}"
 _PATIENCE = 6.0  # [s] from SIGINT to SIGKILL
 
 
@@ -32,16 +29,17 @@ class NodeProcess:
 
     Args:
         name: env or policy.
+        namespace: apart from any stack that runs on this machine already.
         arguments: launch arguments that differ from the defaults.
 
     Raises:
         Unavailable: the node is not built.
     """
 
-    def __init__(self, name: str, arguments: Mapping[str, Any]) -> None:
-        values = {**stack.parse("sim", {"namespace": NAMESPACE, "status": "false"}), **arguments}
+    def __init__(self, name: str, namespace: str, arguments: Mapping[str, Any]) -> None:
+        values = {**stack.parse("sim", {"namespace": namespace, "status": "false"}), **arguments}
         (entry,) = (entry for entry in stack.nodes("sim", values) if entry.name == name)
-        self.name = f"{NAMESPACE}/{name}"
+        self.name = f"{namespace}/{name}"
         try:
             config = share_folder() / "config"
             command = node_command(replace(entry, log_level="warn"), [str(config / "stack.yaml")], ros_variables())

@@ -1,0 +1,44 @@
+"""Records tests/golden again: ./run exec python tests/make_golden_bags.py, after a shipped policy or a message changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from system import new_domain
+from test_recording import command
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+# What every variant that ships did in some hundred ticks, falls included: launch arguments by name of the bag.
+RUNS = {
+    "default": {"policy": "default", "steps": "250"},
+    "dynamic_int8": {"policy": "default", "variant": "dynamic_int8", "steps": "250", "seed": "1"},
+    "int8": {"policy": "default", "variant": "int8", "steps": "250", "seed": "23"},
+    "distil_128x128": {"policy": "default", "variant": "distil_128x128", "steps": "250", "seed": "30"},
+    "ppo": {"policy": "ppo", "explore": "true", "steps": "250", "seed": "30"},
+}
+
+
+def main() -> int:
+    """Record all of them anew, and what they were made with."""
+    code_version = subprocess.run(["git", "describe", "--always", "--dirty=+changes", "--abbrev=12"], cwd=GOLDEN.parent,
+                                  capture_output=True, text=True, check=True).stdout.strip()
+    made = {}
+    for name, arguments in RUNS.items():
+        path = GOLDEN / name
+        shutil.rmtree(path, ignore_errors=True)
+        words = [f"{key}:={value}" for key, value in arguments.items()]
+        done = command("sim", *words, f"record:={path}", "monitor:=false", "status:=false", domain=new_domain())
+        print(done.stdout)
+        if done.returncode:
+            return done.returncode
+        made[name] = {"command": " ".join(["./run sim", *words, "monitor:=false"]), "code_version": code_version}
+    (GOLDEN / "made.json").write_text(json.dumps(made, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
