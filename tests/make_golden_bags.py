@@ -8,8 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from system import new_domain
-from test_recording import command
+from system import command, new_domain
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 # What every variant that ships did in some hundred ticks, falls included: launch arguments by name of the bag.

@@ -284,13 +284,15 @@ def test_the_robots_of_one_namespace_are_taken(tmp_path):
         assert recording.namespace == "/b" and len(list(recording.ticks())) == 251
 
 
-@pytest.mark.parametrize("verb", ["replay", "report"])
+@pytest.mark.parametrize("command_words", [
+    ["replay", str(GOLDEN / "default"), "env"], ["report", str(GOLDEN / "default")], ["eval", "default", "episodes:=1"]],
+    ids=lambda words: words[0])
 @pytest.mark.parametrize("words", [[], ["--quiet"]])
-def test_a_terminal_shows_a_bar_unless_quiet(tmp_path, verb, words):
+def test_a_terminal_shows_a_bar_unless_quiet(tmp_path, command_words, words):
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))  # it has no columns otherwise
-    done = subprocess.run([sys.executable, "-m", "ant_rl", verb, str(GOLDEN / "default"), *(["env"] * (verb == "replay")), *words],
-                          stderr=end, stdout=subprocess.PIPE, timeout=60, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-m", "ant_rl", *command_words, *words], stderr=end,
+                          stdout=subprocess.PIPE, timeout=60, cwd=tmp_path)
     os.close(end)
     try:
         shown = os.read(terminal, 10000).decode()

@@ -35,6 +35,12 @@ def faults(found):
     return wrong + ["wider than its window"] * (found["overflow"] > 0)
 
 
+def finished_episodes(system):
+    """As the environment told last."""
+    timing = system.timings["env"]
+    return dict(zip(timing.value_names, timing.value_values))["episode"]
+
+
 def walk(folder, variant):
     """A run that is recorded until an episode is finished and the processor time of every node is known."""
     with System(folder) as system:
@@ -44,8 +50,7 @@ def walk(folder, variant):
              f"summary:={variant}.json"], cwd=folder, env={**os.environ, "ROS_DOMAIN_ID": str(system.domain)})
         system.until(lambda: all(any(np.isfinite(found.cpu_percent) for found in heard) for heard in stats),
                      "the processor time of every node")
-        system.until(lambda: dict(zip(system.timings["env"].value_names, system.timings["env"].value_values))["episode"],
-                     "an episode")
+        system.until(lambda: finished_episodes(system) > 0, "an episode")
         process.send_signal(signal.SIGINT)
         assert process.wait(WAIT) == 0
 

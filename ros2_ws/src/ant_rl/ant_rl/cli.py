@@ -26,7 +26,7 @@ _ONE_PROCESS = {
     "repair BAG": "finish a recording whose recorder was killed, so that it opens again",
     "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",
 }
-_WITH_PROGRESS = ("train", "report", "replay")
+_WITH_PROGRESS = ("train", "eval", "report", "replay")
 _SHELL = {
     "setup": "install and build what is missing, and nothing else",
     "build": "build everything from nothing",

@@ -43,7 +43,7 @@ def observation(session, step_id, at, version=7, episode_step=None, reward=1.0, 
     if first:
         return message
     message.policy_version = version
-    torques = [0.125 * step_id if torque is None else torque] * 8 + [9.0] * 8
+    torques = [0.125 * step_id + column if torque is None else torque for column in range(8)] + [9.0] * 8
     message.action = array.array("f", torques)
     message.reward = array.array("f", [reward, 99.0])
     if unshaped is not None:
@@ -251,7 +251,10 @@ def test_names_are_text(run, tmp_path):
     with Recording(bag(tmp_path / "bag", story())) as recording:
         odd = read(recording, name)
     page = command.make([odd, run])
-    assert name not in page and "&lt;b&gt;&amp;&lt;/script&gt; and story" in page
+    assert name not in page
+    for key in ("name", "text"):  # as figures have it in JSON
+        assert f'"{key}":"&lt;b&gt;' in page and f'"{key}":"\\u003cb' not in page
+    assert "&lt;b&gt;&amp;&lt;/script&gt; and story" in page
 
 
 def test_a_damaged_bag_and_one_of_another_robot_are_refused_in_a_sentence(tmp_path):

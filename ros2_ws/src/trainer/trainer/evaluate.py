@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +21,10 @@ from ant_rl_core.step import Previous, TimeStepEnv
 from ant_rl_core.timing import StageTimer
 from policy_node.actor import load_actor
 from trainer import settings
+from trainer.progress import track
+
+_MOST_ROWS = 32  # at a time, unless more are asked for
+_EPISODE_STEPS = 1000  # at most, of Ant-v5
 
 
 @dataclass(frozen=True)
@@ -62,22 +67,26 @@ class Episode:
 
 
 def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_threads: int = 0,
-             timer: StageTimer | None = None) -> list[Episode]:
+             timer: StageTimer | None = None, with_progress: bool = False) -> list[Episode]:
     """Run episodes with seeds seed, seed + 1, …; the rewards are those of Ant-v5 as it comes.
 
-    `timer` records the durations of stages `inference` and `step`.
+    `timer` records the durations of stages `inference` and `step`; `with_progress` shows how far it is.
     """
     timer = timer or StageTimer()
-    rows = num_envs or min(episodes, 32)
+    rows = num_envs or min(episodes, _MOST_ROWS)
+    ticks: Iterator[int] = itertools.count()
+    if with_progress:  # at most so many: episodes may end before their time limit
+        ticks = track(ticks, -(-episodes // rows) * _EPISODE_STEPS, "tick")
     results: list[Episode] = []
     while len(results) < episodes:
         rows = min(rows, episodes - len(results))
-        results += _batch(actor, rows, seed + len(results), num_threads, timer)
+        results += _batch(actor, rows, seed + len(results), num_threads, timer, ticks)
     return results
 
 
-def _batch(actor: Actor, rows: int, seed: int, num_threads: int, timer: StageTimer) -> list[Episode]:
-    """The first episode of each of `rows` robots."""
+def _batch(actor: Actor, rows: int, seed: int, num_threads: int, timer: StageTimer,
+           ticks: Iterator[int]) -> list[Episode]:
+    """The first episode of each of `rows` robots; takes one of `ticks` for each tick."""
     with VectorAnt(rows, seed, num_threads or None) as ant:
         env = TimeStepEnv(ant)
         time_step = env.reset()
@@ -87,6 +96,7 @@ def _batch(actor: Actor, rows: int, seed: int, num_threads: int, timer: StageTim
         found: dict[int, Episode] = {}
         length = 0
         while len(found) < rows:
+            next(ticks)
             with timer.stage("inference"):
                 action, _, state = actor.act(time_step.observation, previous, state, time_step.step == 0)
             with timer.stage("step"):
@@ -130,7 +140,8 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
         return 2
     timer = StageTimer()
     start = time.perf_counter()
-    episodes = evaluate(actor, config.episodes, config.seed, config.num_envs, config.num_threads, timer)
+    episodes = evaluate(actor, config.episodes, config.seed, config.num_envs, config.num_threads, timer,
+                        with_progress=True)
     summary = {"policy": bundle, "backend": config.backend, "variant": config.variant,
                **summarise(episodes, time.perf_counter() - start, timer)}
     for episode in episodes:
