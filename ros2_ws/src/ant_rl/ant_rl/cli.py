@@ -21,7 +21,7 @@ _ONE_PROCESS = {
     "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1; methods: ./run train --list",
     "eval BUNDLE": "evaluate a policy bundle in one process, e.g. ./run eval default episodes:=20 seed:=1000",
     "compress BUNDLE": "smaller variants of a policy, and what each gains and costs, e.g. ./run compress default int8",
-    "report BAG [BAG …]": "one HTML page with the story of a recorded run, or of several side by side",
+    "report BAG …": "one HTML page with the story of a recorded run, or of several side by side",
     "replay BAG [env]": "play a recording to a policy node, to env or to trainer, and compare with what was recorded",
     "repair BAG": "finish a recording whose recorder was killed, so that it opens again",
     "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",

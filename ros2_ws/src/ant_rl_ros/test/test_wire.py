@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, NodeTiming, Observation
-from ant_rl_ros.wire import FlatCodec
+from ant_rl_ros.wire import FlatCodec, read_stamp
 from rclpy.serialization import deserialize_message, serialize_message
 
 CODES = {"uint8": "B", "uint32": "I", "int64": "q", "uint64": "Q", "float": "f", "double": "d"}
@@ -25,6 +25,17 @@ def random_message(kind, rng):
         else:
             setattr(message, name, float(rng.normal()) if field == "double" else int(rng.integers(2**31)))
     return message
+
+
+def test_a_stamp_is_read_in_either_byte_order():
+    message = JointTorques()
+    message.header.stamp.sec, message.header.stamp.nanosec = 1_700_000_000, 123_456_789
+    data = serialize_message(message)
+    swapped = b"\0\0\0\0" + struct.pack(">iI", 1_700_000_000, 123_456_789)
+    assert read_stamp(data) == read_stamp(swapped) == 1_700_000_000_123_456_789
+    for short in (b"", data[:11]):
+        with pytest.raises(ValueError, match=f"must have 12 bytes, found {len(short)}"):
+            read_stamp(short)
 
 
 @pytest.mark.parametrize("kind", [Observation, JointTorques])
