@@ -6,7 +6,6 @@ the newest torques, and zero torque where they are too old.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import fields
@@ -17,7 +16,7 @@ from ant_rl_core.step import TimeStepEnv
 from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, Observation, Session
 from ant_rl_interfaces.srv import Reset, Step
 from ant_rl_ros import qos
-from ant_rl_ros.messages import Tick, Torques, decode_torques, encode_observation
+from ant_rl_ros.messages import Tick, Torques, decode_torques, encode_observation, new_run_number
 from ant_rl_ros.node import StackNode, peer_hint, run
 from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.wire import FlatCodec
@@ -231,7 +230,7 @@ class EnvNode(StackNode):
             self._hear_again()
 
     def _begin_session(self, seed: int | None) -> None:
-        self._tick = Tick(secrets.randbits(63), 0, self._env.reset(seed))
+        self._tick = Tick(new_run_number(), 0, self._env.reset(seed))
         self.send(self._sessions, encode_session(self._tick.session, self.settings["mode"], self._ant.np_random_seed,
                                                  seed is not None, self._shaping(), self.stamp()))
         self._ledger = EpisodeLedger(self._tick.time_step)

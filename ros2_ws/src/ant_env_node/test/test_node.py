@@ -215,6 +215,7 @@ def test_reset_starts_a_new_session():
         ticks = stage.play(4)
         response = stage.call(Reset, "reset", use_seed=True, seed=5)
         assert response.success and response.session != ticks[0].session
+        assert int(float(response.session)) == response.session
         first = stage.next(0, response.session)
         assert first.action is None
         assert first.time_step.observation.tobytes() == ticks[0].time_step.observation.tobytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import secrets
 from dataclasses import dataclass, field
 from typing import Any
 from collections.abc import Mapping
@@ -18,6 +19,16 @@ from ant_rl_ros.arrays import flat, unflat
 WORLD_FRAME = "world"
 # Assigned where an array is empty; messages are serialised at once and never change them.
 _NO_FLOATS, _NO_BYTES, _NO_ROWS = array.array("f"), array.array("B"), array.array("I")
+# Bits of a whole number that a float64 holds exactly.
+_EXACT_BITS = 53
+
+
+def new_run_number() -> int:
+    """A random number for one run of a node: a `session`, a `policy_node`.
+
+    PlotJuggler keeps every number as float64 and refuses a whole recording that has one it can't hold exactly.
+    """
+    return secrets.randbits(_EXACT_BITS)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from ant_rl_core.step import TimeStep
 from ant_rl_interfaces.msg import JointTorques, Observation
 from ant_rl_ros.arrays import flat, unflat
 from ant_rl_ros.messages import (Tick, Torques, decode_observation, decode_torques, encode_observation,
-                                 encode_torques)
+                                 encode_torques, new_run_number)
 from builtin_interfaces.msg import Time
 from rclpy.serialization import deserialize_message, serialize_message
 
@@ -155,3 +155,8 @@ def test_flat_and_unflat_are_inverse(dtype):
 def test_not_contiguous_arrays_are_flattened_in_row_major_order():
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert flat(values.T).tolist() == values.T.ravel().tolist()
+
+
+def test_numbers_of_runs_are_exact_as_float64_and_differ():
+    numbers = [new_run_number() for _ in range(1000)]
+    assert [int(float(number)) for number in numbers] == numbers and len(set(numbers)) == 1000

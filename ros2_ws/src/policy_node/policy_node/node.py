@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from functools import partial
 
@@ -13,6 +12,7 @@ from ant_rl_core.spec import ANT
 from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate
 from ant_rl_interfaces.srv import LoadPolicy
 from ant_rl_ros import qos
+from ant_rl_ros.messages import new_run_number
 from ant_rl_ros.node import StackNode, peer_hint, run
 from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.wire import FlatCodec
@@ -50,7 +50,7 @@ class PolicyNode(StackNode):
         self._slot = ActorSlot(load, ANT, settings["max_policy_bytes"])
         if settings["policy"]:
             self.get_logger().info(self._load(settings["policy"]))
-        self._responder = Responder(self._slot, ANT, secrets.randbits(64), self.counters, self.stages)
+        self._responder = Responder(self._slot, ANT, new_run_number(), self.counters, self.stages)
         self._torques = self.publisher(JointTorques, "joint_torques", settings["mode"])
         self._inbox = self.loop.subscribe(Observation, "observation",
                                           qos.asking("observation", settings["mode"]), qos.overriding(), raw=True)
