@@ -65,7 +65,7 @@ def find() -> str:
 
 
 def opened(page: Path, folder: Path, width: int = 1100) -> dict[str, Any]:
-    """What is found in a page once it is drawn in a window of `width` px.
+    """What is found in a page once it is drawn in a window of `width` px; Chromium makes none below 500.
 
     Args:
         page: HTML file; it is not changed.

@@ -48,11 +48,14 @@ def walk(folder, variant):
         process = subprocess.Popen(
             [sys.executable, "-m", "ant_rl", "sim", "seed:=11", f"variant:={variant}", f"record:={variant}",
              f"summary:={variant}.json"], cwd=folder, env={**os.environ, "ROS_DOMAIN_ID": str(system.domain)})
-        system.until(lambda: all(any(np.isfinite(found.cpu_percent) for found in heard) for heard in stats),
-                     "the processor time of every node")
-        system.until(lambda: finished_episodes(system) > 0, "an episode")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(WAIT) == 0
+        try:
+            system.until(lambda: all(any(np.isfinite(found.cpu_percent) for found in heard) for heard in stats),
+                         "the processor time of every node")
+            system.until(lambda: finished_episodes(system) > 0, "an episode")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(WAIT)
+        assert process.returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,7 @@ def runs(tmp_path_factory):
 
 
 @opens_a_page
-@pytest.mark.parametrize("width", [1100, 375])
+@pytest.mark.parametrize("width", [1100, 500])
 def test_the_page_of_a_run(runs, tmp_path, width):
     found = browser.opened(runs / "report.html", tmp_path, width)
     assert faults(found) == []
