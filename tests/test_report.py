@@ -162,6 +162,7 @@ def test_what_can_not_be_reported_is_said_in_one_sentence(runs, tmp_path):
             ([str(cut)], f"`./run repair {cut}` finishes it"),
             ([str(runs / "float32"), "namespace:=robot9"], "in the namespace robot9"),
             ([str(runs / "float32"), f"output:={tmp_path}/no/page.html"], "output must be in a folder that exists"),
+            (["bag", "./bag"], "report takes each recording once, found bag ./bag"),
             (["bag"] * 8, "at most 7 recordings, found 8"),
             (["bag", "title:=x"], "unknown argument 'title'")]:
         done = command("report", *words, folder=tmp_path)

@@ -43,6 +43,8 @@ def main(words: Sequence[str]) -> int:
         raise ArgumentError("report needs the folder of a recording, or several to compare: ./run report BAG [BAG …]")
     if len(names) > len(RUN_COLOURS):
         raise ArgumentError(f"report compares at most {len(RUN_COLOURS)} recordings, found {len(names)}")
+    if len({os.path.realpath(name) for name in names}) < len(names):
+        raise ArgumentError(f"report takes each recording once, found {' '.join(names)}")
     check_writable("output", config.output)
     try:
         runs = _read(names, config.namespace or None)
