@@ -89,7 +89,7 @@ class BackgroundLearning:
                     future.set_exception(error)
 
     def _piece(self) -> bool:
-        """Everything that is called; the next tick, if nothing is owed for the last one; one update. False once closed."""
+        """Everything that is called; the next tick, if nothing is owed for the last; one update. False once closed."""
         learner = self._learner
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._calls or self._waiting or self._owes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from typing import TypeVar
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from tqdm import tqdm
 
@@ -34,6 +34,15 @@ def track(items: Iterable[_Item], total: int, unit: str) -> Iterator[_Item]:
                 line_at = now
                 left = tqdm.format_interval(max(0, total - done) * (now - begin) / done)
                 print(f"{done} of {total} {unit}s, {left} left", file=sys.stderr, flush=True)
+
+
+def numbered(items: Sequence[_Item]) -> Iterator[tuple[str, _Item]]:
+    """Each of a few long pieces of work with how far it is in words, such as "3 of 12, about 02:10 left"."""
+    begin = time.monotonic()
+    for index, item in enumerate(items):
+        left = (time.monotonic() - begin) / index * (len(items) - index) if index else None
+        told = f", about {tqdm.format_interval(left)} left" if left else ""
+        yield f"{index + 1} of {len(items)}{told}", item
 
 
 class Progress:

@@ -15,6 +15,7 @@ from ant_rl_core.arguments import ArgumentError, check_writable
 from ant_rl_core.bundle import BundleError
 from ant_rl_core.machine import machine
 from trainer import settings
+from trainer.progress import numbered
 
 from ant_rl.bench import report
 from ant_rl.bench.learn import suite as learn
@@ -112,11 +113,9 @@ def measure(names: list[str], groups: Sequence[Group]) -> dict[str, Measured]:
     TensorFlow is loaded last.
     """
     found: dict[str, Measured] = {}
-    for members, run in groups:
-        wanted = [name for name in members if name in names]
-        if not wanted:
-            continue
-        print(f"bench: {', '.join(wanted)} ...", file=sys.stderr, flush=True)
+    chosen = [(wanted, run) for members, run in groups if (wanted := [name for name in members if name in names])]
+    for place, (wanted, run) in numbered(chosen):
+        print(f"bench: {', '.join(wanted)} ({place}) ...", file=sys.stderr, flush=True)
         start = time.monotonic()
         try:
             found.update(run(wanted))

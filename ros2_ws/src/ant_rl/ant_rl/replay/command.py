@@ -42,8 +42,8 @@ class PolicyReplayConfig(ReplayConfig):
     """Settings of a replay to a policy node.
 
     Attributes:
-        policy: policy bundle, a path or the name of a shipped one; empty means the policies that the bag holds, or default
-            where it holds none.
+        policy: policy bundle, a path or the name of a shipped one; empty means the policies that the bag holds, or
+            default where it holds none.
         variant: which of the policy's variants to run: float32, or a smaller one that its bundle has, such as int8.
         backend: litert or keras.
         explore: explore as the policy's bundle says; bit-equal with the recorded seed, from the first tick on.

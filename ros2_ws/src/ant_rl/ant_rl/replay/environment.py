@@ -78,8 +78,8 @@ class _Player:
         if found is None:
             return Outcome(True, [done, "passed: bit-equal"], summary)
         place = f"{found['field']}{found['index']}" if found["index"] else found["field"]
-        verdict = (f"FAILED at step {found['step_id']} of session {found['session']}: {place} of robot {found['robot']} "
-                   f"was recorded as {found['recorded']!r} and is {found['replayed']!r} now")
+        verdict = (f"FAILED at step {found['step_id']} of session {found['session']}: {place} of robot "
+                   f"{found['robot']} was recorded as {found['recorded']!r} and is {found['replayed']!r} now")
         if found["difference"] is not None:
             verdict += f" (differs by {found['difference']:.3g})"
         if self._software != here:

@@ -70,11 +70,11 @@ class _Student:
         return not self._policies and not self._progress
 
     def take(self, tick: Tick) -> bool:
-        """One recorded tick, and all that the trainer node would learn from it; returns whether a difference was found."""
+        """One recorded tick, and all that the trainer node learns from it; returns whether a difference was found."""
         learner = self._learner
         if tick.num_envs != learner.num_envs:
-            raise BagError(f"the bag {self._path} must hold all {learner.num_envs} robots that the trainer learned from, "
-                           f"found {tick.num_envs}: it learned from several namespaces, or others joined")
+            raise BagError(f"the bag {self._path} must hold all {learner.num_envs} robots that the trainer learned "
+                           f"from, found {tick.num_envs}: it learned from several namespaces, or others joined")
         self._collector.add(_SOURCE, tick, learner.version if self._on_policy else None)
         while not self._difference and (batch := self._collector.next_batch()) is not None:
             learner.observe(batch)

@@ -73,8 +73,8 @@ def replay(recording: Recording, policy: str, variant: str, backend: str, explor
         for question in track(questions, len(questions), "tick"):
             if recorded:
                 if question.version not in recorded:
-                    raise BagError(f"the bag {recording.path} must hold policy version {question.version}, which answered "
-                                   f"tick {question.step_id}, found {min(recorded)} to {max(recorded)}: name a bundle "
+                    raise BagError(f"the bag {recording.path} must hold policy version {question.version}, which "
+                                   f"answered tick {question.step_id}, found {min(recorded)} to {max(recorded)}: name a bundle "
                                    "by policy:=")
                 interviewer.load(question.version, recorded[question.version])
             comparison.add(question, *interviewer.ask(question))

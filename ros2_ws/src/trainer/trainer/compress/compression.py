@@ -27,6 +27,7 @@ from trainer.compress.probe import Job
 from trainer.compress.report import Report, Row
 from trainer.compress.samples import Teacher
 from trainer.evaluate import evaluate
+from trainer.progress import numbered
 
 _COMPARED_SAMPLES = 2_000
 # What one would use otherwise, by the probe's name for it.
@@ -119,8 +120,8 @@ class _Compression:
 
     def run(self, methods: Sequence[str]) -> tuple[bytes, Report]:
         rows, members = [self._float], {}
-        for name in methods or variants.USUAL:
-            self._tell(f"{name}: making it")
+        for place, name in numbered(methods or variants.USUAL):
+            self._tell(f"{name}: making it ({place})")
             try:
                 model = self._maker.make(name)
             except BundleError as error:
@@ -163,11 +164,11 @@ class _Compression:
             otherwise = [(Row(title), replace(job, kind=kind)) for kind, title in _OTHERWISE.items()
                          if kind == "numpy" or self._policy.variants(".keras")]
             found = []
-            for row, job in [*otherwise, *((row, replace(job, variant=row.name)) for row in rows)]:
+            for place, (row, job) in numbered([*otherwise, *((row, replace(job, variant=row.name)) for row in rows)]):
                 if row.reason:
                     found.append(row)
                     continue
-                self._tell(f"{row.name}: measuring its speed")
+                self._tell(f"{row.name}: measuring its speed ({place})")
                 found.append(replace(row, speed=measure(job), limited=measure(job, self._config.limits())))
         return found
 
