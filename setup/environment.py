@@ -79,8 +79,9 @@ class Environment:
 
     def requirements(self) -> list[Path]:
         """Everything on x86-64; elsewhere, where ROS 2 is the system's, what a robot needs."""
-        machine = "desktop" if platform.machine() == "x86_64" else "pi"
-        names = [machine, "dev"] if self.ros == "system" else [f"ros-{self.ros}", machine, "dev"]
+        machine = ["desktop", "viewer"] if platform.machine() == "x86_64" else ["pi"]
+        ros = [] if self.ros == "system" else [f"ros-{self.ros}"]
+        names = [*ros, *machine, "dev"]
         return [self.root / "requirements" / f"{name}.txt" for name in names]
 
     def constraints(self) -> Path:

@@ -1,0 +1,115 @@
+"""The robot and its figures in Rerun: live in its viewer, or in a file that the viewer opens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import mujoco
+import numpy as np
+import rerun as rr
+import rerun.blueprint as rrb
+
+from viewer_node.mirror import Mirror
+
+_TIMELINE = "time"
+_METRES_PER_NEWTON = 2e-3  # how long the arrows of contact forces are
+_ORANGE, _RED = (204, 153, 102), (220, 40, 40)
+# A window keeps this much; the oldest goes first.
+_MEMORY_LIMIT = "1GB"
+# What is drawn over time: path of the series, title, unit.
+_PLOTS = (("contact", "foot contacts [N]"), ("torque", "torques [N·m]"), ("return", "return"),
+          ("latency", "latency [ms]"), ("cpu", "CPU [% of a core]"), ("memory", "memory [MiB]"))
+
+
+class RerunView:
+    """Sends what it is told to Rerun.
+
+    Args:
+        mirror: the robot, brought up to date before each `robot`.
+        path: file (.rrd) to write; empty: the viewer opens.
+
+    Raises:
+        OSError: the file can't be written, or the viewer not started.
+    """
+
+    def __init__(self, mirror: Mirror, path: str = "") -> None:
+        self._mirror = mirror
+        model = mirror.model
+        names = [model.body(body).name for body in range(model.nbody)]
+        # Parts without a name go by the joint that moves them.
+        names = [name or f"{model.joint(int(model.body_jntadr[body])).name}_link" for body, name in enumerate(names)]
+        self.bodies = {body: f"world/{name}" for body, name in enumerate(names) if body}
+        self._stream = rr.RecordingStream("ant_rl")
+        try:
+            if path:
+                self._stream.save(path, default_blueprint=_blueprint())
+            else:
+                self._stream.spawn(memory_limit=_MEMORY_LIMIT, hide_welcome_screen=True, default_blueprint=_blueprint())
+        except RuntimeError as error:
+            raise OSError(f"Rerun could not begin: {' '.join(str(error).split())}") from error
+        self._stream.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+        for body, entity in self.bodies.items():
+            self._log_shape(body, entity)
+        self._name_series("contact", list(mirror.feet))
+        self._name_series("torque", [model.joint(joint).name for joint in model.actuator_trnid[:, 0]])
+
+    @property
+    def is_open(self) -> bool:
+        """Rerun goes on without its window, and opens it again when asked."""
+        return True
+
+    def robot(self, time: float) -> None:
+        """Show the mirror's state, of the moment `time` [s since 1970]."""
+        data, stream = self._mirror.data, self._stream
+        stream.set_time(_TIMELINE, timestamp=time)
+        for body, entity in self.bodies.items():
+            w, x, y, z = data.xquat[body]
+            stream.log(entity, rr.Transform3D(translation=data.xpos[body], quaternion=(x, y, z, w)))
+        contacts = self._mirror.contacts()
+        stream.log("world/contacts", rr.Arrows3D(
+            origins=np.array([contact.position for contact in contacts]).reshape(-1, 3),
+            vectors=_METRES_PER_NEWTON * np.array([contact.force for contact in contacts]).reshape(-1, 3),
+            radii=0.02, colors=_RED))
+        on_feet = [sum(float(np.linalg.norm(contact.force)) for contact in contacts if contact.body == foot)
+                   for foot in self._mirror.feet.values()]
+        stream.log("contact", rr.Scalars(on_feet))
+        stream.log("torque", rr.Scalars(data.actuator_force * self._mirror.model.actuator_gear[:, 0]))
+
+    def figures(self, time: float, values: Mapping[str, float]) -> None:
+        """Draw figures over time: {path of the series, such as cpu/env: value}."""
+        self._stream.set_time(_TIMELINE, timestamp=time)
+        for path, value in values.items():
+            self._stream.log(path, rr.Scalars(value))
+
+    def close(self) -> None:
+        """Finish the file; the window stays until it is closed."""
+        self._stream.flush()
+        self._stream.disconnect()
+
+    def _log_shape(self, body: int, entity: str) -> None:
+        """Spheres and capsules of a body, once; the robot has no other shapes."""
+        model = self._mirror.model
+        for geom in np.flatnonzero(model.geom_bodyid == body):
+            size, (w, x, y, z) = model.geom_size[geom], model.geom_quat[geom]
+            path = f"{entity}/{model.geom(geom).name}"
+            if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_SPHERE:
+                shape = rr.Ellipsoids3D(centers=[model.geom_pos[geom]], radii=[size[0]], colors=_ORANGE,
+                                        fill_mode="solid")
+                self._stream.log(path, shape, static=True)
+                continue
+            # MuJoCo has a capsule's middle at the origin, Rerun the middle of its first end.
+            self._stream.log(path, rr.Transform3D(translation=model.geom_pos[geom], quaternion=(x, y, z, w)),
+                             static=True)
+            self._stream.log(f"{path}/capsule", rr.Capsules3D(
+                lengths=[2 * size[1]], radii=[size[0]], translations=[(0.0, 0.0, -size[1])], colors=_ORANGE,
+                fill_mode="solid"), static=True)
+
+    def _name_series(self, path: str, names: Sequence[str]) -> None:
+        self._stream.log(path, rr.SeriesLines(names=names), static=True)
+
+
+def _blueprint() -> rrb.Blueprint:
+    """The robot on the left, the figures on the right."""
+    plots = [rrb.TimeSeriesView(origin=path, name=title) for path, title in _PLOTS]
+    return rrb.Blueprint(rrb.Horizontal(rrb.Spatial3DView(origin="world", name="robot"), rrb.Vertical(*plots),
+                                        column_shares=[3, 2]), collapse_panels=True)
