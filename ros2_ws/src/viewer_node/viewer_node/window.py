@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 import glfw
@@ -9,6 +10,8 @@ import mujoco
 import mujoco.viewer
 
 from viewer_node.mirror import Mirror
+
+_PATIENCE = 5.0  # [s]
 
 
 class Window:
@@ -27,7 +30,9 @@ class Window:
             raise OSError("no window can be opened: see that DISPLAY names a display that this user may use")
         self._mirror = mirror
         self._data = mujoco.MjData(mirror.model)  # the viewer's thread reads it
+        before = set(threading.enumerate())
         self._handle = mujoco.viewer.launch_passive(mirror.model, self._data, show_left_ui=False, show_right_ui=False)
+        self._threads = set(threading.enumerate()) - before
         with self._handle.lock():
             camera = self._handle.cam
             camera.type, camera.trackbodyid = mujoco.mjtCamera.mjCAMERA_TRACKING, mirror.base
@@ -48,5 +53,7 @@ class Window:
         """MuJoCo's viewer draws none."""
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the window, and wait until it is: it draws in a thread of its own, below which GLFW must not end."""
         self._handle.close()
+        for thread in self._threads:
+            thread.join(_PATIENCE)
