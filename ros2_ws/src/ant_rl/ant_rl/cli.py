@@ -21,6 +21,7 @@ _ONE_PROCESS = {
     "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1; methods: ./run train --list",
     "eval BUNDLE": "evaluate a policy bundle in one process, e.g. ./run eval default episodes:=20 seed:=1000",
     "compress BUNDLE": "smaller variants of a policy, and what each gains and costs, e.g. ./run compress default int8",
+    "video BUNDLE …": "policies walking side by side, as an MP4, e.g. ./run video default default:int8 steps:=200",
     "repair BAG": "finish a recording whose recorder was killed, so that it opens again",
     "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",
 }
@@ -30,7 +31,7 @@ _SHELL = {
     "test": "run every test; further words go to pytest",
     "exec CMD": "run a command in the environment",
 }
-_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "repair", "bench", "help"]
+_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "video", "repair", "bench", "help"]
 _USAGE_ERROR = 2
 _WIDTH = 100
 
@@ -59,6 +60,8 @@ def _run(words: list[str]) -> int:
         return _evaluate(rest, wants_help)
     if verb == "compress":
         return _compress(rest, wants_help)
+    if verb == "video":
+        return _video(rest, wants_help)
     if verb == "repair":
         return _repair(rest, wants_help)
     if verb == "bench":
@@ -133,6 +136,19 @@ def _compress(words: list[str], wants_help: bool) -> int:
                             "BUNDLE [METHOD …] key:=value …")
     methods = [word for word in words[1:] if ":=" not in word]
     return command.main(words[0], methods, stack.split([word for word in words[1:] if ":=" in word]))
+
+
+def _video(words: list[str], wants_help: bool) -> int:
+    from ant_rl import video
+    if wants_help:
+        print(video.help_text())
+        return 0
+    quiet = "--quiet" in words
+    names = [word for word in words if ":=" not in word and word != "--quiet"]
+    if not names:
+        raise ArgumentError("video needs policy bundles, paths or names of shipped ones: ./run video BUNDLE … "
+                            "key:=value …")
+    return video.main(names, stack.split([word for word in words if ":=" in word]), quiet)
 
 
 def _repair(words: list[str], wants_help: bool) -> int:

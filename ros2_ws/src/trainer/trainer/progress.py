@@ -17,12 +17,13 @@ class Progress:
     Args:
         total: environment steps of the whole run.
         initial: steps that were made before this process.
+        quiet: lines also on a terminal.
     """
 
-    def __init__(self, total: int, initial: int) -> None:
+    def __init__(self, total: int, initial: int, quiet: bool = False) -> None:
         self._total = total
-        self._bar = tqdm(total=total, initial=initial, unit="step", unit_scale=True, mininterval=1.0, disable=None,
-                         file=sys.stderr)
+        self._bar = tqdm(total=total, initial=initial, unit="step", unit_scale=True, mininterval=1.0,
+                         disable=True if quiet else None, file=sys.stderr)  # None: where there is no terminal
         self._line_at, self._line_steps = time.monotonic(), initial
 
     def show(self, steps: int, mean_return: float) -> None:
