@@ -24,6 +24,7 @@ from viewer_node.options import VIEWERS, check
 
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
 _LARGEST = 4096  # [pixels]
+_NICENESS = 10  # the loop that is watched comes first where processors are short
 
 PARAMETERS = (
     Parameter("viewer", "none", "What shows the robot: rerun, mujoco, or none.", VIEWERS),
@@ -57,6 +58,7 @@ class ViewerNode(StackNode):
 
     def configure(self) -> None:
         """ValueError or OSError where this machine can't show the robot in the way that was asked for."""
+        os.nice(_NICENESS)
         settings = self.settings
         check(settings["viewer"], settings["viewer_path"], os.environ)
         self._mirror = Mirror(load_model())
@@ -66,6 +68,9 @@ class ViewerNode(StackNode):
             self._images = self.publisher(Image, "image")
             self._frame = "/".join(filter(None, (self.get_namespace().strip("/"), "camera")))
         self._view = self._open_view()
+
+    def activate(self) -> None:
+        """Begin to listen; an inactive viewer costs the others nothing."""
         self._joints = self._listen(JointState, "joint_states")
         self._odometry = self._listen(Odometry, "odom")
         self._timings = self.loop.subscribe(NodeTiming, "timing", qos.profile("timing"), qos.overriding())
@@ -74,10 +79,13 @@ class ViewerNode(StackNode):
         self._episodes = self.loop.subscribe(EpisodeSummary, "episode", qos.profile("episode"), qos.overriding())
         self._looked = self._due = self._picture_due = time.monotonic()
 
-    def cleanup(self) -> None:
-        """Close what is open."""
+    def deactivate(self) -> None:
+        """Listen no more."""
         for inbox in (self._joints, self._odometry, self._timings, self._episodes, *self._stats.values()):
             self.loop.unsubscribe(inbox)
+
+    def cleanup(self) -> None:
+        """Close what is open."""
         if self._camera is not None:
             self.discard_publisher(self._images)
             self._camera.close()

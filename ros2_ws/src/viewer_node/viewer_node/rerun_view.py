@@ -16,7 +16,8 @@ _METRES_PER_NEWTON = 2e-3  # how long the arrows of contact forces are
 _ORANGE, _RED = (204, 153, 102), (220, 40, 40)
 # A window keeps this much; the oldest goes first.
 _MEMORY_LIMIT = "1GB"
-# What is drawn over time: path of the series, title, unit.
+_EYE = (2.5, -4.0, 2.0)  # where the eye begins [m]
+# What is drawn over time: path of the series, and its title.
 _PLOTS = (("contact", "foot contacts [N]"), ("torque", "torques [N·m]"), ("return", "return"),
           ("latency", "latency [ms]"), ("cpu", "CPU [% of a core]"), ("memory", "memory [MiB]"))
 
@@ -40,11 +41,12 @@ class RerunView:
         names = [name or f"{model.joint(int(model.body_jntadr[body])).name}_link" for body, name in enumerate(names)]
         self.bodies = {body: f"world/{name}" for body, name in enumerate(names) if body}
         self._stream = rr.RecordingStream("ant_rl")
+        layout = _blueprint(self.bodies[mirror.base])
         try:
             if path:
-                self._stream.save(path, default_blueprint=_blueprint())
+                self._stream.save(path, default_blueprint=layout)
             else:
-                self._stream.spawn(memory_limit=_MEMORY_LIMIT, hide_welcome_screen=True, default_blueprint=_blueprint())
+                self._stream.spawn(memory_limit=_MEMORY_LIMIT, hide_welcome_screen=True, default_blueprint=layout)
         except RuntimeError as error:
             raise OSError(f"Rerun could not begin: {' '.join(str(error).split())}") from error
         self._stream.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
@@ -108,8 +110,10 @@ class RerunView:
         self._stream.log(path, rr.SeriesLines(names=names), static=True)
 
 
-def _blueprint() -> rrb.Blueprint:
-    """The robot on the left, the figures on the right."""
+def _blueprint(base: str) -> rrb.Blueprint:
+    """The robot on the left, with an eye that goes along with its base, the figures on the right."""
+    robot = rrb.Spatial3DView(origin="world", name="robot", eye_controls=rrb.EyeControls3D(
+        kind=rrb.Eye3DKind.Orbital, position=_EYE, look_target=(0.0, 0.0, 0.4), eye_up=(0.0, 0.0, 1.0),
+        tracking_entity=base))
     plots = [rrb.TimeSeriesView(origin=path, name=title) for path, title in _PLOTS]
-    return rrb.Blueprint(rrb.Horizontal(rrb.Spatial3DView(origin="world", name="robot"), rrb.Vertical(*plots),
-                                        column_shares=[3, 2]), collapse_panels=True)
+    return rrb.Blueprint(rrb.Horizontal(robot, rrb.Vertical(*plots), column_shares=[3, 2]), collapse_panels=True)
