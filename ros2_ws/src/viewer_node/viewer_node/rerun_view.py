@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import mujoco
 import numpy as np
 import rerun as rr
 import rerun.blueprint as rrb
+import rerun_cli
 
 from viewer_node.mirror import Mirror
 
@@ -16,6 +21,8 @@ _METRES_PER_NEWTON = 2e-3  # how long the arrows of contact forces are
 _ORANGE, _RED = (204, 153, 102), (220, 40, 40)
 # A window keeps this much; the oldest goes first.
 _MEMORY_LIMIT = "1GB"
+_HOST = "127.0.0.1"
+_PATIENCE = 5.0  # [s]
 _EYE = (2.5, -4.0, 2.0)  # where the eye begins [m]
 # What is drawn over time: path of the series, and its title.
 _PLOTS = (("contact", "foot contacts [N]"), ("torque", "torques [N·m]"), ("return", "return"),
@@ -28,6 +35,9 @@ class RerunView:
     Args:
         mirror: the robot, brought up to date before each `robot`.
         path: file (.rrd) to write; empty: the viewer opens.
+
+    Attributes:
+        bodies: paths of the bodies, by their ids.
 
     Raises:
         OSError: the file can't be written, or the viewer not started.
@@ -42,13 +52,15 @@ class RerunView:
         self.bodies = {body: f"world/{name}" for body, name in enumerate(names) if body}
         self._stream = rr.RecordingStream("ant_rl")
         layout = _blueprint(self.bodies[mirror.base])
-        try:
-            if path:
+        self._window: subprocess.Popen[bytes] | None = None
+        if path:
+            try:
                 self._stream.save(path, default_blueprint=layout)
-            else:
-                self._stream.spawn(memory_limit=_MEMORY_LIMIT, hide_welcome_screen=True, default_blueprint=layout)
-        except RuntimeError as error:
-            raise OSError(f"Rerun could not begin: {' '.join(str(error).split())}") from error
+            except RuntimeError as error:
+                raise OSError(f"Rerun can't write {path}: {' '.join(str(error).split())}") from error
+        else:
+            self._window, address = _open_window()
+            self._stream.connect_grpc(address, default_blueprint=layout)
         self._stream.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
         for body, entity in self.bodies.items():
             self._log_shape(body, entity)
@@ -57,8 +69,8 @@ class RerunView:
 
     @property
     def is_open(self) -> bool:
-        """Rerun goes on without its window, and opens it again when asked."""
-        return True
+        """Whether nobody has closed the window; a file is always open."""
+        return self._window is None or self._window.poll() is None
 
     def robot(self, time: float) -> None:
         """Show the mirror's state, of the moment `time` [s since 1970]."""
@@ -84,9 +96,13 @@ class RerunView:
             self._stream.log(path, rr.Scalars(value))
 
     def close(self) -> None:
-        """Finish the file; the window stays until it is closed."""
-        self._stream.flush()
+        """Finish the file, or close the window."""
+        if self.is_open:
+            self._stream.flush(timeout_sec=_PATIENCE)
         self._stream.disconnect()
+        if self._window is not None:
+            self._window.terminate()
+            self._window.wait(_PATIENCE)
 
     def _log_shape(self, body: int, entity: str) -> None:
         """Spheres and capsules of a body, once; the robot has no other shapes."""
@@ -108,6 +124,22 @@ class RerunView:
 
     def _name_series(self, path: str, names: Sequence[str]) -> None:
         self._stream.log(path, rr.SeriesLines(names=names), static=True)
+
+
+def _open_window() -> tuple[subprocess.Popen[bytes], str]:
+    """Start the viewer; returns its process and the address that it listens at.
+
+    Rerun's own `spawn` would let the whole network send to it, and take over a viewer that shows another robot.
+    """
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port = probe.getsockname()[1]
+    program = Path(rerun_cli.__file__).parent / "rerun"
+    command = [str(program), "--bind", _HOST, "--port", str(port), "--memory-limit", _MEMORY_LIMIT,
+               "--hide-welcome-screen", "--expect-data-soon"]
+    # As Rerun's SDK starts it: no questions at the first start. Its log is long and of no use here.
+    variables = {**os.environ, "RERUN_APP_ONLY": "true", "RUST_LOG": "error"}
+    return subprocess.Popen(command, env=variables), f"rerun+http://{_HOST}:{port}/proxy"
 
 
 def _blueprint(base: str) -> rrb.Blueprint:
