@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from ant_env_node.vec_env import VectorAnt
+from ant_env_node.vec_env import VectorAnt, load_model
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.arguments import ArgumentError, check_writable
 from ant_rl_core.contracts import Actor
@@ -143,7 +143,8 @@ def main(words: Sequence[str], arguments: Mapping[str, str], quiet: bool = False
     except ValueError as error:  # of the settings or of a bundle
         raise ArgumentError(str(error)) from error
     try:
-        camera = Camera(panels[0].ant.model, config.width, config.height, panels[0].ant.data(0).body("torso").id)
+        model = load_model()
+        camera = Camera(model, config.width, config.height, model.body("torso").id)
     except OffscreenError as error:
         raise ArgumentError(str(error)) from error
     try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-_DISTANCE, _AZIMUTH, _ELEVATION = 5.0, 120.0, -18.0  # of the camera from the robot [m], [deg], [deg]
+from viewer_node.mirror import endless_floor
+
+DISTANCE, AZIMUTH, ELEVATION = 5.0, 120.0, -18.0  # of the camera from the robot [m], [deg], [deg]
 _MAX_GEOMS = 1000
 _SHADOW_SIZE = 1024  # [pixels]: looks like the model's 4096 and, without a graphics card, takes half the time
 
@@ -21,7 +23,7 @@ class Camera:
     when mujoco was imported first.
 
     Args:
-        model: the robot's model; its room for pictures grows to their size, and its shadows get coarser.
+        model: the robot's model, not that of a simulation: what is for drawing in it is changed.
         width, height: of the pictures [pixels].
         body: id of the body that stays in the middle.
 
@@ -32,6 +34,7 @@ class Camera:
     def __init__(self, model: mujoco.MjModel, width: int, height: int, body: int) -> None:
         room = model.vis.global_
         room.offwidth, room.offheight = max(width, room.offwidth), max(height, room.offheight)
+        endless_floor(model)
         model.vis.quality.shadowsize = _SHADOW_SIZE
         self._model, self._context = model, _context(width, height)
         self._context.make_current()
@@ -41,7 +44,7 @@ class Camera:
         self._option = mujoco.MjvOption()
         self._view = mujoco.MjvCamera()
         self._view.type, self._view.trackbodyid = mujoco.mjtCamera.mjCAMERA_TRACKING, body
-        self._view.distance, self._view.azimuth, self._view.elevation = _DISTANCE, _AZIMUTH, _ELEVATION
+        self._view.distance, self._view.azimuth, self._view.elevation = DISTANCE, AZIMUTH, ELEVATION
         self._rectangle = mujoco.MjrRect(0, 0, width, height)
         self._upside_down = np.zeros((height, width, 3), np.uint8)
 
@@ -50,6 +53,8 @@ class Camera:
         self._context.make_current()
         mujoco.mjv_updateScene(self._model, data, self._option, None, self._view, mujoco.mjtCatBit.mjCAT_ALL.value,
                                self._scene)
+        for light in self._scene.lights[:self._scene.nlight]:  # shadows are drawn around a light only
+            light.pos[:2] = data.xpos[self._view.trackbodyid, :2]
         mujoco.mjr_render(self._rectangle, self._scene, self._drawing)
         mujoco.mjr_readPixels(self._upside_down, None, self._rectangle, self._drawing)
         return self._upside_down[::-1].copy()

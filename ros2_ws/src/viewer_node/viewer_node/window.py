@@ -9,7 +9,8 @@ import glfw
 import mujoco
 import mujoco.viewer
 
-from viewer_node.mirror import Mirror
+from viewer_node.mirror import Mirror, endless_floor
+from viewer_node.offscreen import AZIMUTH, DISTANCE, ELEVATION
 
 _PATIENCE = 5.0  # [s]
 
@@ -30,12 +31,14 @@ class Window:
             raise OSError("no window can be opened: see that DISPLAY names a display that this user may use")
         self._mirror = mirror
         self._data = mujoco.MjData(mirror.model)  # the viewer's thread reads it
+        endless_floor(mirror.model)
         before = set(threading.enumerate())
         self._handle = mujoco.viewer.launch_passive(mirror.model, self._data, show_left_ui=False, show_right_ui=False)
         self._threads = set(threading.enumerate()) - before
         with self._handle.lock():
             camera = self._handle.cam
             camera.type, camera.trackbodyid = mujoco.mjtCamera.mjCAMERA_TRACKING, mirror.base
+            camera.distance, camera.azimuth, camera.elevation = DISTANCE, AZIMUTH, ELEVATION
             self._handle.opt.flags[mujoco.mjtVisFlag.mjVIS_CONTACTFORCE] = 1
 
     @property
