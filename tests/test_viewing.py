@@ -14,7 +14,7 @@ from ant_rl_interfaces.msg import EpisodeSummary, NodeStats
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
 from system import WAIT, System
-from viewer_node import options
+from ant_rl_core import viewers
 from viewer_node.codec import decode_motion
 from viewer_node.mirror import Mirror
 
@@ -75,7 +75,8 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
              if nanoseconds(message) in moments}
     model = load_model()
     mirror = Mirror(model)
-    bodies = {entity: parts for entity, parts in found.items() if "Transform3D:translation" in parts}
+    bodies = {entity: parts for entity, parts in found.items()
+              if "Transform3D:translation" in parts and entity not in ("/world/place", "/world/floor")}
     assert len(bodies) == model.nbody - 1
     # Times are kept as float seconds on their way: to a microsecond.
     stamps = sorted(bodies["/world/torso"]["Transform3D:translation"])
@@ -92,6 +93,8 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
         np.testing.assert_allclose(bodies["/world/torso"]["Transform3D:quaternion"][stamp][0],
                                    mirror.data.xquat[mirror.base][[1, 2, 3, 0]], atol=1e-6)
         np.testing.assert_allclose(found["/torque"]["Scalars:scalars"][stamp], 150.0 * mirror.data.ctrl, atol=1e-6)
+        ground = found["/world/place"]["Transform3D:translation"][stamp][0]
+        np.testing.assert_allclose(ground, [*mirror.data.xpos[mirror.base, :2], 0.0], atol=1e-4)
         compared += 1
     assert compared >= 20 and compared >= 0.8 * len(stamps)
     travelled = [bodies["/world/torso"]["Transform3D:translation"][stamp][0][0] for stamp in stamps]
@@ -180,12 +183,12 @@ def test_a_display_that_can_not_be_opened_is_told(tmp_path, monkeypatch):
 ])
 def test_a_machine_without_a_display_is_told_so(viewer, path, words):
     with pytest.raises(ArgumentError) as raised:
-        options.check(viewer, path, {})
+        viewers.check(viewer, path, {})
     assert all(word in str(raised.value) for word in words)
 
 
 def test_a_missing_rerun_is_named_with_what_installs_it(monkeypatch):
-    monkeypatch.setattr(options.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(viewers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ArgumentError, match="needs the package rerun-sdk, found none: .*requirements/viewer.txt"):
-        options.check("rerun", "run.rrd", {})
-    options.check("none", "", {})
+        viewers.check("rerun", "run.rrd", {})
+    viewers.check("none", "", {})

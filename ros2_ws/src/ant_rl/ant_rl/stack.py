@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ant_rl_core.arguments import ArgumentError, check_new_folder, check_writable
-from viewer_node import options
+from ant_rl_core import viewers
 
 ARRANGEMENTS = {
     "sim": "env, policy and monitor on this machine: watch a policy walk",
@@ -144,7 +144,7 @@ ARGUMENTS = (
     Argument("record_format", "text", "mcap", "storage of the recording", choices=("mcap", "sqlite3")),
     Argument("viewer", "text", "none",
              "show the robot, its contacts, torques, return, latency, CPU and memory in rerun, or the robot alone in "
-             "mujoco's own viewer", choices=options.VIEWERS, arrangements=_WITH_ENV),
+             "mujoco's own viewer", choices=viewers.VIEWERS, arrangements=_WITH_ENV),
     Argument("viewer_path", "output", "",
              "file (.rrd) that viewer:=rerun writes instead of opening its window; empty: the window",
              arrangements=_WITH_ENV),
@@ -255,7 +255,7 @@ def parse(arrangement: str, given: Mapping[str, str]) -> dict[str, Any]:
     values = {name: argument.value(given.get(name, argument.default_in(arrangement)))
               for name, argument in known.items()}
     if "viewer" in values:
-        options.check(values["viewer"], values["viewer_path"], os.environ)
+        viewers.check(values["viewer"], values["viewer_path"], os.environ)
     return values
 
 

@@ -139,7 +139,7 @@ def main(words: Sequence[str], arguments: Mapping[str, str], quiet: bool = False
     """Make a video of the policies that `words` name (BUNDLE or BUNDLE:VARIANT); returns the exit code."""
     try:
         (config,) = settings.build([VideoConfig], arguments)
-        panels = [Panel(word, _load(word, config.variant), config) for word in words]
+        panels = [Panel(word, load(word, config.variant), config) for word in words]
     except ValueError as error:  # of the settings or of a bundle
         raise ArgumentError(str(error)) from error
     try:
@@ -192,7 +192,7 @@ def _film(panels: Sequence[Panel], camera: Camera, config: VideoConfig, quiet: b
     return frames
 
 
-def _load(word: str, variant: str) -> Actor:
+def load(word: str, variant: str = policy_bundle.FLOAT32) -> Actor:
     """The actor of BUNDLE or BUNDLE:VARIANT; a file with a colon in its name is itself."""
     name, colon, own = word.rpartition(":")
     if colon and not Path(word).exists():

@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image, JointState
 from viewer_node import codec
 from viewer_node.mirror import Mirror
 from viewer_node.offscreen import Camera
-from viewer_node.options import VIEWERS, check
+from ant_rl_core.viewers import VIEWERS, check
 
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
 _LARGEST = 4096  # [pixels]

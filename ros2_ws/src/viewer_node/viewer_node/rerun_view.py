@@ -18,12 +18,14 @@ from viewer_node.mirror import Mirror
 
 _TIMELINE = "time"
 _METRES_PER_NEWTON = 2e-3  # how long the arrows of contact forces are
-_ORANGE, _RED = (204, 153, 102), (220, 40, 40)
+_ORANGE, _RED, _GREY = (204, 153, 102), (220, 40, 40), (90, 90, 90)
 # A window keeps this much; the oldest goes first.
 _MEMORY_LIMIT = "1GB"
 _HOST = "127.0.0.1"
 _PATIENCE = 5.0  # [s]
-_EYE = (2.5, -4.0, 2.0)  # where the eye begins [m]
+_PLACE = "world/place"  # of the robot, on the ground
+_EYE = (2.5, -4.0, 2.0)  # from there [m]
+_SQUARE, _SQUARES = 2.0, 20  # of the floor [m], and how many of them to each side
 # What is drawn over time: path of the series, and its title.
 _PLOTS = (("contact", "foot contacts [N]"), ("torque", "torques [N·m]"), ("return", "return"),
           ("latency", "latency [ms]"), ("cpu", "CPU [% of a core]"), ("memory", "memory [MiB]"))
@@ -51,19 +53,22 @@ class RerunView:
         names = [name or f"{model.joint(int(model.body_jntadr[body])).name}_link" for body, name in enumerate(names)]
         self.bodies = {body: f"world/{name}" for body, name in enumerate(names) if body}
         self._stream = rr.RecordingStream("ant_rl")
-        layout = _blueprint(self.bodies[mirror.base])
+        layout = _blueprint()
         self._window: subprocess.Popen[bytes] | None = None
         if path:
             try:
-                self._stream.save(path, default_blueprint=layout)
+                self._stream.save(path)
             except RuntimeError as error:
                 raise OSError(f"Rerun can't write {path}: {' '.join(str(error).split())}") from error
         else:
             self._window, address = _open_window()
-            self._stream.connect_grpc(address, default_blueprint=layout)
+            self._stream.connect_grpc(address)
+        # Otherwise the viewer goes on with the layout that it had the last time.
+        self._stream.send_blueprint(layout)
         self._stream.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
         for body, entity in self.bodies.items():
             self._log_shape(body, entity)
+        self._log_floor()
         self._name_series("contact", list(mirror.feet))
         self._name_series("torque", [model.joint(joint).name for joint in model.actuator_trnid[:, 0]])
 
@@ -76,6 +81,9 @@ class RerunView:
         """Show the mirror's state, of the moment `time` [s since 1970]."""
         data, stream = self._mirror.data, self._stream
         stream.set_time(_TIMELINE, timestamp=time)
+        ground = np.array([*data.xpos[self._mirror.base, :2], 0.0])
+        stream.log(_PLACE, rr.Transform3D(translation=ground))
+        stream.log("world/floor", rr.Transform3D(translation=_SQUARE * np.round(ground / _SQUARE)))
         for body, entity in self.bodies.items():
             w, x, y, z = data.xquat[body]
             stream.log(entity, rr.Transform3D(translation=data.xpos[body], quaternion=(x, y, z, w)))
@@ -122,6 +130,14 @@ class RerunView:
                 lengths=[2 * size[1]], radii=[size[0]], translations=[(0.0, 0.0, -size[1])], colors=_ORANGE,
                 fill_mode="solid"), static=True)
 
+    def _log_floor(self) -> None:
+        """Lines on the ground, once; they are moved along by whole squares, so that they seem to stay."""
+        end = _SQUARE * _SQUARES
+        lines = []
+        for step in np.linspace(-end, end, 2 * _SQUARES + 1):
+            lines += [[(step, -end, 0.0), (step, end, 0.0)], [(-end, step, 0.0), (end, step, 0.0)]]
+        self._stream.log("world/floor/lines", rr.LineStrips3D(lines, colors=_GREY, radii=0.01), static=True)
+
     def _name_series(self, path: str, names: Sequence[str]) -> None:
         self._stream.log(path, rr.SeriesLines(names=names), static=True)
 
@@ -142,10 +158,10 @@ def _open_window() -> tuple[subprocess.Popen[bytes], str]:
     return subprocess.Popen(command, env=variables), f"rerun+http://{_HOST}:{port}/proxy"
 
 
-def _blueprint(base: str) -> rrb.Blueprint:
-    """The robot on the left, with an eye that goes along with its base, the figures on the right."""
-    robot = rrb.Spatial3DView(origin="world", name="robot", eye_controls=rrb.EyeControls3D(
-        kind=rrb.Eye3DKind.Orbital, position=_EYE, look_target=(0.0, 0.0, 0.4), eye_up=(0.0, 0.0, 1.0),
-        tracking_entity=base))
+def _blueprint() -> rrb.Blueprint:
+    """The robot on the left, seen from an eye that goes along with it, the figures on the right."""
+    robot = rrb.Spatial3DView(origin=_PLACE, contents="world/**", name="robot", line_grid=False,
+                              eye_controls=rrb.EyeControls3D(
+        kind=rrb.Eye3DKind.Orbital, position=_EYE, look_target=(0.0, 0.0, 0.4), eye_up=(0.0, 0.0, 1.0)))
     plots = [rrb.TimeSeriesView(origin=path, name=title) for path, title in _PLOTS]
     return rrb.Blueprint(rrb.Horizontal(robot, rrb.Vertical(*plots), column_shares=[3, 2]), collapse_panels=True)
