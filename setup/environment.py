@@ -166,7 +166,7 @@ class Environment:
         files = [part for file in self.requirements() for part in ("-r", str(file))]
         ros = f"ROS 2 {self.ros.title()}, " if self.ros in WHEELS else ""
         try:
-            run_logged(f"installing {ros}TensorFlow, MuJoCo into {self.folder.name} (2 GB; takes minutes)",
+            run_logged(f"installing {ros}TensorFlow, MuJoCo into {self.folder.name} (3 GB; takes minutes)",
                        [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
                         *files, "-c", str(self.constraints())], log, self.variables())
         except SetupError:

@@ -101,7 +101,7 @@ class ViewerNode(StackNode):
         time.sleep(max(0.0, self._due - time.monotonic()))
         self.loop.drain()
         now = time.monotonic()
-        self._due = now + 1.0 / self.settings["view_rate"]
+        self._due = now + 1.0 / max(self.settings["view_rate"], self.settings["render_hz"])
         self._take_figures()
         if self._take_motion():
             self._show(now)
