@@ -124,6 +124,7 @@ class ViewerNode(StackNode):
     def _listen(self, msg_type: type, topic: str) -> deque[Any]:
         # Only the newest is shown, so that nothing need be asked for again: acknowledgements would cost the loop.
         profile = qos.profile(topic)
+        profile.depth = 1
         profile.reliability = ReliabilityPolicy.BEST_EFFORT
         return self.loop.subscribe(msg_type, topic, profile, qos.overriding())
 

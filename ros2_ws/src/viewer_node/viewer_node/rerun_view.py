@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -21,14 +23,29 @@ _METRES_PER_NEWTON = 2e-3  # how long the arrows of contact forces are
 _ORANGE, _RED, _GREY = (204, 153, 102), (220, 40, 40), (90, 90, 90)
 # A window keeps this much; the oldest goes first.
 _MEMORY_LIMIT = "1GB"
+_BATCH = 5  # [frames] that are handed over at once: a quarter of a second
 _HOST = "127.0.0.1"
 _PATIENCE = 5.0  # [s]
 _PLACE = "world/place"  # of the robot, on the ground
+_FLOOR, _CONTACTS = "world/floor", "world/contacts"
 _EYE = (2.5, -4.0, 2.0)  # from there [m]
 _SQUARE, _SQUARES = 2.0, 20  # of the floor [m], and how many of them to each side
 # What is drawn over time: path of the series, and its title.
 _PLOTS = (("contact", "foot contacts [N]"), ("torque", "torques [N·m]"), ("return", "return"),
           ("latency", "latency [ms]"), ("cpu", "CPU [% of a core]"), ("memory", "memory [MiB]"))
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The robot at one moment: poses [bodies, 3 and 4 (x, y, z, w)], contacts and forces [contacts, 3], figures."""
+
+    time: float
+    positions: np.ndarray
+    orientations: np.ndarray
+    contacts: np.ndarray
+    forces: np.ndarray
+    on_feet: list[float]
+    torques: np.ndarray
 
 
 class RerunView:
@@ -52,6 +69,7 @@ class RerunView:
         # Parts without a name go by the joint that moves them.
         names = [name or f"{model.joint(int(model.body_jntadr[body])).name}_link" for body, name in enumerate(names)]
         self.bodies = {body: f"world/{name}" for body, name in enumerate(names) if body}
+        self._frames: list[_Frame] = []
         self._stream = rr.RecordingStream("ant_rl")
         layout = _blueprint()
         self._window: subprocess.Popen[bytes] | None = None
@@ -69,6 +87,7 @@ class RerunView:
         for body, entity in self.bodies.items():
             self._log_shape(body, entity)
         self._log_floor()
+        self._stream.log(_CONTACTS, rr.Arrows3D.from_fields(radii=0.02, colors=_RED), static=True)
         self._name_series("contact", list(mirror.feet))
         self._name_series("torque", [model.joint(joint).name for joint in model.actuator_trnid[:, 0]])
 
@@ -78,24 +97,18 @@ class RerunView:
         return self._window is None or self._window.poll() is None
 
     def robot(self, time: float) -> None:
-        """Show the mirror's state, of the moment `time` [s since 1970]."""
-        data, stream = self._mirror.data, self._stream
-        stream.set_time(_TIMELINE, timestamp=time)
-        ground = np.array([*data.xpos[self._mirror.base, :2], 0.0])
-        stream.log(_PLACE, rr.Transform3D(translation=ground))
-        stream.log("world/floor", rr.Transform3D(translation=_SQUARE * np.round(ground / _SQUARE)))
-        for body, entity in self.bodies.items():
-            w, x, y, z = data.xquat[body]
-            stream.log(entity, rr.Transform3D(translation=data.xpos[body], quaternion=(x, y, z, w)))
+        """Show the mirror's state, of the moment `time` [s since 1970]; it may take `_BATCH` until it is seen."""
+        data = self._mirror.data
         contacts = self._mirror.contacts()
-        stream.log("world/contacts", rr.Arrows3D(
-            origins=np.array([contact.position for contact in contacts]).reshape(-1, 3),
-            vectors=_METRES_PER_NEWTON * np.array([contact.force for contact in contacts]).reshape(-1, 3),
-            radii=0.02, colors=_RED))
         on_feet = [sum(float(np.linalg.norm(contact.force)) for contact in contacts if contact.body == foot)
                    for foot in self._mirror.feet.values()]
-        stream.log("contact", rr.Scalars(on_feet))
-        stream.log("torque", rr.Scalars(data.actuator_force * self._mirror.model.actuator_gear[:, 0]))
+        self._frames.append(_Frame(
+            time, data.xpos.copy(), data.xquat[:, [1, 2, 3, 0]],
+            np.array([contact.position for contact in contacts]).reshape(-1, 3),
+            np.array([contact.force for contact in contacts]).reshape(-1, 3), on_feet,
+            data.actuator_force * self._mirror.model.actuator_gear[:, 0]))
+        if len(self._frames) >= _BATCH:
+            self._send_frames()
 
     def figures(self, time: float, values: Mapping[str, float]) -> None:
         """Draw figures over time: {path of the series, such as cpu/env: value}."""
@@ -105,12 +118,39 @@ class RerunView:
 
     def close(self) -> None:
         """Finish the file, or close the window."""
+        self._send_frames()
         if self.is_open:
             self._stream.flush(timeout_sec=_PATIENCE)
         self._stream.disconnect()
         if self._window is not None:
             self._window.terminate()
             self._window.wait(_PATIENCE)
+
+    def _send_frames(self) -> None:
+        """Hand over the frames that have gathered: in columns, as a call for each figure of each would cost thrice."""
+        frames, self._frames = self._frames, []
+        if not frames:
+            return
+        times = [rr.TimeColumn(_TIMELINE, timestamp=[frame.time for frame in frames])]
+
+        def send(path: str, columns: Iterable[Any]) -> None:
+            self._stream.send_columns(path, times, columns)
+
+        positions = np.array([frame.positions for frame in frames])
+        orientations = np.array([frame.orientations for frame in frames])
+        ground = positions[:, self._mirror.base] * (1.0, 1.0, 0.0)
+        send(_PLACE, rr.Transform3D.columns(translation=ground))
+        send(_FLOOR, rr.Transform3D.columns(translation=_SQUARE * np.round(ground / _SQUARE)))
+        for body, entity in self.bodies.items():
+            send(entity, rr.Transform3D.columns(translation=positions[:, body], quaternion=orientations[:, body]))
+        arrows = rr.Arrows3D.columns(
+            origins=np.concatenate([frame.contacts for frame in frames]),
+            vectors=_METRES_PER_NEWTON * np.concatenate([frame.forces for frame in frames]))
+        send(_CONTACTS, arrows.partition([len(frame.contacts) for frame in frames]))
+        for path, values in (("contact", [frame.on_feet for frame in frames]),
+                             ("torque", [frame.torques for frame in frames])):
+            columns = rr.Scalars.columns(scalars=np.concatenate(values))
+            send(path, columns.partition([len(part) for part in values]))
 
     def _log_shape(self, body: int, entity: str) -> None:
         """Spheres and capsules of a body, once; the robot has no other shapes."""
@@ -136,7 +176,7 @@ class RerunView:
         lines = []
         for step in np.linspace(-end, end, 2 * _SQUARES + 1):
             lines += [[(step, -end, 0.0), (step, end, 0.0)], [(-end, step, 0.0), (end, step, 0.0)]]
-        self._stream.log("world/floor/lines", rr.LineStrips3D(lines, colors=_GREY, radii=0.01), static=True)
+        self._stream.log(f"{_FLOOR}/lines", rr.LineStrips3D(lines, colors=_GREY, radii=0.01), static=True)
 
     def _name_series(self, path: str, names: Sequence[str]) -> None:
         self._stream.log(path, rr.SeriesLines(names=names), static=True)
