@@ -79,8 +79,9 @@ class Environment:
 
     def requirements(self) -> list[Path]:
         """Everything on x86-64; elsewhere, where ROS 2 is the system's, what a robot needs."""
-        machine = "desktop" if platform.machine() == "x86_64" else "pi"
-        names = [machine, "dev"] if self.ros == "system" else [f"ros-{self.ros}", machine, "dev"]
+        machine = ["desktop", "viewer"] if platform.machine() == "x86_64" else ["pi"]
+        ros = [] if self.ros == "system" else [f"ros-{self.ros}"]
+        names = [*ros, *machine, "dev"]
         return [self.root / "requirements" / f"{name}.txt" for name in names]
 
     def constraints(self) -> Path:
@@ -165,7 +166,7 @@ class Environment:
         files = [part for file in self.requirements() for part in ("-r", str(file))]
         ros = f"ROS 2 {self.ros.title()}, " if self.ros in WHEELS else ""
         try:
-            run_logged(f"installing {ros}TensorFlow, MuJoCo into {self.folder.name} (2 GB; takes minutes)",
+            run_logged(f"installing {ros}TensorFlow, MuJoCo into {self.folder.name} (3 GB; takes minutes)",
                        [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
                         *files, "-c", str(self.constraints())], log, self.variables())
         except SetupError:

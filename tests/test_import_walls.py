@@ -19,9 +19,10 @@ ALLOWED = {
     "policy_node": {"ant_rl_core", "ant_rl_ros"},
     "monitor_node": {"ant_rl_core", "ant_rl_ros"},
     "recorder_node": {"ant_rl_core", "ant_rl_ros"},
+    "viewer_node": {"ant_rl_core", "ant_rl_ros", "ant_env_node"},
     "trainer": {"ant_rl_core", "ant_rl_ros", "ant_env_node", "policy_node"},
     "ant_rl": {"ant_rl_core", "ant_rl_ros", "ant_env_node", "policy_node", "trainer", "monitor_node",
-               "recorder_node"},
+               "recorder_node", "viewer_node"},
 }
 
 
@@ -58,8 +59,10 @@ def test_a_module_stays_within_its_walls(path):
         assert "rclpy" not in found
     if package not in ("trainer", "ant_rl") and path.stem != "keras_actor":
         assert not found & LEARNING
-    if package not in ("ant_env_node", "ant_rl"):
+    if package not in ("ant_env_node", "viewer_node", "ant_rl"):
         assert not found & SIMULATION
+    if path.stem != "rerun_view":
+        assert "rerun" not in found
 
 
 def test_pure_modules_import_without_ros():

@@ -11,8 +11,8 @@ from pathlib import Path
 LEARNING = {"tensorflow", "keras"}
 SIMULATION = {"mujoco", "gymnasium"}
 # What a robot has no use for, and what requirements/pi.txt therefore leaves out.
-DESKTOP = LEARNING | SIMULATION | {"matplotlib", "scipy", "plotly", "tqdm", "rich", "ai_edge_quantizer",
-                                   "rosbags", "trainer", "ant_env_node"}
+DESKTOP = LEARNING | SIMULATION | {"matplotlib", "scipy", "plotly", "tqdm", "rich", "ai_edge_quantizer", "rosbags",
+                                   "rerun", "av", "PIL", "trainer", "ant_env_node", "viewer_node"}
 
 
 def wall(blocked: Iterable[str]) -> str:

@@ -42,6 +42,11 @@ ANT_DEFAULTS: dict[str, Any] = {
 _OWN_KEYWORDS = ("num_threads", "max_episode_steps")
 
 
+def load_model(xml_file: str = ANT_DEFAULTS["xml_file"]) -> mujoco.MjModel:
+    """The robot's model, one of Gymnasium's by name or another by path; OSError where there is no such file."""
+    return mujoco.MjModel.from_xml_path(expand_model_path(xml_file))
+
+
 class VectorAnt(VectorEnv):
     """``num_envs`` Ants; row i equals ``gymnasium.make("Ant-v5", **ant_kwargs)`` seeded with ``seed + i``.
 
@@ -80,7 +85,7 @@ class VectorAnt(VectorEnv):
         self.max_episode_steps = max_episode_steps
         self.physics_seconds = 0.0
 
-        self.model = mujoco.MjModel.from_xml_path(expand_model_path(self._config["xml_file"]))
+        self.model = load_model(self._config["xml_file"])
         self.frame_skip: int = self._config["frame_skip"]
         self.spec = copy.deepcopy(gymnasium.spec("Ant-v5"))
         self.spec.max_episode_steps = max_episode_steps

@@ -23,17 +23,18 @@ _ONE_PROCESS = {
     "compress BUNDLE": "smaller variants of a policy, and what each gains and costs, e.g. ./run compress default int8",
     "report BAG …": "one HTML page with the story of a recorded run, or of several side by side",
     "replay BAG [env]": "play a recording to a policy node, to env or to trainer, and compare with what was recorded",
+    "video BUNDLE …": "policies walking side by side, as an MP4, e.g. ./run video default default:int8 steps:=200",
     "repair BAG": "finish a recording whose recorder was killed, so that it opens again",
     "bench [learn]": "measure speed and memory and compare with what is to be reached: the stack, or the learners",
 }
-_WITH_PROGRESS = ("train", "eval", "report", "replay")
+_WITH_PROGRESS = ("train", "eval", "report", "replay", "video")
 _SHELL = {
     "setup": "install and build what is missing, and nothing else",
     "build": "build everything from nothing",
     "test": "run every test; further words go to pytest",
     "exec CMD": "run a command in the environment",
 }
-_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "report", "replay", "repair", "bench", "help"]
+_VERBS = [*stack.ARRANGEMENTS, "eval", "compress", "report", "replay", "video", "repair", "bench", "help"]
 _USAGE_ERROR = 2
 _QUIET = "--quiet"
 _WIDTH = 100
@@ -71,6 +72,8 @@ def _run(words: list[str]) -> int:
         return _report(rest, wants_help)
     if verb == "replay":
         return _replay(rest, wants_help)
+    if verb == "video":
+        return _video(rest, wants_help)
     if verb == "repair":
         return _repair(rest, wants_help)
     if verb == "bench":
@@ -169,6 +172,18 @@ def _replay(words: list[str], wants_help: bool) -> int:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ArgumentError(f"replay plays to {' or '.join(command.TARGETS)}, found {target}{hint}")
     return command.main(bag, target, stack.split(words))
+
+
+def _video(words: list[str], wants_help: bool) -> int:
+    from ant_rl import video
+    if wants_help:
+        print(video.help_text())
+        return 0
+    names = [word for word in words if ":=" not in word]
+    if not names:
+        raise ArgumentError("video needs policy bundles, paths or names of shipped ones: ./run video BUNDLE … "
+                            "key:=value …")
+    return video.main(names, stack.split([word for word in words if ":=" in word]))
 
 
 def _repair(words: list[str], wants_help: bool) -> int:

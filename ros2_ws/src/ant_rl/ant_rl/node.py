@@ -97,10 +97,8 @@ class StatusNode(StackNode):
         return self.count_publishers("timing") > 1
 
     def _find_stats(self) -> None:
-        """`stats/<node>` topics come with their nodes."""
-        prefix = self.resolve_topic_name("stats") + "/"
-        for topic, _ in self.get_topic_names_and_types():
-            if topic.startswith(prefix) and topic not in self._stats:
+        for topic in self.stats_topics():
+            if topic not in self._stats:
                 self._stats[topic] = self.loop.subscribe(NodeStats, topic, qos.profile("stats"))
 
     def _show(self, now: float) -> None:

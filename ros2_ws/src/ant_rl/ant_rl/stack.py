@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ant_rl_core.arguments import ArgumentError, check_new_folder, check_writable
+from ant_rl_core import viewers
 
 ARRANGEMENTS = {
     "sim": "env, policy and monitor on this machine: watch a policy walk",
@@ -141,6 +142,15 @@ ARGUMENTS = (
              "folder for the recording, a rosbag2; empty: rosbag2_ and date and time, in the current folder",
              arrangements=("record",)),
     Argument("record_format", "text", "mcap", "storage of the recording", choices=("mcap", "sqlite3")),
+    Argument("viewer", "text", "none",
+             "show the robot, its contacts, torques, return, latency, CPU and memory in rerun, or the robot alone in "
+             "mujoco's own viewer", choices=viewers.VIEWERS, arrangements=_WITH_ENV),
+    Argument("viewer_path", "output", "",
+             "file (.rrd) that viewer:=rerun writes instead of opening its window; empty: the window",
+             arrangements=_WITH_ENV),
+    Argument("render_hz", "int", "0",
+             "pictures of the robot per second, at most, on the topic image; drawn without a display; 0: none",
+             arrangements=_WITH_ENV),
     Argument("log_level", "text", "info", "least severe log message that is shown",
              choices=("debug", "info", "warn", "error", "fatal")),
     Argument("summary", "output", "", "file for the summary as JSON, written at the end; empty: none",
@@ -179,12 +189,22 @@ class NodeEntry:
 
 @dataclass(frozen=True)
 class _Part:
-    """A node, the arrangements that may hold it, the argument that switches it, the arguments it takes."""
+    """A node, the arrangements that may hold it, what switches it on, the arguments it takes."""
 
     entry: NodeEntry
     arrangements: tuple[str, ...]
-    switch: str | None
+    switch: str | Callable[[Mapping[str, Any]], bool] | None  # an argument, or a look at all of them
     arguments: tuple[str, ...]
+
+    def is_on(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether these arguments ask for the node."""
+        if self.switch is None:
+            return True
+        return self.switch(arguments) if callable(self.switch) else bool(arguments[self.switch])
+
+
+def _is_watched(arguments: Mapping[str, Any]) -> bool:
+    return arguments.get("viewer", "none") != "none" or arguments.get("render_hz", 0) > 0
 
 
 # The observers come first, so that they are there before there is something to miss.
@@ -195,6 +215,8 @@ _PARTS = (
           ("record", "record_format")),
     _Part(NodeEntry("recorder_node", "recorder_node", "recorder", observer=True, main=True), ("record",), None,
           ("record", "record_format")),
+    _Part(NodeEntry("viewer_node", "viewer_node", "viewer", observer=True), _WITH_ENV, _is_watched,
+          ("viewer", "viewer_path", "render_hz")),
     _Part(NodeEntry("ant_env_node", "env_node", "env", main=True), _WITH_ENV, None,
           ("mode", "num_envs", "seed", "episodes", "steps", "shaping")),
     _Part(NodeEntry("policy_node", "policy_node", "policy"), _WITH_POLICY, None,
@@ -230,8 +252,11 @@ def parse(arrangement: str, given: Mapping[str, str]) -> dict[str, Any]:
     for name in given:
         if name not in known:
             raise ArgumentError(unknown_argument(arrangement, name))
-    return {name: argument.value(given.get(name, argument.default_in(arrangement)))
-            for name, argument in known.items()}
+    values = {name: argument.value(given.get(name, argument.default_in(arrangement)))
+              for name, argument in known.items()}
+    if "viewer" in values:
+        viewers.check(values["viewer"], values["viewer_path"], os.environ)
+    return values
 
 
 def unknown_argument(arrangement: str, name: str) -> str:
@@ -247,17 +272,17 @@ def nodes(arrangement: str, arguments: Mapping[str, Any]) -> list[NodeEntry]:
     namespace = arguments["namespace"].strip("/")
     result = []
     for part in _PARTS:
-        if arrangement not in part.arrangements or (part.switch and not arguments[part.switch]):
+        if arrangement not in part.arrangements or not part.is_on(arguments):
             continue
         parameters = {name: arguments[name] for name in part.arguments}
         respawn = True
         if part.entry.name == "env":
             # The environment starts ticking once these listen, so that nothing is missed.
-            parameters["listeners"] = int(arguments["status"]) + bool(arguments["record"])
+            parameters["listeners"] = int(arguments["status"]) + bool(arguments["record"]) + _is_watched(arguments)
             # On one machine a crash of the environment is the end; on a desktop a robot elsewhere waits for it.
             respawn = arrangement == "desktop"
-        if part.entry.name == "recorder":
-            respawn = False  # it would find its folder taken; what it wrote is there
+        if part.entry.name in ("recorder", "viewer"):
+            respawn = False  # it would find its folder taken, or write over its file: what it wrote is there
         if part.entry.name == "status":
             parameters["arguments"] = [f"{name}:={_text(value)}" for name, value in sorted(arguments.items())]
         result.append(replace(part.entry, namespace=f"/{namespace}" if namespace else "", parameters=parameters,

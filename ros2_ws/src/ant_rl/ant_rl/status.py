@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 NAN = math.nan
-_ORDER = ("env", "policy", "trainer", "monitor", "recorder", "status")
+_ORDER = ("env", "policy", "trainer", "monitor", "recorder", "viewer", "status")
 _ORDINARY = ("answered",)  # counters of what should happen
 _TOLD_STAGES = ("round_trip", "inference", "physics", "update")  # of the summary for people; JSON has all
 

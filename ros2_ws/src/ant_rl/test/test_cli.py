@@ -18,7 +18,7 @@ def said(capsys, *words):
 def test_overview(capsys, words):
     code, out, _ = said(capsys, *words)
     assert code == 0
-    for verb in ("sim", "train", "desktop", "pi", "eval BUNDLE", "record", "repair BAG", "bench", "test", "exec CMD"):
+    for verb in ("sim", "train", "desktop", "pi", "eval BUNDLE", "record", "video BUNDLE …", "repair BAG", "bench", "test", "exec CMD"):
         assert f"\n  {verb} " in out
     assert max(map(len, out.splitlines())) <= 100
 
@@ -43,6 +43,7 @@ def test_help_of_an_arrangement(capsys, verb, order):
     (["eval"], "eval needs a policy bundle"),
     (["repair"], "repair needs the folder of a recording: ./run repair BAG, found none"),
     (["eval", "seed:=3"], "eval needs a policy bundle"),
+    (["video", "steps:=3"], "video needs policy bundles"),
 ])
 def test_one_sentence_and_exit_code_2(capsys, words, sentence):
     code, out, err = said(capsys, *words)

@@ -66,6 +66,19 @@ def test_a_recorder_beside_each_arrangement(tmp_path):
     assert alone.main and alone.parameters == {"record": "", "record_format": "mcap"}
 
 
+def test_a_viewer_beside_each_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":0")
+    path = str(tmp_path / "run.rrd")
+    assert names("sim", viewer="mujoco") == ["status", "viewer", "env", "policy", "monitor"]
+    assert names("desktop", render_hz="5", record=str(tmp_path / "bag")) == ["status", "recorder", "viewer", "env",
+                                                                            "monitor"]
+    found = entry("train", "viewer", viewer="rerun", viewer_path=path)
+    assert found.parameters == {"viewer": "rerun", "viewer_path": path, "render_hz": 0}
+    assert found.observer and not (found.main or found.respawn or found.display)
+    assert entry("sim", "env", viewer="mujoco").parameters["listeners"] == 2
+    assert entry("sim", "env", render_hz="5", status="false").parameters["listeners"] == 1
+
+
 def test_main_and_respawn():
     assert entry("sim", "env").main and not entry("sim", "env").respawn
     assert entry("desktop", "env").main and entry("desktop", "env").respawn
@@ -103,6 +116,10 @@ def test_train_learns_from_scratch_and_explores():
     ({"record": "/etc"}, ["record must be a folder that does not exist yet", "/etc"]),
     ({"record": "/etc/passwd/bag"}, ["record must be in a folder that can be written", "/etc/passwd is none"]),
     ({"record_format": "bag"}, ["mcap or sqlite3", "record_format:=bag"]),
+    ({"viewer": "rrun"}, ["none or rerun or mujoco", "viewer:=rrun", "did you mean rerun?"]),
+    ({"viewer_path": "run.rrd"}, ["viewer_path needs viewer:=rerun", "found viewer:=none"]),
+    ({"viewer": "rerun", "viewer_path": "/nowhere/a.rrd"}, ["viewer_path must be in a folder that exists"]),
+    ({"render_hz": "-1"}, ["render_hz must be a whole number of at least 0"]),
 ])
 def test_what_can_not_be_used_gets_a_sentence(given, words):
     with pytest.raises(ArgumentError) as error:

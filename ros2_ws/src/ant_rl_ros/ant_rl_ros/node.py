@@ -219,6 +219,11 @@ class StackNode(LifecycleNode):
         message.value_values = [float(value) for value in values.values()]
         self.send(self._timing, message)
 
+    def stats_topics(self) -> list[str]:
+        """The topics `stats/<node>` of this namespace that are there now; they come with their nodes."""
+        prefix = self.resolve_topic_name("stats") + "/"
+        return [name for name, _ in self.get_topic_names_and_types() if name.startswith(prefix)]
+
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:

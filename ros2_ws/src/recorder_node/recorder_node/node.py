@@ -170,11 +170,9 @@ class RecorderNode(StackNode):
         return self._bag.add_topic(Topic(topic.name, self._definitions[topic.msg_type], tuple(distinct)))
 
     def _look(self) -> None:
-        """`stats/<node>` topics come with their nodes."""
         known = {topic.name for topic in self._topics}
-        prefix = self.resolve_topic_name("stats") + "/"
-        for name, _ in self.get_topic_names_and_types():
-            if name.startswith(prefix) and name not in known:
+        for name in self.stats_topics():
+            if name not in known:
                 self._subscribe(name, STATS)
 
     def _close(self) -> None:

@@ -1,0 +1,1 @@
+"""Shows the robot: in Rerun, in MuJoCo's viewer, as images."""

@@ -1,0 +1,176 @@
+"""The viewer: shows the first robot, beside the loop and without slowing it, and publishes pictures of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from ant_env_node.vec_env import load_model
+from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
+from ant_rl_ros import qos
+from ant_rl_ros.node import StackNode, run
+from ant_rl_ros.parameters import Parameter
+from nav_msgs.msg import Odometry
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import Image, JointState
+
+from viewer_node import codec
+from viewer_node.mirror import Mirror
+from viewer_node.offscreen import Camera
+from ant_rl_core.viewers import VIEWERS, check
+
+_LOOK_PERIOD = 1.0  # [s] between two looks for new topics
+_LARGEST = 4096  # [pixels]
+_NICENESS = 10  # the loop that is watched comes first where processors are short
+
+PARAMETERS = (
+    Parameter("viewer", "none", "What shows the robot: rerun, mujoco, or none.", VIEWERS),
+    Parameter("viewer_path", "", "File (.rrd) for Rerun to write instead of opening its window; empty: a window."),
+    Parameter("view_rate", 20.0, "At most so many states are shown per second of the clock on the wall [Hz].",
+              minimum=1.0, maximum=50.0),
+    Parameter("render_hz", 0, "At most so many pictures per second on image, while somebody listens [Hz]; 0: none.",
+              minimum=0),
+    Parameter("image_width", 640, "Of the pictures [pixels].", minimum=16, maximum=_LARGEST),
+    Parameter("image_height", 480, "Of the pictures [pixels].", minimum=16, maximum=_LARGEST),
+)
+
+
+class View(Protocol):
+    """What shows the robot, as `RerunView` and `Window` do."""
+
+    is_open: bool
+
+    def robot(self, time: float) -> None: ...
+    def figures(self, time: float, values: Mapping[str, float]) -> None: ...
+    def close(self) -> None: ...
+
+
+class ViewerNode(StackNode):
+    """Hears the robot's standard topics, and what the nodes tell once per second."""
+
+    def __init__(self) -> None:
+        super().__init__("viewer", PARAMETERS)
+        self._view: View | None = None
+        self._camera: Camera | None = None
+
+    def configure(self) -> None:
+        """ValueError or OSError where this machine can't show the robot in the way that was asked for."""
+        os.nice(_NICENESS)
+        settings = self.settings
+        check(settings["viewer"], settings["viewer_path"], os.environ)
+        self._mirror = Mirror(load_model())
+        if settings["render_hz"]:
+            self._camera = Camera(self._mirror.model, settings["image_width"], settings["image_height"],
+                                  self._mirror.base)
+            self._images = self.publisher(Image, "image")
+            self._frame = "/".join(filter(None, (self.get_namespace().strip("/"), "camera")))
+        self._view = self._open_view()
+
+    def activate(self) -> None:
+        """Begin to listen; an inactive viewer costs the others nothing."""
+        self._joints = self._listen(JointState, "joint_states")
+        self._odometry = self._listen(Odometry, "odom")
+        self._timings = self.loop.subscribe(NodeTiming, "timing", qos.profile("timing"), qos.overriding())
+        self._stats: dict[str, deque[NodeStats]] = {}
+        # The environment begins once it sees this subscription, so it comes last.
+        self._episodes = self.loop.subscribe(EpisodeSummary, "episode", qos.profile("episode"), qos.overriding())
+        self._looked = self._due = self._picture_due = time.monotonic()
+
+    def deactivate(self) -> None:
+        """Listen no more."""
+        for inbox in (self._joints, self._odometry, self._timings, self._episodes, *self._stats.values()):
+            self.loop.unsubscribe(inbox)
+
+    def cleanup(self) -> None:
+        """Close what is open."""
+        if self._camera is not None:
+            self.discard_publisher(self._images)
+            self._camera.close()
+            self._camera = None
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+    def work(self) -> None:
+        """Take what has gathered, show the newest state of it."""
+        self.loop.wait(0.1)
+        # To be woken for each message would cost the loop that is watched its processor.
+        time.sleep(max(0.0, self._due - time.monotonic()))
+        self.loop.drain()
+        now = time.monotonic()
+        self._due = now + 1.0 / max(self.settings["view_rate"], self.settings["render_hz"])
+        self._take_figures()
+        if self._take_motion():
+            self._show(now)
+        if now - self._looked >= _LOOK_PERIOD:
+            self._looked = now
+            self._find_stats()
+        if self._view is not None and not self._view.is_open:
+            self.get_logger().info("the window was closed")
+            self.finish()
+
+    def _open_view(self) -> View | None:
+        if self.settings["viewer"] == "rerun":
+            from viewer_node.rerun_view import RerunView
+            return RerunView(self._mirror, self.settings["viewer_path"])
+        if self.settings["viewer"] == "mujoco":
+            from viewer_node.window import Window
+            return Window(self._mirror)
+        return None
+
+    def _listen(self, msg_type: type, topic: str) -> deque[Any]:
+        # Only the newest is shown, so that nothing need be asked for again: acknowledgements would cost the loop.
+        profile = qos.profile(topic)
+        profile.depth = 1
+        profile.reliability = ReliabilityPolicy.BEST_EFFORT
+        return self.loop.subscribe(msg_type, topic, profile, qos.overriding())
+
+    def _take_motion(self) -> bool:
+        """Whether there is a newer state: the newest moment of which both messages have come."""
+        odometry = {codec.seconds(message.header.stamp): message for message in self._odometry}
+        pairs = [(odometry[moment], joints) for joints in self._joints
+                 if (moment := codec.seconds(joints.header.stamp)) in odometry]
+        self._odometry.clear()
+        self._joints.clear()
+        if not pairs:
+            return False
+        self._stamp = pairs[-1][0].header.stamp
+        try:
+            self._mirror.show(codec.decode_motion(*pairs[-1]))
+        except ValueError as error:
+            self.counters["invalid"] += 1
+            self.say("invalid", f"dropped a state of the robot: {error}")
+            return False
+        return True
+
+    def _show(self, now: float) -> None:
+        self.ticks += 1
+        if self._view is not None:
+            with self.stages.stage("show"):
+                self._view.robot(codec.seconds(self._stamp))
+        if self._camera is not None and now >= self._picture_due and self._images.get_subscription_count():
+            self._picture_due = now + 1.0 / self.settings["render_hz"]
+            with self.stages.stage("render"):
+                pixels = self._camera.picture(self._mirror.data)
+            self.send(self._images, codec.encode_image(pixels, self._frame, self._stamp))
+
+    def _take_figures(self) -> None:
+        for inbox, decode in ((self._timings, codec.decode_timing), (self._episodes, codec.decode_episode),
+                              *((inbox, codec.decode_stats) for inbox in self._stats.values())):
+            while inbox:
+                message = inbox.popleft()
+                if self._view is not None:
+                    self._view.figures(codec.seconds(message.header.stamp), decode(message))
+
+    def _find_stats(self) -> None:
+        for topic in self.stats_topics():
+            if topic not in self._stats:
+                self._stats[topic] = self.loop.subscribe(NodeStats, topic, qos.profile("stats"))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point of the executable `viewer_node`."""
+    return run(ViewerNode, args)

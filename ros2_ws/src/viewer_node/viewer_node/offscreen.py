@@ -1,0 +1,77 @@
+"""Pictures of a robot without a display, by EGL."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from viewer_node.mirror import endless_floor
+
+DISTANCE, AZIMUTH, ELEVATION = 5.0, 120.0, -18.0  # of the camera from the robot [m], [deg], [deg]
+_MAX_GEOMS = 1000
+_SHADOW_SIZE = 1024  # [pixels]: looks like the model's 4096 and, without a graphics card, takes half the time
+
+
+class OffscreenError(ValueError):
+    """This machine can't draw without a display; the text says what to do."""
+
+
+class Camera:
+    """Draws a robot from a camera that goes along with it. One at a time; use and close it in the thread that made it.
+
+    The context is MuJoCo's for EGL, whatever the variable MUJOCO_GL says: mujoco.Renderer has the one that was chosen
+    when mujoco was imported first.
+
+    Args:
+        model: the robot's model, not that of a simulation: what is for drawing in it is changed.
+        width, height: of the pictures [pixels].
+        body: id of the body that stays in the middle.
+
+    Raises:
+        OffscreenError: no EGL here that draws without a display.
+    """
+
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, body: int) -> None:
+        room = model.vis.global_
+        room.offwidth, room.offheight = max(width, room.offwidth), max(height, room.offheight)
+        endless_floor(model)
+        model.vis.quality.shadowsize = _SHADOW_SIZE
+        self._model, self._context = model, _context(width, height)
+        self._context.make_current()
+        self._drawing = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._drawing)
+        self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
+        self._option = mujoco.MjvOption()
+        self._view = mujoco.MjvCamera()
+        self._view.type, self._view.trackbodyid = mujoco.mjtCamera.mjCAMERA_TRACKING, body
+        self._view.distance, self._view.azimuth, self._view.elevation = DISTANCE, AZIMUTH, ELEVATION
+        self._rectangle = mujoco.MjrRect(0, 0, width, height)
+        self._upside_down = np.zeros((height, width, 3), np.uint8)
+
+    def picture(self, data: mujoco.MjData) -> np.ndarray:
+        """The robot as `data` has it, uint8 [height, width, 3], red, green, blue."""
+        self._context.make_current()
+        mujoco.mjv_updateScene(self._model, data, self._option, None, self._view, mujoco.mjtCatBit.mjCAT_ALL.value,
+                               self._scene)
+        for light in self._scene.lights[:self._scene.nlight]:  # shadows are drawn around a light only
+            light.pos[:2] = data.xpos[self._view.trackbodyid, :2]
+        mujoco.mjr_render(self._rectangle, self._scene, self._drawing)
+        mujoco.mjr_readPixels(self._upside_down, None, self._rectangle, self._drawing)
+        return self._upside_down[::-1].copy()
+
+    def close(self) -> None:
+        """Give back what the graphics driver holds."""
+        self._context.make_current()
+        self._drawing.free()
+        self._context.free()
+
+
+def _context(width: int, height: int):
+    """A context of EGL; the libraries in between tell in many ways that there is none."""
+    try:
+        from mujoco.egl import GLContext
+        return GLContext(width, height)
+    except (ImportError, AttributeError, OSError, RuntimeError) as error:
+        raise OffscreenError("pictures need EGL, which draws without a display, and found none that works "
+                             f"({' '.join(str(error).split())}); install it, such as by apt install libegl1 "
+                             "libgl1-mesa-dri") from error

@@ -1,0 +1,194 @@
+"""What viewers show of real nodes is what the nodes published: Rerun's file, MuJoCo's window, the topic `image`."""
+
+import math
+import shutil
+import subprocess
+import time
+
+import mujoco
+import numpy as np
+import pytest
+from ant_env_node.vec_env import load_model
+from ant_rl_core.arguments import ArgumentError
+from ant_rl_interfaces.msg import EpisodeSummary, NodeStats
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import Image, JointState
+from system import WAIT, System
+from ant_rl_core import viewers
+from viewer_node.codec import decode_motion
+from viewer_node.mirror import Mirror
+
+NODES = ("env", "policy", "monitor", "viewer")
+
+
+def nanoseconds(message):
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def shown(system):
+    """How many states the viewer has shown in its last second."""
+    timing = system.timings.get("viewer")
+    return timing is not None and timing.loop_rate > 0
+
+
+def read_rrd(path):
+    """{entity: {component: {time [ns]: value}}} of a file, without what holds always."""
+    try:
+        from rerun.chunk import RrdReader
+    except ImportError:  # before 0.40, for Python 3.10
+        from rerun.experimental import RrdReader
+    found = {}
+    for chunk in RrdReader(path).stream():
+        batch = chunk.to_record_batch()
+        if chunk.is_static or "time" not in batch.schema.names:
+            continue
+        times = [stamp.value for stamp in batch.column("time")]
+        for name in batch.schema.names:
+            if ":" in name:
+                values = zip(times, batch.column(name).to_pylist(), strict=True)
+                found.setdefault(chunk.entity_path, {}).setdefault(name, {}).update(
+                    {stamp: value for stamp, value in values if value is not None})
+    return found
+
+
+def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_path):
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed: pip install -r requirements/viewer.txt")
+    path = tmp_path / "run.rrd"
+    with System(tmp_path) as system:
+        viewer = system.start("viewer_node", "viewer_node", "viewer", viewer="rerun", viewer_path=str(path))
+        odometry, joints = system.listen(Odometry, "odom"), system.listen(JointState, "joint_states")
+        episodes = system.listen(EpisodeSummary, "episode")
+        stats = {node: system.listen(NodeStats, f"stats/{node}") for node in NODES}
+        system.start("monitor_node", "monitor_node", "monitor", period=0.3)
+        system.env(listeners=2)
+        system.policy(policy="default")
+        system.until(lambda: episodes and shown(system), "an episode that was watched")
+        # More than the viewer's second between two looks for new topics, so that it has heard some of each.
+        for heard in stats.values():
+            heard.clear()
+        system.until(lambda: min(map(len, stats.values())) >= 6, "the stats of each node")
+        assert viewer.stop() == 0
+    found = read_rrd(path)
+
+    moments = {nanoseconds(message): message for message in odometry}
+    pairs = {nanoseconds(message): (moments[nanoseconds(message)], message) for message in joints
+             if nanoseconds(message) in moments}
+    model = load_model()
+    mirror = Mirror(model)
+    bodies = {entity: parts for entity, parts in found.items()
+              if "Transform3D:translation" in parts and entity not in ("/world/place", "/world/floor")}
+    assert len(bodies) == model.nbody - 1
+    # Times are kept as float seconds on their way: to a microsecond.
+    stamps = sorted(bodies["/world/torso"]["Transform3D:translation"])
+    published = np.array(sorted(pairs))
+    compared = 0
+    for stamp in stamps:
+        nearest = int(published[np.abs(published - stamp).argmin()])
+        if abs(nearest - stamp) > 1000:
+            continue  # one of the two messages did not come here: listeners are best effort
+        mirror.show(decode_motion(*pairs[nearest]))
+        theirs = np.array([parts["Transform3D:translation"][stamp][0] for parts in bodies.values()])
+        apart = np.linalg.norm(theirs[:, None] - mirror.data.xpos[None, 1:], axis=2)
+        assert apart.min(axis=0).max() < 1e-4 and apart.min(axis=1).max() < 1e-4  # written as float32
+        np.testing.assert_allclose(bodies["/world/torso"]["Transform3D:quaternion"][stamp][0],
+                                   mirror.data.xquat[mirror.base][[1, 2, 3, 0]], atol=1e-6)
+        np.testing.assert_allclose(found["/torque"]["Scalars:scalars"][stamp], 150.0 * mirror.data.ctrl, atol=1e-6)
+        ground = found["/world/place"]["Transform3D:translation"][stamp][0]
+        np.testing.assert_allclose(ground, [*mirror.data.xpos[mirror.base, :2], 0.0], atol=1e-4)
+        compared += 1
+    assert compared >= 20 and compared >= 0.8 * len(stamps)
+    travelled = [bodies["/world/torso"]["Transform3D:translation"][stamp][0][0] for stamp in stamps]
+    assert max(travelled) - min(travelled) > 5.0
+    assert any(vectors for vectors in found["/world/contacts"]["Arrows3D:vectors"].values())
+    assert max(map(max, found["/contact"]["Scalars:scalars"].values())) > 10.0
+    assert min(map(len, found["/contact"]["Scalars:scalars"].values())) == 4
+    series = {f"/{kind}/{node}" for kind in ("cpu", "memory") for node in NODES}
+    series |= {f"/latency/{stage}_{part}" for stage in ("round_trip", "inference") for part in ("p50", "p99")}
+    for entity in series | {"/return/so_far", "/return/episode"}:
+        assert all(math.isfinite(value[0]) for value in found[entity]["Scalars:scalars"].values()), entity
+        assert found[entity]["Scalars:scalars"], entity
+    assert [[message.episode_return] for message in episodes][0] in found["/return/episode"][
+        "Scalars:scalars"].values()
+
+
+def test_pictures_are_published_while_somebody_listens(tmp_path):
+    with System(tmp_path) as system:
+        system.start("viewer_node", "viewer_node", "viewer", render_hz=10, image_width=320, image_height=240,
+                     namespace="/robot1")
+        system.env(namespace="/robot1", mode="realtime")
+        system.policy(namespace="/robot1", policy="default", mode="realtime")
+        odometry = system.listen(Odometry, "robot1/odom")
+        pictures = system.listen(Image, "robot1/image", depth=1)
+        system.until(lambda: len(pictures) >= 4, "four pictures")
+    first, last = pictures[0], pictures[-1]
+    for message in (first, last):
+        assert (message.width, message.height, message.encoding, message.step, message.is_bigendian) == (
+            320, 240, "rgb8", 960, 0)
+        assert message.header.frame_id == "robot1/camera" and len(message.data) == 240 * 960
+    assert nanoseconds(last) in set(map(nanoseconds, odometry))
+    before, after = (np.frombuffer(message.data, np.uint8).reshape(240, 320, 3).astype(int) for message in (first, last))
+    assert before.std() > 10 and np.abs(after - before).mean() > 1
+    red, _, blue = after[110:130, 150:170].reshape(-1, 3).mean(axis=0)
+    assert red > blue + 20  # the robot is orange and in the middle
+
+
+def test_a_machine_without_egl_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_FILENAMES", "/dev/null")
+    with System(tmp_path) as system:
+        viewer = system.start("viewer_node", "viewer_node", "viewer", render_hz=5)
+        assert viewer.wait() == 2
+        assert "pictures need EGL, which draws without a display, and found none that works" in viewer.said()
+        assert "Traceback" not in viewer.said()
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="no Xvfb to open a window on: apt install xvfb")
+def test_mujocos_viewer_shows_the_robot_move(tmp_path, monkeypatch):
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "640x480x24", "-fbdir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            monkeypatch.setenv("DISPLAY", f":{server.stdout.readline().strip()}")
+            screen = tmp_path / "Xvfb_screen0"
+            with System(tmp_path) as system:
+                viewer = system.start("viewer_node", "viewer_node", "viewer", viewer="mujoco")
+                system.env(mode="realtime")
+                system.policy(policy="default", mode="realtime")
+                system.until(lambda: shown(system), "states that are shown")
+                seen = set()
+
+                def changes():
+                    pixels = screen.read_bytes()[-640 * 480 * 4:]
+                    if np.frombuffer(pixels, np.uint8).std() > 10:
+                        seen.add(pixels)
+                    return len(seen) >= 3
+
+                system.until(changes, "three different pictures on the screen")
+                assert viewer.stop() == 0
+        finally:
+            server.terminate()
+
+
+def test_a_display_that_can_not_be_opened_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":2345")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with System(tmp_path) as system:
+        viewer = system.start("viewer_node", "viewer_node", "viewer", viewer="mujoco")
+        assert viewer.wait() == 2
+        assert "no window can be opened: see that DISPLAY" in viewer.said()
+
+
+@pytest.mark.parametrize("viewer, path, words", [
+    ("rerun", "", ["viewer:=rerun opens a window and needs a display", "viewer_path:=run.rrd"]),
+    ("mujoco", "", ["viewer:=mujoco opens a window and needs a display", "render_hz:=10"]),
+    ("mujoco", "run.rrd", ["viewer_path needs viewer:=rerun", "found viewer:=mujoco"]),
+])
+def test_a_machine_without_a_display_is_told_so(viewer, path, words):
+    with pytest.raises(ArgumentError) as raised:
+        viewers.check(viewer, path, {})
+    assert all(word in str(raised.value) for word in words)
+
+
+def test_a_missing_rerun_is_named_with_what_installs_it(monkeypatch):
+    monkeypatch.setattr(viewers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ArgumentError, match="needs the package rerun-sdk, found none: .*requirements/viewer.txt"):
+        viewers.check("rerun", "run.rrd", {})
+    viewers.check("none", "", {})
