@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("ros", choices=(*WHEELS, "system", "comparison"),
                         help="where ROS 2 comes from; comparison makes the environment of ./run bench learn instead")
     parser.add_argument("--rebuild", action="store_true", help="build every package from nothing")
-    parser.add_argument("--browser", action="store_true", help="tests follow: see to a browser that can open pages")
+    parser.add_argument("--tests", action="store_true", help="tests follow: see to what only they need, too")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
@@ -40,8 +40,9 @@ def main() -> int:
             return 0
         environment = Environment(arguments.root, arguments.ros)
         environment.prepare(arguments.rebuild)
-        if arguments.browser:
-            prerequisites.provide_browser(Path(f"{environment.folder}.apt.log"))
+        if arguments.tests:
+            prerequisites.provide_for_tests(Path(f"{environment.folder}.apt.log"))
+            environment.provide_viewer()
     except SetupError as error:
         say(str(error))
         return 1

@@ -31,6 +31,7 @@ class State:
         python: version and prefix of the interpreter it was made with.
         installing: an installation of packages began and did not end.
         installed: digest of the requirements that are installed.
+        viewer: digest of the requirements of the viewer that are installed.
         underlay: which ROS 2 the workspace was built upon.
         building: packages whose build began and did not end.
         built: for each package the digest of what it was built from.
@@ -40,6 +41,7 @@ class State:
     python: str = ""
     installing: bool = False
     installed: str = ""
+    viewer: str = ""
     underlay: str = ""
     building: list[str] = field(default_factory=list)
     built: dict[str, str] = field(default_factory=dict)
@@ -79,9 +81,8 @@ class Environment:
 
     def requirements(self) -> list[Path]:
         """Everything on x86-64; elsewhere, where ROS 2 is the system's, what a robot needs."""
-        machine = ["desktop", "viewer"] if platform.machine() == "x86_64" else ["pi"]
-        ros = [] if self.ros == "system" else [f"ros-{self.ros}"]
-        names = [*ros, *machine, "dev"]
+        machine = "desktop" if platform.machine() == "x86_64" else "pi"
+        names = [machine, "dev"] if self.ros == "system" else [f"ros-{self.ros}", machine, "dev"]
         return [self.root / "requirements" / f"{name}.txt" for name in names]
 
     def constraints(self) -> Path:
@@ -163,12 +164,10 @@ class Environment:
             raise SetupError("the sourced ROS 2 can't be imported in Python "
                              f"{prerequisites.python_version()}: name the Python that it is for, such as "
                              "PYTHON=/usr/bin/python3 ./run setup")
-        files = [part for file in self.requirements() for part in ("-r", str(file))]
         ros = f"ROS 2 {self.ros.title()}, " if self.ros in WHEELS else ""
         try:
-            run_logged(f"installing {ros}TensorFlow, MuJoCo into {self.folder.name} (3 GB; takes minutes)",
-                       [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
-                        *files, "-c", str(self.constraints())], log, self.variables())
+            self.pip_install(f"installing {ros}TensorFlow, MuJoCo into {self.folder.name} (2 GB; takes minutes)",
+                             self.requirements(), log)
         except SetupError:
             # pip finds and downloads everything before it changes anything: what was whole before still is.
             self.state.installing = is_new
@@ -178,6 +177,26 @@ class Environment:
             self.repair_cmake_files()
         self.state.installed, self.state.installing = self.wanted(), False
         self.save()
+
+    def pip_install(self, what: str, requirements: list[Path], log: Path) -> None:
+        """Install files of requirements, with the constraints."""
+        files = [part for file in requirements for part in ("-r", str(file))]
+        run_logged(what, [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *files,
+                          "-c", str(self.constraints())], log, self.variables())
+
+    def provide_viewer(self) -> None:
+        """Install what viewer:=rerun needs, which is large and which only tests need in any case."""
+        file = self.root / "requirements" / "viewer.txt"
+        wanted = digest(file.read_bytes())
+        if self.state.viewer == wanted or platform.machine() != "x86_64":
+            return
+        with locked(Path(f"{self.folder}.lock")):
+            self.load()
+            if self.state.viewer != wanted:
+                self.pip_install("installing the viewer that tests look into (230 MB)", [file],
+                                 self.folder / "install.log")
+                self.state.viewer = wanted
+                self.save()
 
     def has_rclpy(self) -> bool:
         """Whether the environment's Python can import the sourced ROS 2."""

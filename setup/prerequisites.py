@@ -1,4 +1,4 @@
-"""What has to come from the system: a C++ compiler, a whole Python, for tests a browser. Found, installed, or named."""
+"""What has to come from the system: a C++ compiler, a whole Python, what tests look with. Found, installed, or named."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 import sysconfig
+from ctypes.util import find_library
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -84,23 +85,26 @@ def provide(needs: list[str], log: Path) -> None:
     _install(" and ".join(needs), command, log)
 
 
-def provide_browser(log: Path) -> None:
-    """Install Chromium where there is no browser that tests can open pages in, and this is root on Debian.
+def provide_for_tests(log: Path) -> None:
+    """Install a browser, a virtual display and EGL where tests lack them and this is root on Debian.
 
-    Elsewhere, and where it can't be had, those tests are skipped, and say so. Ubuntu's package is a snap, which does
-    not run everywhere.
+    Elsewhere, and where they can't be had, those tests are skipped, and say so. Ubuntu's Chromium is a snap, which
+    does not run everywhere.
 
     Args:
         log: where to write what apt-get prints; deleted if it succeeds.
     """
-    if any(map(shutil.which, BROWSERS)) or os.geteuid() != 0 or not shutil.which("apt-get") or not _is_debian():
+    present = {BROWSERS[0]: any(map(shutil.which, BROWSERS)), "xvfb": shutil.which("Xvfb"),
+               "libegl1 libgl1-mesa-dri": find_library("EGL")}
+    missing = [packages for packages, found in present.items() if not found]
+    if not missing or os.geteuid() != 0 or not shutil.which("apt-get") or not _is_debian():
         return
-    command = f"{PACKAGE_MANAGERS['apt-get']['install']} {BROWSERS[0]}"
-    say(f"no browser found for the tests that open pages; as root: {command}")
+    command = " ".join([PACKAGE_MANAGERS["apt-get"]["install"], *missing])
+    say(f"what the tests of pages and pictures look with is not found; as root: {command}")
     try:
-        _install(BROWSERS[0], command, log)
+        _install(" ".join(missing), command, log)
     except SetupError as error:
-        say(f"{error}; tests that open pages will be skipped")
+        say(f"{error}; tests of pages and pictures will be skipped")
 
 
 def _is_debian() -> bool:

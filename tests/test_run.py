@@ -93,22 +93,23 @@ def test_root_on_debian_installs_what_is_missing(machine, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("distro, programs, user, called", [
-    ("debian", ["apt-get"], 0, ["update", "install -y --no-install-recommends chromium"]),
-    ("debian", ["apt-get", "google-chrome"], 0, []), ("debian", ["apt-get"], 1000, []), ("ubuntu", ["apt-get"], 0, []),
+    ("debian", ["apt-get"], 0, ["update", "install -y --no-install-recommends chromium xvfb libegl1 libgl1-mesa-dri"]),
+    ("debian", ["apt-get", "google-chrome", "Xvfb"], 0, ["update", "install -y --no-install-recommends libegl1 libgl1-mesa-dri"]), ("debian", ["apt-get"], 1000, []), ("ubuntu", ["apt-get"], 0, []),
     ("fedora", ["dnf"], 0, [])])
-def test_root_on_debian_gets_a_browser_for_tests(machine, tmp_path, monkeypatch, capfd, distro, programs, user, called):
+def test_root_on_debian_gets_what_tests_look_with(machine, tmp_path, monkeypatch, capfd, distro, programs, user, called):
     apt_get = tmp_path / "apt-get"
     apt_get.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/called\n')
     apt_get.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(prerequisites.platform, "freedesktop_os_release", lambda: {"ID": distro})
+    monkeypatch.setattr(prerequisites, "find_library", lambda name: None)
     machine(programs, user)
-    prerequisites.provide_browser(tmp_path / "log")
+    prerequisites.provide_for_tests(tmp_path / "log")
     found = tmp_path / "called"
     assert (found.read_text().splitlines() if found.exists() else []) == called
     apt_get.write_text("#!/bin/sh\nexit 1\n")
-    prerequisites.provide_browser(tmp_path / "log")  # what can't be had is no failure
-    assert ("tests that open pages will be skipped" in capfd.readouterr().err) == bool(called)
+    prerequisites.provide_for_tests(tmp_path / "log")  # what can't be had is no failure
+    assert ("tests of pages and pictures will be skipped" in capfd.readouterr().err) == bool(called)
 
 
 def test_a_command_that_fails_shows_its_last_lines(tmp_path, capfd):
@@ -180,7 +181,7 @@ def test_a_folder_of_that_name_that_is_something_else_is_not_deleted(tmp_path):
     assert (tmp_path / ".venv" / "thesis.tex").exists()
 
 
-@pytest.mark.parametrize("changed", ["pi", "desktop", "viewer", "dev", "ros-kilted", "constraints"])
+@pytest.mark.parametrize("changed", ["pi", "desktop", "dev", "ros-kilted", "constraints"])
 def test_a_changed_requirement_is_installed(done, changed):
     with open(done.root / "requirements" / f"{changed}.txt", "a") as file:
         file.write("more==1.0\n")

@@ -9,12 +9,13 @@ import mujoco
 import numpy as np
 import pytest
 from ant_env_node.vec_env import load_model
+from ant_rl_core import viewers
 from ant_rl_core.arguments import ArgumentError
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats
+from drawing import needs_egl
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
 from system import WAIT, System
-from ant_rl_core import viewers
 from viewer_node.codec import decode_motion
 from viewer_node.mirror import Mirror
 
@@ -111,6 +112,7 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
         "Scalars:scalars"].values()
 
 
+@needs_egl
 def test_pictures_are_published_while_somebody_listens(tmp_path):
     with System(tmp_path) as system:
         system.start("viewer_node", "viewer_node", "viewer", render_hz=10, image_width=320, image_height=240,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ant_rl import film
 from ant_rl_core import bundle
+from drawing import needs_egl
 from policy_node.actor import load_actor
 from trainer.evaluate import evaluate
 
@@ -28,6 +29,7 @@ def decoded(path):
         return np.stack(frames).astype(int), stream.codec_context.name, float(stream.average_rate)
 
 
+@needs_egl
 def test_two_variants_side_by_side(tmp_path):
     path = tmp_path / "walk.mp4"
     done = video("default", "default:int8", f"output:={path}", "steps:=25", "seed:=7", "width:=160", "height:=120",
@@ -46,6 +48,7 @@ def test_two_variants_side_by_side(tmp_path):
     assert np.abs(frames[-1, :20, 160:] - frames[-1, :20, :160]).max() > 80  # the names differ
 
 
+@needs_egl
 def test_the_return_is_that_of_an_evaluation(tmp_path):
     # One that falls soon, so that the video is short.
     done = video("ppo", f"output:={tmp_path / 'a.mp4'}", "seed:=1009", "width:=64", "height:=64")
