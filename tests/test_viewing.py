@@ -16,14 +16,14 @@ from drawing import needs_egl
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
 from system import WAIT, System
-from viewer_node.codec import decode_motion
+from viewer_node import codec
 from viewer_node.mirror import Mirror
 
 NODES = ("env", "policy", "monitor", "viewer")
 
 
 def nanoseconds(message):
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    return codec.nanoseconds(message.header.stamp)
 
 
 def shown(system):
@@ -87,7 +87,7 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
         nearest = int(published[np.abs(published - stamp).argmin()])
         if abs(nearest - stamp) > 1000:
             continue  # one of the two messages did not come here: listeners are best effort
-        mirror.show(decode_motion(*pairs[nearest]))
+        mirror.show(codec.decode_motion(*pairs[nearest]))
         theirs = np.array([parts["Transform3D:translation"][stamp][0] for parts in bodies.values()])
         apart = np.linalg.norm(theirs[:, None] - mirror.data.xpos[None, 1:], axis=2)
         assert apart.min(axis=0).max() < 1e-4 and apart.min(axis=1).max() < 1e-4  # written as float32

@@ -21,6 +21,11 @@ def seconds(stamp: Time) -> float:
     return stamp.sec + 1e-9 * stamp.nanosec
 
 
+def nanoseconds(stamp: Time) -> int:
+    """A header's stamp [ns], exactly."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
 def decode_motion(odometry: Odometry, joints: JointState) -> Motion:
     """What two messages of the same moment say; ValueError where a joint lacks one of its three figures."""
     arrays = [np.array(values, np.float64) for values in (joints.position, joints.velocity, joints.effort)]

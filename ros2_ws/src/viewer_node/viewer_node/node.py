@@ -20,6 +20,7 @@ from sensor_msgs.msg import Image, JointState
 from viewer_node import codec
 from viewer_node.mirror import Mirror
 from viewer_node.offscreen import Camera
+from viewer_node.pairs import Pairs
 from ant_rl_core.viewers import VIEWERS, check
 
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
@@ -58,7 +59,6 @@ class ViewerNode(StackNode):
 
     def configure(self) -> None:
         """ValueError or OSError where this machine can't show the robot in the way that was asked for."""
-        os.nice(_NICENESS)
         settings = self.settings
         check(settings["viewer"], settings["viewer_path"], os.environ)
         self._mirror = Mirror(load_model())
@@ -71,6 +71,7 @@ class ViewerNode(StackNode):
 
     def activate(self) -> None:
         """Begin to listen; an inactive viewer costs the others nothing."""
+        self._pairs = Pairs()
         self._joints = self._listen(JointState, "joint_states")
         self._odometry = self._listen(Odometry, "odom")
         self._timings = self.loop.subscribe(NodeTiming, "timing", qos.profile("timing"), qos.overriding())
@@ -124,22 +125,21 @@ class ViewerNode(StackNode):
     def _listen(self, msg_type: type, topic: str) -> deque[Any]:
         # Only the newest is shown, so that nothing need be asked for again: acknowledgements would cost the loop.
         profile = qos.profile(topic)
-        profile.depth = 1
         profile.reliability = ReliabilityPolicy.BEST_EFFORT
         return self.loop.subscribe(msg_type, topic, profile, qos.overriding())
 
     def _take_motion(self) -> bool:
-        """Whether there is a newer state: the newest moment of which both messages have come."""
-        odometry = {codec.seconds(message.header.stamp): message for message in self._odometry}
-        pairs = [(odometry[moment], joints) for joints in self._joints
-                 if (moment := codec.seconds(joints.header.stamp)) in odometry]
+        """Take over the newest state; whether there is one."""
+        found = self._pairs.newest(*(
+            {codec.nanoseconds(message.header.stamp): message for message in inbox}
+            for inbox in (self._odometry, self._joints)))
         self._odometry.clear()
         self._joints.clear()
-        if not pairs:
+        if found is None:
             return False
-        self._stamp = pairs[-1][0].header.stamp
+        self._stamp = found[0].header.stamp
         try:
-            self._mirror.show(codec.decode_motion(*pairs[-1]))
+            self._mirror.show(codec.decode_motion(*found))
         except ValueError as error:
             self.counters["invalid"] += 1
             self.say("invalid", f"dropped a state of the robot: {error}")
@@ -173,4 +173,5 @@ class ViewerNode(StackNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point of the executable `viewer_node`."""
+    os.nice(_NICENESS)
     return run(ViewerNode, args)
