@@ -15,7 +15,7 @@ from ant_rl_interfaces.msg import EpisodeSummary, NodeStats
 from drawing import needs_egl
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
-from system import WAIT, System
+from system import System
 from viewer_node import codec
 from viewer_node.mirror import Mirror
 
@@ -128,7 +128,8 @@ def test_pictures_are_published_while_somebody_listens(tmp_path):
             320, 240, "rgb8", 960, 0)
         assert message.header.frame_id == "robot1/camera" and len(message.data) == 240 * 960
     assert nanoseconds(last) in set(map(nanoseconds, odometry))
-    before, after = (np.frombuffer(message.data, np.uint8).reshape(240, 320, 3).astype(int) for message in (first, last))
+    before, after = (np.frombuffer(message.data, np.uint8).reshape(240, 320, 3).astype(int)
+                     for message in (first, last))
     assert before.std() > 10 and np.abs(after - before).mean() > 1
     red, _, blue = after[110:130, 150:170].reshape(-1, 3).mean(axis=0)
     assert red > blue + 20  # the robot is orange and in the middle

@@ -18,7 +18,8 @@ def said(capsys, *words):
 def test_overview(capsys, words):
     code, out, _ = said(capsys, *words)
     assert code == 0
-    for verb in ("sim", "train", "desktop", "pi", "eval BUNDLE", "record", "video BUNDLE …", "repair BAG", "bench", "test", "exec CMD"):
+    for verb in ("sim", "train", "desktop", "pi", "eval BUNDLE", "record", "video BUNDLE …", "repair BAG", "bench", "test",
+                 "exec CMD"):
         assert f"\n  {verb} " in out
     assert max(map(len, out.splitlines())) <= 100
 

@@ -69,7 +69,7 @@ class Mirror:
     """Holds the newest state of a robot that is simulated elsewhere.
 
     Args:
-        model: the robot's model; its first joint is the free joint of the base, every actuator drives one of the others.
+        model: the robot's model; its first joint is the free joint of the base, each actuator drives another one.
 
     Attributes:
         model, data: of this simulation, which never steps; `data` is brought up to date by `show`.

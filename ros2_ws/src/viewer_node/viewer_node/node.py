@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ant_env_node.vec_env import load_model
+from ant_rl_core.viewers import VIEWERS, check
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode, run
@@ -21,7 +22,6 @@ from viewer_node import codec
 from viewer_node.mirror import Mirror
 from viewer_node.offscreen import Camera
 from viewer_node.pairs import Pairs
-from ant_rl_core.viewers import VIEWERS, check
 
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
 _LARGEST = 4096  # [pixels]
