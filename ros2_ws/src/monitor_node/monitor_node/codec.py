@@ -21,7 +21,8 @@ def decode_timing(message: NodeTiming) -> Report:
                          f"{len(message.counter_values)} values")
     return Report(message.node, message.host, message.pid, message.state, message.detail, message.loop_rate,
                   latency(message.stage_names, message.stage_p50, message.stage_p99),
-                  dict(zip(message.counter_names, message.counter_values)))
+                  dict(zip(message.counter_names, message.counter_values)),
+                  dict(zip(message.value_names, message.value_values)).get("queued", math.nan))
 
 
 def encode_stats(sample: Sample, host: Host, stamp: Any) -> NodeStats:
@@ -37,6 +38,7 @@ def encode_stats(sample: Sample, host: Host, stamp: Any) -> NodeStats:
     message.round_trip_p50_ms = report.latency.round_trip_p50_ms
     message.round_trip_p99_ms = report.latency.round_trip_p99_ms
     message.deadline_misses = report.counters.get(DEADLINE_MISSES, 0)
+    message.dropped, message.queued = report.counters.get("dropped", 0), report.queued
     message.temperature, message.cpu_frequency = host.temperature, host.frequency
     message.cpu_frequency_cap = host.frequency_cap
     message.throttling, message.throttling_since_boot = (

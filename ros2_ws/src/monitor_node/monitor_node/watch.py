@@ -27,6 +27,7 @@ class Report:
     loop_rate: float = NAN
     latency: Latency = Latency()
     counters: Mapping[str, int] = field(default_factory=dict)
+    queued: float = NAN
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ def timing(node, pid, host=None, name="/env"):
     message.header.stamp = node.get_clock().now().to_msg()
     message.stage_names, message.stage_p50, message.stage_p99 = ["round_trip"], [0.001], [0.002]
     message.stage_max = [0.003]
-    message.counter_names, message.counter_values = ["deadline_misses"], [4]
+    message.counter_names, message.counter_values = ["deadline_misses", "dropped"], [4, 7]
+    message.value_names, message.value_values = ["ticks", "queued"], [100.0, 12.0]
     return message
 
 
@@ -107,6 +108,7 @@ def test_a_process_of_known_use(node, processes):
     assert last.rss_mib == pytest.approx(expected.memory_info().rss / 2**20, rel=0.02)
     assert last.uss_mib == pytest.approx(expected.memory_full_info().uss / 2**20, rel=0.02)
     assert (last.node, last.pid, last.alive, last.deadline_misses) == ("/env", busy.pid, True, 4)
+    assert (last.dropped, last.queued) == (7, 12.0)
     assert (last.round_trip_p50_ms, last.round_trip_p99_ms) == (1.0, 2.0)
     assert list(last.stage_names) == ["round_trip"]
 
