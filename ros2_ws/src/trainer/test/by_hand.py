@@ -8,14 +8,15 @@ from ant_rl_core.step import Previous, Transition
 class Adam:
     """Kingma and Ba, arXiv:1412.6980, in the form before section 2.1, with Keras's epsilon."""
 
-    def __init__(self, size, rate, epsilon=1e-7):
+    def __init__(self, size, rate, epsilon=1e-7, momentum=0.9):
         self.m, self.v, self.t, self.rate, self.epsilon = np.zeros(size), np.zeros(size), 0, rate, epsilon
+        self.momentum = momentum
 
     def step(self, theta, gradient):
         self.t += 1
-        self.m = 0.9 * self.m + 0.1 * gradient
+        self.m = self.momentum * self.m + (1 - self.momentum) * gradient
         self.v = 0.999 * self.v + 0.001 * gradient**2
-        rate = self.rate * np.sqrt(1 - 0.999**self.t) / (1 - 0.9**self.t)
+        rate = self.rate * np.sqrt(1 - 0.999**self.t) / (1 - self.momentum**self.t)
         return theta - rate * self.m / (np.sqrt(self.v) + self.epsilon)
 
 
@@ -40,15 +41,33 @@ def perceptron(theta, x, sizes, normalised=()):
     return x
 
 
+def renormed_perceptron(theta, x, sizes, running=None):
+    """As `perceptron`, the inputs of each layer normalised, with gain and offset; returns the moments too.
+
+    They are normalised over the rows by the moments of the batch, or by `running` ones: mean and variance by layer.
+    """
+    moments = []
+    for i, size in enumerate(sizes):
+        gain, offset, kernel, bias, theta = np.split(theta, np.cumsum([x.shape[1]] * 2 + [x.shape[1] * size, size]))
+        mean, variance = (x.mean(axis=0), x.var(axis=0)) if running is None else running[i]
+        moments.append((mean, variance))
+        x = (gain * (x - mean) / np.sqrt(variance + 1e-3) + offset) @ kernel.reshape(-1, size) + bias
+        if i + 1 < len(sizes):
+            x = np.where(x > 0, x, 0.0)
+    assert theta.size == 0
+    return x, moments
+
+
 def flat(network):
-    """All weights of a Keras model in float64."""
-    return np.concatenate([np.ravel(weight) for weight in network.get_weights()]).astype(np.float64)
+    """All learned weights of a Keras model in float64."""
+    return np.concatenate([np.ravel(variable.numpy()) for variable in network.trainable_variables]).astype(np.float64)
 
 
 def disturb(networks, rng):
-    """Move all weights away from where they began, zeros and ones among them, which would hide errors."""
+    """Move all learned weights away from where they began, zeros and ones among them, which would hide errors."""
     for network in networks:
-        network.set_weights([weight + rng.normal(0, 0.4, weight.shape) for weight in network.get_weights()])
+        for variable in network.trainable_variables:
+            variable.assign(variable + rng.normal(0, 0.4, variable.shape))
 
 
 def observe(learner, rng):

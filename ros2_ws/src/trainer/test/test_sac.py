@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from ant_rl_core import bundle as policy_bundle
-from by_hand import Adam, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
+from by_hand import (Adam, act, disturb, flat, in_float64, observe, perceptron, recorded, renormed_perceptron,
+                     slope)
 from policy_node.actor import load_actor
-from trainer.algorithms.sac import METRICS, SAC, SACConfig
+from trainer.algorithms.sac import ACTOR_METRICS, CRITIC_METRICS, SAC, SACConfig
 
 SMALL = SACConfig(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                   discount=0.9, actor_learning_rate=0.02, critic_learning_rate=0.03, temperature_learning_rate=0.05,
@@ -18,6 +19,11 @@ SMALL = SACConfig(total_steps=200, learning_starts=6, updates_per_step=1.5, batc
 
 
 # -- updates, computed by hand -----------------------------------------------------------------------------------------
+
+def moments(critic):
+    """Running mean and variance of the inputs of each layer, one after the other, in float64."""
+    return [variable.numpy().astype(np.float64) for variable in critic.non_trainable_variables if len(variable.shape)]
+
 
 class Reference:
     """SAC in numpy float64, written from the paper's algorithm 1 and appendix C; no code is shared.
@@ -30,14 +36,28 @@ class Reference:
         self.actor, self.critics = flat(actor), [flat(critic) for critic in critics]
         self.targets = [critic.copy() for critic in self.critics]
         self.log_temperature = np.log(np.array([config.initial_temperature]))
-        self.actor_adam = Adam(len(self.actor), config.actor_learning_rate)
-        self.critic_adams = [Adam(len(critic), config.critic_learning_rate) for critic in self.critics]
+        self.actor_adam = Adam(len(self.actor), config.actor_learning_rate, momentum=config.momentum)
+        self.critic_adams = [Adam(len(critic), config.critic_learning_rate, momentum=config.momentum)
+                             for critic in self.critics]
+        # Mean and variance of the inputs of each layer, by critic.
+        self.running = [list(zip(*[iter(moments(critic))] * 2)) for critic in critics]
+        self.updates = 0
         self.temperature_adam = Adam(1, config.temperature_learning_rate)
         self.clipped, self.smaller, self.surplus = [], [], []
         self.normalised = (0,) if config.critic_layer_norm else ()
 
-    def worth(self, critic, taken):
-        return perceptron(critic, taken, (3, 1), self.normalised)[:, 0]
+    def worth(self, i, theta, taken):
+        """What critic i, with these weights, gives for observations beside actions."""
+        if self.config.critic_batch_renorm:
+            return renormed_perceptron(theta, taken, (3, 1), self.running[i])[0][:, 0]
+        return perceptron(theta, taken, (3, 1), self.normalised)[:, 0]
+
+    def both(self, i, theta, taken, following):
+        """The values that critic i learns with, and those that it learns from."""
+        if not self.config.critic_batch_renorm:
+            return self.worth(i, theta, taken), self.worth(i, self.targets[i], following)
+        values = renormed_perceptron(theta, np.vstack([taken, following]), (3, 1))[0][:, 0]
+        return values[:len(taken)], values[len(taken):]
 
     def sample(self, theta, x, noise):
         """Actions, and their log-densities by the change of variables."""
@@ -51,7 +71,7 @@ class Reference:
         return np.tanh(u), (np.log(density) - log_derivative).sum(axis=1)
 
     def value(self, critics, x, action):
-        values = [self.worth(critic, np.hstack([x, action])) for critic in critics]
+        values = [self.worth(i, critic, np.hstack([x, action])) for i, critic in enumerate(critics)]
         self.smaller += list(np.argmin(values, axis=0))
         return np.min(values, axis=0)
 
@@ -66,35 +86,48 @@ class Reference:
         noise_next, noise = noise.astype(np.float64)
         temperature = np.exp(self.log_temperature[0])
         action, log_prob = self.sample(self.actor, x_next, noise_next)
-        target = reward + discount * (self.value(self.targets, x_next, action) - temperature * log_prob)
-        taken = np.hstack([x, taken_action])
-        values = np.array([self.worth(critic, taken) for critic in self.critics])
+        taken, following = np.hstack([x, taken_action]), np.hstack([x_next, action])
+        pairs = [self.both(i, critic, taken, following) for i, critic in enumerate(self.critics)]
+        values, next_values = (np.array([pair[side] for pair in pairs]) for side in (0, 1))
+        self.smaller += list(np.argmin(next_values, axis=0))
+        target = reward + discount * (next_values.min(axis=0) - temperature * log_prob)
         for i, critic in enumerate(self.critics):
-            gradient = slope(lambda theta: np.mean(weight * (self.worth(theta, taken) - target) ** 2), critic)
+            gradient = slope(lambda theta: np.mean(weight * (self.both(i, theta, taken, following)[0] - target) ** 2),
+                             critic)
+            if c.critic_batch_renorm:
+                found = renormed_perceptron(critic, np.vstack([taken, following]), (3, 1))[1]
+                self.running[i] = [(0.99 * mean + 0.01 * new_mean, 0.99 * variance + 0.01 * new_variance)
+                                   for (mean, variance), (new_mean, new_variance) in zip(self.running[i], found)]
             self.critics[i] = self.critic_adams[i].step(critic, gradient)
+        self.targets = [(1 - c.target_share) * target + c.target_share * critic
+                        for target, critic in zip(self.targets, self.critics, strict=True)]
+        figures = {"critic_loss": np.mean(weight * (values - target) ** 2, axis=1).sum(), "q_value": values[0].mean()}
+        self.updates += 1
+        if self.updates % c.actor_interval:
+            return values - target, figures
         entropy = -self.sample(self.actor, x, noise)[1].mean()
-        figures = {"critic_loss": np.mean(weight * (values - target) ** 2, axis=1).sum(), "q_value": values[0].mean(),
-                   "actor_loss": self.actor_loss(self.actor, x, noise, temperature), "entropy": entropy,
-                   "temperature": temperature}
+        figures |= {"actor_loss": self.actor_loss(self.actor, x, noise, temperature), "entropy": entropy,
+                    "temperature": temperature}
         gradient = slope(lambda theta: self.actor_loss(theta, x, noise, temperature), self.actor)
         self.actor = self.actor_adam.step(self.actor, gradient)
         self.surplus.append(entropy > 2 * c.target_entropy)
         gradient = slope(lambda log: log[0] * (entropy - 2 * c.target_entropy), self.log_temperature)
         self.log_temperature = self.temperature_adam.step(self.log_temperature, gradient)
-        self.targets = [(1 - c.target_share) * target + c.target_share * critic
-                        for target, critic in zip(self.targets, self.critics, strict=True)]
         return values - target, figures
 
 
-@pytest.mark.parametrize(("prioritized", "layer_norm", "compiled"), [(False, True, True), (True, False, False)])
-def test_updates_equal_those_computed_by_hand_in_float64(prioritized, layer_norm, compiled, request):
+@pytest.mark.parametrize(("change", "compiled"), [
+    ({"critic_layer_norm": True}, True), ({"prioritized": True, "n_step": 2}, False),
+    ({"critic_batch_renorm": True, "actor_interval": 2, "momentum": 0.5}, True)],
+    ids=["layer norm", "prioritised", "batch renorm"])
+def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
-    config = replace(SMALL, prioritized=prioritized, n_step=2 if prioritized else 1, critic_layer_norm=layer_norm)
+    config = replace(SMALL, **change)
     learner, rng = SAC(config, 2, 2, 2, seed=6), np.random.default_rng(2)
     disturb([learner.actor, *learner.critics], rng)
     learner.actor.layers[-1].bias.assign([0.3, -0.2, 2.2, -1.0])  # log_std is clipped to 2
-    for target, critic in zip(learner.target_critics, learner.critics, strict=True):
+    for target, critic in zip(learner.target_critics, learner.critics):
         target.set_weights(critic.get_weights())
     reference = Reference(config, learner.actor, learner.critics)
     noise, batches, ends, steps = copy.deepcopy(learner.noise), recorded(learner), [], 0
@@ -110,14 +143,17 @@ def test_updates_equal_those_computed_by_hand_in_float64(prioritized, layer_norm
             ends += list(batch.discount == 0.0)
         for network, expected in [(learner.actor, reference.actor),
                                   *zip(learner.critics, reference.critics, strict=True),
-                                  *zip(learner.target_critics, reference.targets, strict=True)]:
+                                  *zip(learner.target_critics, reference.targets)]:
             np.testing.assert_allclose(flat(network), expected, atol=5e-5, err_msg=network.name)
         assert float(learner.log_temperature.numpy()) == pytest.approx(reference.log_temperature[0], abs=2e-5)
-        assert tuple(figures) == METRICS
-        for name in METRICS:
-            expected = np.mean([one[name] for one in expected_figures])
+        assert tuple(figures) == CRITIC_METRICS + ACTOR_METRICS
+        for name in figures:
+            expected = np.mean([one[name] for one in expected_figures if name in one])
             assert figures[name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
-        if prioritized:
+        for critic, running in zip(learner.critics, reference.running, strict=True):
+            for found, expected in zip(moments(critic), [array for pair in running for array in pair], strict=True):
+                np.testing.assert_allclose(found, expected, atol=1e-4)
+        if config.prioritized:
             last = dict(zip(batch.index, np.abs(errors).max(axis=0) + 1e-6, strict=True))
             leaves = learner.save()["replay_leaves"]
             for index, priority in last.items():
@@ -126,7 +162,8 @@ def test_updates_equal_those_computed_by_hand_in_float64(prioritized, layer_norm
     for tried in (reference.clipped, reference.smaller, reference.surplus, ends):  # both sides of each
         assert 0.02 < np.mean(tried) < 0.98
     weights = np.concatenate([batch.weight for batch in batches])
-    assert (weights.min() < 0.9) == prioritized
+    assert (weights.min() < 0.9) == config.prioritized
+    assert len(learner.target_critics) == (0 if config.critic_batch_renorm else 2)
 
 
 def test_targets_start_as_copies_and_critics_differ():
@@ -194,6 +231,7 @@ def test_the_first_actions_are_random_whatever_is_observed():
     ({"critic_learning_rate": float("inf")}, "critic_learning_rate must be positive, found inf"),
     ({"temperature_learning_rate": -0.1}, "temperature_learning_rate must be at least 0, found -0.1"),
     ({"initial_temperature": 0.0}, "initial_temperature must be positive, found 0.0"),
+    ({"actor_interval": 0}, "actor_interval must be at least 1"), ({"momentum": 1.0}, "momentum must be from 0 to below 1"),
     ({"target_entropy": float("nan")}, "target_entropy must be a finite number, found nan"),
     ({"target_share": 1.5}, "target_share must be above 0 and at most 1, found 1.5"),
     ({"discount": 1.0}, "discount must be from 0 to"),

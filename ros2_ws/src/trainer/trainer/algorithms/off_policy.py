@@ -178,17 +178,20 @@ class OffPolicyLearner:
         return tf.function(function, input_signature=rows, autograph=False)
 
 
-def trained_by_adam(variables: list[keras.Variable], learning_rate: float) -> keras.optimizers.Adam:
-    """Adam for these variables, with its state made."""
-    optimizer = keras.optimizers.Adam(learning_rate)
+def trained_by_adam(variables: list[keras.Variable], learning_rate: float,
+                    momentum: float = 0.9) -> keras.optimizers.Adam:
+    """Adam for these variables, with its state made; `momentum` is its beta_1."""
+    optimizer = keras.optimizers.Adam(learning_rate, momentum)
     optimizer.build(variables)
     return optimizer
 
 
-def twin_critics(config: TwinCriticConfig, input_size: int, seeds: list[int], name: str) -> list[keras.Model]:
+def twin_critics(config: TwinCriticConfig, input_size: int, seeds: list[int], name: str,
+                 batch_renorm: bool = False) -> list[keras.Model]:
     """Critics from float32 [m, input_size], observations beside actions, to values [m, 1]."""
     return [mlp(input_size, config.critic_hidden, 1, activation="relu", seed=seed, layer_norm=config.critic_layer_norm,
-                precision=config.precision, name=f"{name}_{i}") for i, seed in enumerate(seeds)]
+                batch_renorm=batch_renorm, precision=config.precision, name=f"{name}_{i}")
+            for i, seed in enumerate(seeds)]
 
 
 def variables_of(networks: list[keras.Model] | tuple[keras.Model, ...]) -> list[keras.Variable]:

@@ -15,7 +15,8 @@ from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, t
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed, mlp
 
-METRICS = ("critic_loss", "q_value", "actor_loss", "entropy", "temperature")
+CRITIC_METRICS = ("critic_loss", "q_value")
+ACTOR_METRICS = ("actor_loss", "entropy", "temperature")
 LOG_STD_RANGE = (-20.0, 2.0)
 
 
@@ -27,18 +28,27 @@ class SACConfig(TwinCriticConfig):
         temperature_learning_rate: step size of Adam for the temperature's logarithm.
         initial_temperature: what a nat of entropy is worth in reward at the start.
         target_entropy: entropy of the actions that the temperature is steered to, per joint [nats].
+        critic_batch_renorm: normalise the inputs of the critics' layers over batches in which present and next actions
+            stand side by side, and do without target critics (CrossQ).
+        actor_interval: critic updates per update of actor and temperature.
+        momentum: beta_1 of Adam for actor and critics.
     """
 
     temperature_learning_rate: float = 3e-4
     initial_temperature: float = 1.0
     target_entropy: float = -1.0
+    critic_batch_renorm: bool = False
+    actor_interval: int = 1
+    momentum: float = 0.9
 
     def __post_init__(self) -> None:
         super().__post_init__()
         guard.check_config(
             self, (0 <= self.temperature_learning_rate < np.inf, "temperature_learning_rate must be at least 0"),
             (0 < self.initial_temperature < np.inf, "initial_temperature must be positive"),
-            (abs(self.target_entropy) < np.inf, "target_entropy must be a finite number"))
+            (abs(self.target_entropy) < np.inf, "target_entropy must be a finite number"),
+            (self.actor_interval >= 1, "actor_interval must be at least 1"),
+            (0 <= self.momentum < 1, "momentum must be from 0 to below 1"))
 
 
 class SAC(OffPolicyLearner):
@@ -47,6 +57,10 @@ class SAC(OffPolicyLearner):
     The actor gives a Gaussian for each observation, which tanh squashes into actions. Two critics learn the reward to
     come and the entropy to come, times the temperature, from the smaller of their two targets; the actor climbs the
     smaller of the two critics and its own entropy; the temperature rises while the entropy is below its target.
+
+    With `critic_batch_renorm` it is CrossQ (Bhatt et al., arXiv:1902.05605): what the critics' targets are made of comes
+    from the critics themselves, in one pass with the values that learn from it, so that both are normalised alike. Then
+    that differs from the paper in: layers of 256 instead of 2048, an actor without normalisation.
 
     Differs from the paper in: the temperature's logarithm is what is learned, as in the authors' code; its bounds of
     the logarithm of the standard deviation, [-20, 2]; the first actions are random for 10,000 steps; optional n-step
@@ -62,17 +76,20 @@ class SAC(OffPolicyLearner):
 
         self.actor = mlp(observation_size, config.actor_hidden, 2 * action_size, activation="relu", seed=actor_seed,
                          precision=config.precision, name="actor")
-        self.critics, self.target_critics = (twin_critics(config, observation_size + action_size, critic_seeds, name)
-                                             for name in ("critic", "target_critic"))
+        self.critics, self.target_critics = (
+            twin_critics(config, observation_size + action_size, critic_seeds, name, config.critic_batch_renorm)
+            for name in ("critic", "target_critic"))
+        if config.critic_batch_renorm:
+            self.target_critics = []
         self.log_temperature = keras.Variable(np.log(config.initial_temperature), dtype="float32",
                                               name="log_temperature")
         self._actor_variables = self.actor.trainable_variables
         self._critic_variables, self._target_variables = variables_of(self.critics), variables_of(self.target_critics)
-        self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
-        self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
+        self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate, config.momentum)
+        self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate, config.momentum)
         self.temperature_optimizer = trained_by_adam([self.log_temperature], config.temperature_learning_rate)
         self._graph = export.gaussian_graph(self.actor, LOG_STD_RANGE, self.experience.normaliser)
-        self._learn = self._compiled(self._step)
+        self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
         self._outputs, self._value = self._by_row(self._gaussian), self._by_row(self._state_value)
 
     def _state_value(self, observation: tf.Tensor) -> tf.Tensor:
@@ -85,57 +102,72 @@ class SAC(OffPolicyLearner):
         return [*self._critic_variables, *self._actor_variables, self.log_temperature]
 
     def _state(self) -> list[keras.Variable]:
-        return [*self._actor_variables, *self._critic_variables, *self._target_variables, self.log_temperature,
+        running = [v for critic in self.critics for v in critic.non_trainable_variables]
+        return [*self._actor_variables, *self._critic_variables, *running, *self._target_variables, self.log_temperature,
                 *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer),
                 *weights.of_optimizer(self.temperature_optimizer)]
 
     def _gradient_step(self) -> dict[str, float]:
         batch = self.experience.draw()
         noise = self.noise.standard_normal((2, *batch.action.shape), np.float32)
-        figures, error = self._learn(batch.observation, batch.action, batch.reward, batch.discount,
-                                     batch.next_observation, batch.weight, noise)
+        observation = tf.constant(batch.observation)
+        figures, error = self._learn_critics(observation, batch.action, batch.reward, batch.discount,
+                                             batch.next_observation, batch.weight, noise[0])
         self.experience.prioritize(batch, error.numpy() + 1e-6)
-        return dict(zip(METRICS, figures.numpy().tolist(), strict=True))
+        found = dict(zip(CRITIC_METRICS, figures.numpy().tolist(), strict=True))
+        if self.experience.updates % self.config.actor_interval == 0:
+            found |= zip(ACTOR_METRICS, self._learn_actor(observation, noise[1]).numpy().tolist(), strict=True)
+        return found
 
     # -- the compiled part -------------------------------------------------------------------------------------------
 
-    def _step(self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor,
-              next_observation: tf.Tensor, weight: tf.Tensor, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One gradient step of critics, actor and temperature in this order, after which the targets follow.
+    def _critic_step(self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor,
+                     next_observation: tf.Tensor, weight: tf.Tensor, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One gradient step of both critics, after which the targets follow.
 
         Args:
             observation, action, reward, discount, next_observation, weight: as of `ReplayBatch`.
-            noise: standard normal [2, m, action_size], of the next actions and of the present ones.
+            noise: standard normal [m, action_size], of the next actions.
 
         Returns:
-            `METRICS` and the larger error of each row [m].
+            `CRITIC_METRICS` and the larger error of each row [m].
         """
         temperature = tf.exp(self.log_temperature.value)
-        next_action, next_log_prob = self._sample(next_observation, noise[0])
-        next_value = self._smaller(self.target_critics, next_observation, next_action)
-        target = reward + discount * (next_value - temperature * next_log_prob)
-        taken = tf.concat([observation, action], axis=1)
+        next_action, next_log_prob = self._sample(next_observation, noise)
+        taken, following = tf.concat([observation, action], axis=1), tf.concat([next_observation, next_action], axis=1)
         with tf.GradientTape() as tape:
-            values = [critic(taken)[:, 0] for critic in self.critics]
+            values, next_values = self._values(taken, following)
+            target = tf.stop_gradient(reward + discount * (tf.minimum(*next_values) - temperature * next_log_prob))
             errors = [value - target for value in values]
-            critic_loss = tf.add_n([tf.reduce_mean(weight * tf.square(error)) for error in errors])
-        gradients = tape.gradient(critic_loss, [v.value for v in self._critic_variables])
+            loss = tf.add_n([tf.reduce_mean(weight * tf.square(error)) for error in errors])
+        gradients = tape.gradient(loss, [v.value for v in self._critic_variables])
         self.critic_optimizer.apply(gradients, self._critic_variables)
+        if self.target_critics:
+            weights.follow(self._target_variables, self._critic_variables, self.config.target_share)
+        return tf.stack([loss, tf.reduce_mean(values[0])]), tf.maximum(*map(tf.abs, errors))
 
+    def _values(self, taken: tf.Tensor, following: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Values [m] of what was done and of what comes next, by each critic and each target."""
+        if self.target_critics:
+            return ([critic(taken)[:, 0] for critic in self.critics],
+                    [critic(following)[:, 0] for critic in self.target_critics])
+        both = tf.concat([taken, following], axis=0)
+        pairs = [tf.split(critic(both, training=True)[:, 0], 2) for critic in self.critics]
+        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+    def _actor_step(self, observation: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """One gradient step of actor and temperature with standard normal noise [m, action_size]; `ACTOR_METRICS`."""
+        temperature = tf.exp(self.log_temperature.value)
         with tf.GradientTape() as tape:
-            present_action, log_prob = self._sample(observation, noise[1])
-            present_value = self._smaller(self.critics, observation, present_action)
-            actor_loss = tf.reduce_mean(temperature * log_prob - present_value)
-        gradients = tape.gradient(actor_loss, [v.value for v in self._actor_variables])
+            action, log_prob = self._sample(observation, noise)
+            loss = tf.reduce_mean(temperature * log_prob - self._smaller(self.critics, observation, action))
+        gradients = tape.gradient(loss, [v.value for v in self._actor_variables])
         self.actor_optimizer.apply(gradients, self._actor_variables)
-
         entropy = -tf.reduce_mean(log_prob)
         surplus = entropy - self.config.target_entropy * self.action_size
         # The gradient of log(temperature) * surplus, which needs no tape.
         self.temperature_optimizer.apply([surplus], [self.log_temperature])
-        weights.follow(self._target_variables, self._critic_variables, self.config.target_share)
-        figures = tf.stack([critic_loss, tf.reduce_mean(values[0]), actor_loss, entropy, temperature])
-        return figures, tf.maximum(*map(tf.abs, errors))
+        return tf.stack([loss, entropy, temperature])
 
     def _gaussian(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
         """mean and log_std of the Gaussian and the deterministic action, each float32 [m, action_size]."""

@@ -8,12 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer.networks.batch_renorm import BatchRenorm
+
 PRECISIONS = ("float32", "bfloat16")
 
 
 def mlp(input_size: int, hidden_sizes: Sequence[int], output_size: int, *, seed: int, name: str,
         activation: str = "tanh", output_gain: float | None = None, layer_norm: bool | Collection[int] = False,
-        precision: str = "float32") -> keras.Model:
+        batch_renorm: bool = False, precision: str = "float32") -> keras.Model:
     """Dense layers from float32 [n, input_size] to float32 [n, output_size], with zero biases.
 
     Args:
@@ -24,6 +26,7 @@ def mlp(input_size: int, hidden_sizes: Sequence[int], output_size: int, *, seed:
         output_gain: the weights are orthogonal, with gain sqrt(2) inside and this one last (Andrychowicz et al., What
             Matters In On-Policy Reinforcement Learning?, arXiv:2006.05990); None: see `dense`.
         layer_norm: normalise after each hidden layer's sum, before its activation; or the indices of those where.
+        batch_renorm: normalise the inputs of every layer, see `BatchRenorm`.
         precision: see `dense`.
     """
     seeds = iter(np.random.SeedSequence(seed).generate_state(len(hidden_sizes) + 1))
@@ -34,16 +37,21 @@ def mlp(input_size: int, hidden_sizes: Sequence[int], output_size: int, *, seed:
             made.kernel_initializer = keras.initializers.Orthogonal(gain, seed=made.kernel_initializer.seed)
         return made
 
+    def renormed(x: keras.KerasTensor, index: int) -> keras.KerasTensor:
+        return BatchRenorm(name=f"{name}_renorm_{index}")(x) if batch_renorm else x
+
     inside = None if output_gain is None else 2.0**0.5
     inputs = keras.Input((input_size,), dtype="float32")
     x = inputs
     for i, size in enumerate(hidden_sizes):
+        x = renormed(x, i)
         if layer_norm is True or layer_norm and i in layer_norm:
             x = layer(size, inside, name=f"{name}_hidden_{i}")(x)
             x = keras.layers.LayerNormalization(name=f"{name}_norm_{i}", epsilon=1e-5)(x)
             x = keras.layers.Activation(activation, name=f"{name}_activation_{i}")(x)
         else:
             x = layer(size, inside, activation=activation, name=f"{name}_hidden_{i}")(x)
+    x = renormed(x, len(hidden_sizes))
     return keras.Model(inputs, layer(output_size, output_gain, name=f"{name}_output")(x), name=name)
 
 
