@@ -41,15 +41,26 @@ def perceptron(theta, x, sizes, normalised=()):
     return x
 
 
+def moments(network):
+    """Running mean and variance of the inputs of each batch-normalised layer, one after the other, in float64."""
+    return [variable.numpy().astype(np.float64) for variable in network.non_trainable_variables if len(variable.shape)]
+
+
+def moved_moments(running, theta, x, sizes):
+    """The running moments after a `renormed_perceptron` with weights `theta` has learned from a batch."""
+    found = [array for pair in renormed_perceptron(theta, x, sizes)[1] for array in pair]
+    return [0.99 * old + 0.01 * new for old, new in zip(running, found, strict=True)]
+
+
 def renormed_perceptron(theta, x, sizes, running=None):
     """As `perceptron`, the inputs of each layer normalised, with gain and offset; returns the moments too.
 
-    They are normalised over the rows by the moments of the batch, or by `running` ones: mean and variance by layer.
+    They are normalised over the rows by the moments of the batch, or by `running` ones, as `moments` gives them.
     """
     moments = []
     for i, size in enumerate(sizes):
         gain, offset, kernel, bias, theta = np.split(theta, np.cumsum([x.shape[1]] * 2 + [x.shape[1] * size, size]))
-        mean, variance = (x.mean(axis=0), x.var(axis=0)) if running is None else running[i]
+        mean, variance = (x.mean(axis=0), x.var(axis=0)) if running is None else running[2 * i:2 * i + 2]
         moments.append((mean, variance))
         x = (gain * (x - mean) / np.sqrt(variance + 1e-3) + offset) @ kernel.reshape(-1, size) + bias
         if i + 1 < len(sizes):

@@ -32,6 +32,7 @@ OFF_POLICY_CHANGES = dict(
     normalize_observations=False, observation_min_std=0.2, observation_clip=0.5, precision="bfloat16")
 ACTOR_CRITIC_CHANGES = dict(OFF_POLICY_CHANGES, actor_learning_rate=1e-2, critic_learning_rate=1e-2, target_share=0.5,
                             actor_hidden=(5,), critic_hidden=(6, 6))
+TWIN_CRITIC_CHANGES = dict(ACTOR_CRITIC_CHANGES, critic_layer_norm=True, critic_batch_renorm=True, momentum=0.5)
 NOISE_CHANGES = dict(exploration_std=0.7, target_noise_std=0.9, target_noise_clip=0.01, actor_interval=1)
 ON_POLICY_CHANGES = dict(
     total_steps=500, rollout_length=16, learning_rate=1e-2, learning_rate_end=0.5, discount=0.5, gae_lambda=0.1,
@@ -93,12 +94,12 @@ CASES = {
         dict(SWINGING_UP, exploration_std=0.2)),
     "td3": off_policy(
         dict(ACTOR_CRITIC, exploration_std=0.3),
-        dict(ACTOR_CRITIC_CHANGES, **NOISE_CHANGES, critic_layer_norm=True), TINY,
+        dict(TWIN_CRITIC_CHANGES, **NOISE_CHANGES), TINY,
         dict(SWINGING_UP, exploration_std=0.2)),
     "sac": off_policy(
         dict(ACTOR_CRITIC, initial_temperature=1e-3, temperature_learning_rate=0.0),
-        dict(ACTOR_CRITIC_CHANGES, temperature_learning_rate=0.1, initial_temperature=0.1, target_entropy=2.0,
-             critic_layer_norm=True), TINY,
+        dict(TWIN_CRITIC_CHANGES, temperature_learning_rate=0.1, initial_temperature=0.1, target_entropy=2.0,
+             actor_interval=2), TINY,
         dict(SWINGING_UP, initial_temperature=0.1, temperature_learning_rate=2e-3)),
     "td7": off_policy(
         dict(OFF_POLICY, actor_learning_rate=2e-3, critic_learning_rate=4e-3, encoder_learning_rate=2e-3, width=32,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ant_rl_core import bundle as policy_bundle
-from by_hand import (Adam, act, disturb, flat, in_float64, observe, perceptron, recorded, renormed_perceptron,
-                     slope)
+from by_hand import (Adam, act, disturb, flat, in_float64, moments, moved_moments, observe, perceptron, recorded,
+                     renormed_perceptron, slope)
 from policy_node.actor import load_actor
 from trainer.algorithms.sac import ACTOR_METRICS, CRITIC_METRICS, SAC, SACConfig
 
@@ -19,11 +19,6 @@ SMALL = SACConfig(total_steps=200, learning_starts=6, updates_per_step=1.5, batc
 
 
 # -- updates, computed by hand -----------------------------------------------------------------------------------------
-
-def moments(critic):
-    """Running mean and variance of the inputs of each layer, one after the other, in float64."""
-    return [variable.numpy().astype(np.float64) for variable in critic.non_trainable_variables if len(variable.shape)]
-
 
 class Reference:
     """SAC in numpy float64, written from the paper's algorithm 1 and appendix C; no code is shared.
@@ -39,8 +34,7 @@ class Reference:
         self.actor_adam = Adam(len(self.actor), config.actor_learning_rate, momentum=config.momentum)
         self.critic_adams = [Adam(len(critic), config.critic_learning_rate, momentum=config.momentum)
                              for critic in self.critics]
-        # Mean and variance of the inputs of each layer, by critic.
-        self.running = [list(zip(*[iter(moments(critic))] * 2)) for critic in critics]
+        self.running = [moments(critic) for critic in critics]
         self.updates = 0
         self.temperature_adam = Adam(1, config.temperature_learning_rate)
         self.clipped, self.smaller, self.surplus = [], [], []
@@ -95,9 +89,7 @@ class Reference:
             gradient = slope(lambda theta: np.mean(weight * (self.both(i, theta, taken, following)[0] - target) ** 2),
                              critic)
             if c.critic_batch_renorm:
-                found = renormed_perceptron(critic, np.vstack([taken, following]), (3, 1))[1]
-                self.running[i] = [(0.99 * mean + 0.01 * new_mean, 0.99 * variance + 0.01 * new_variance)
-                                   for (mean, variance), (new_mean, new_variance) in zip(self.running[i], found)]
+                self.running[i] = moved_moments(self.running[i], critic, np.vstack([taken, following]), (3, 1))
             self.critics[i] = self.critic_adams[i].step(critic, gradient)
         self.targets = [(1 - c.target_share) * target + c.target_share * critic
                         for target, critic in zip(self.targets, self.critics, strict=True)]
@@ -151,7 +143,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
             expected = np.mean([one[name] for one in expected_figures if name in one])
             assert figures[name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
         for critic, running in zip(learner.critics, reference.running, strict=True):
-            for found, expected in zip(moments(critic), [array for pair in running for array in pair], strict=True):
+            for found, expected in zip(moments(critic), running, strict=True):
                 np.testing.assert_allclose(found, expected, atol=1e-4)
         if config.prioritized:
             last = dict(zip(batch.index, np.abs(errors).max(axis=0) + 1e-6, strict=True))
@@ -171,6 +163,18 @@ def test_targets_start_as_copies_and_critics_differ():
     pairs = zip(learner.critics, learner.target_critics, strict=True)
     assert all(np.array_equal(flat(network), flat(target)) for network, target in pairs)
     assert not np.array_equal(*map(flat, learner.critics))
+
+
+def test_running_moments_are_part_of_a_checkpoint():
+    config, rng = replace(SMALL, critic_batch_renorm=True), np.random.default_rng(2)
+    learner, restored = (SAC(config, 2, 2, 2, seed=seed) for seed in (6, 7))
+    for _ in range(6):
+        observe(learner, rng)
+        if learner.ready():
+            learner.update()
+    restored.restore(learner.save())
+    for critic, other in zip(learner.critics, restored.critics, strict=True):
+        assert all(map(np.array_equal, moments(critic), moments(other))) and np.abs(moments(critic)[0]).min() > 0
 
 
 @pytest.mark.parametrize("bias", [-300.0, 300.0])

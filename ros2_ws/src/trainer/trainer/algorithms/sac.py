@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
-from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, trained_by_adam, twin_critics,
-                                           variables_of)
+from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, paired_values, trained_by_adam,
+                                           twin_critics, variables_of)
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed, mlp
 
@@ -28,27 +28,18 @@ class SACConfig(TwinCriticConfig):
         temperature_learning_rate: step size of Adam for the temperature's logarithm.
         initial_temperature: what a nat of entropy is worth in reward at the start.
         target_entropy: entropy of the actions that the temperature is steered to, per joint [nats].
-        critic_batch_renorm: normalise the inputs of the critics' layers over batches in which present and next actions
-            stand side by side, and do without target critics (CrossQ).
-        actor_interval: critic updates per update of actor and temperature.
-        momentum: beta_1 of Adam for actor and critics.
     """
 
     temperature_learning_rate: float = 3e-4
     initial_temperature: float = 1.0
     target_entropy: float = -1.0
-    critic_batch_renorm: bool = False
-    actor_interval: int = 1
-    momentum: float = 0.9
 
     def __post_init__(self) -> None:
         super().__post_init__()
         guard.check_config(
             self, (0 <= self.temperature_learning_rate < np.inf, "temperature_learning_rate must be at least 0"),
             (0 < self.initial_temperature < np.inf, "initial_temperature must be positive"),
-            (abs(self.target_entropy) < np.inf, "target_entropy must be a finite number"),
-            (self.actor_interval >= 1, "actor_interval must be at least 1"),
-            (0 <= self.momentum < 1, "momentum must be from 0 to below 1"))
+            (abs(self.target_entropy) < np.inf, "target_entropy must be a finite number"))
 
 
 class SAC(OffPolicyLearner):
@@ -58,9 +49,8 @@ class SAC(OffPolicyLearner):
     come and the entropy to come, times the temperature, from the smaller of their two targets; the actor climbs the
     smaller of the two critics and its own entropy; the temperature rises while the entropy is below its target.
 
-    With `critic_batch_renorm` it is CrossQ (Bhatt et al., arXiv:1902.05605): what the critics' targets are made of comes
-    from the critics themselves, in one pass with the values that learn from it, so that both are normalised alike. Then
-    that differs from the paper in: layers of 256 instead of 2048, an actor without normalisation.
+    With `critic_batch_renorm` it is CrossQ, and differs from that paper in: layers of 256 instead of 2048, an actor
+    without normalisation.
 
     Differs from the paper in: the temperature's logarithm is what is learned, as in the authors' code; its bounds of
     the logarithm of the standard deviation, [-20, 2]; the first actions are random for 10,000 steps; optional n-step
@@ -76,11 +66,7 @@ class SAC(OffPolicyLearner):
 
         self.actor = mlp(observation_size, config.actor_hidden, 2 * action_size, activation="relu", seed=actor_seed,
                          precision=config.precision, name="actor")
-        self.critics, self.target_critics = (
-            twin_critics(config, observation_size + action_size, critic_seeds, name, config.critic_batch_renorm)
-            for name in ("critic", "target_critic"))
-        if config.critic_batch_renorm:
-            self.target_critics = []
+        self.critics, self.target_critics = twin_critics(config, observation_size + action_size, critic_seeds)
         self.log_temperature = keras.Variable(np.log(config.initial_temperature), dtype="float32",
                                               name="log_temperature")
         self._actor_variables = self.actor.trainable_variables
@@ -102,8 +88,8 @@ class SAC(OffPolicyLearner):
         return [*self._critic_variables, *self._actor_variables, self.log_temperature]
 
     def _state(self) -> list[keras.Variable]:
-        running = [v for critic in self.critics for v in critic.non_trainable_variables]
-        return [*self._actor_variables, *self._critic_variables, *running, *self._target_variables, self.log_temperature,
+        return [*self._actor_variables, *self._critic_variables, *self._target_variables, self.log_temperature,
+                *(v for critic in self.critics for v in critic.non_trainable_variables),
                 *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer),
                 *weights.of_optimizer(self.temperature_optimizer)]
 
@@ -136,7 +122,7 @@ class SAC(OffPolicyLearner):
         next_action, next_log_prob = self._sample(next_observation, noise)
         taken, following = tf.concat([observation, action], axis=1), tf.concat([next_observation, next_action], axis=1)
         with tf.GradientTape() as tape:
-            values, next_values = self._values(taken, following)
+            values, next_values = paired_values(self.critics, self.target_critics, taken, following)
             target = tf.stop_gradient(reward + discount * (tf.minimum(*next_values) - temperature * next_log_prob))
             errors = [value - target for value in values]
             loss = tf.add_n([tf.reduce_mean(weight * tf.square(error)) for error in errors])
@@ -145,15 +131,6 @@ class SAC(OffPolicyLearner):
         if self.target_critics:
             weights.follow(self._target_variables, self._critic_variables, self.config.target_share)
         return tf.stack([loss, tf.reduce_mean(values[0])]), tf.maximum(*map(tf.abs, errors))
-
-    def _values(self, taken: tf.Tensor, following: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Values [m] of what was done and of what comes next, by each critic and each target."""
-        if self.target_critics:
-            return ([critic(taken)[:, 0] for critic in self.critics],
-                    [critic(following)[:, 0] for critic in self.target_critics])
-        both = tf.concat([taken, following], axis=0)
-        pairs = [tf.split(critic(both, training=True)[:, 0], 2) for critic in self.critics]
-        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
     def _actor_step(self, observation: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """One gradient step of actor and temperature with standard normal noise [m, action_size]; `ACTOR_METRICS`."""

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
-from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, trained_by_adam, twin_critics,
-                                           variables_of)
+from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, paired_values, trained_by_adam,
+                                           twin_critics, variables_of)
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed, mlp
 
@@ -23,7 +23,6 @@ class TD3Config(TwinCriticConfig):
     """Settings of TD3.
 
     Attributes:
-        actor_interval: critic updates per actor update.
         exploration_std: standard deviation of the noise on the actions that collect data.
         target_noise_std: standard deviation of the noise on the target's action.
         target_noise_clip: that noise is clipped to this magnitude.
@@ -37,8 +36,7 @@ class TD3Config(TwinCriticConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         guard.check_config(
-            self, (self.actor_interval >= 1, "actor_interval must be at least 1"),
-            (self.exploration_std >= 0, "exploration_std must be at least 0"),
+            self, (self.exploration_std >= 0, "exploration_std must be at least 0"),
             (self.target_noise_std >= 0, "target_noise_std must be at least 0"),
             (self.target_noise_clip >= 0, "target_noise_clip must be at least 0"))
 
@@ -47,7 +45,8 @@ class TD3(OffPolicyLearner):
     """Learner for `num_envs` robots; see `TD3Config`.
 
     Two critics learn from the smaller of their two targets, whose action carries clipped noise; the actor climbs the
-    first critic, and the targets follow, at every `actor_interval`-th update.
+    first critic, and the targets follow, at every `actor_interval`-th update. With `critic_batch_renorm` only the actor
+    has a target.
 
     Differs from the paper in: one learning rate of 3e-4 and batches of 256, as in the authors' later code; the first
     actions are random for 10,000 steps; optional n-step returns, prioritised replay, normalised observations and layer
@@ -66,12 +65,11 @@ class TD3(OffPolicyLearner):
                        precision=config.precision, name=name)
 
         self.actor, self.target_actor = actor("actor"), actor("target_actor")
-        self.critics, self.target_critics = (twin_critics(config, observation_size + action_size, critic_seeds, name)
-                                             for name in ("critic", "target_critic"))
+        self.critics, self.target_critics = twin_critics(config, observation_size + action_size, critic_seeds)
         self._actor_variables = self.actor.trainable_variables
         self._critic_variables = variables_of(self.critics)
-        self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
-        self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
+        self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate, config.momentum)
+        self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate, config.momentum)
         self._graph = export.deterministic_graph(self.actor, self.experience.normaliser)
         self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
         self._outputs = self._by_row(lambda x: {"action": tf.tanh(self.actor(x))})
@@ -92,6 +90,7 @@ class TD3(OffPolicyLearner):
     def _state(self) -> list[keras.Variable]:
         return [*self._actor_variables, *self._critic_variables, *self.target_actor.variables,
                 *(v for critic in self.target_critics for v in critic.variables),
+                *(v for critic in self.critics for v in critic.non_trainable_variables),
                 *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer)]
 
     def _gradient_step(self) -> dict[str, float]:
@@ -111,11 +110,10 @@ class TD3(OffPolicyLearner):
                      next_observation: tf.Tensor, weight: tf.Tensor, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One gradient step of both critics; returns `METRICS` and the larger error of each row [m]."""
         next_action = tf.clip_by_value(tf.tanh(self.target_actor(next_observation)) + noise, -1.0, 1.0)
-        following = tf.concat([next_observation, next_action], axis=1)
-        target = reward + discount * tf.minimum(*(critic(following)[:, 0] for critic in self.target_critics))
-        taken = tf.concat([observation, action], axis=1)
+        taken, following = tf.concat([observation, action], axis=1), tf.concat([next_observation, next_action], axis=1)
         with tf.GradientTape() as tape:
-            values = [critic(taken)[:, 0] for critic in self.critics]
+            values, next_values = paired_values(self.critics, self.target_critics, taken, following)
+            target = tf.stop_gradient(reward + discount * tf.minimum(*next_values))
             errors = [value - target for value in values]
             loss = tf.add_n([tf.reduce_mean(weight * tf.square(error)) for error in errors])
         gradients = tape.gradient(loss, [v.value for v in self._critic_variables])
@@ -131,6 +129,6 @@ class TD3(OffPolicyLearner):
         self.actor_optimizer.apply(gradients, self._actor_variables)
         share = self.config.target_share
         weights.follow(self.target_actor.variables, self.actor.variables, share)
-        for target, critic in zip(self.target_critics, self.critics, strict=True):
+        for target, critic in zip(self.target_critics, self.critics):
             weights.follow(target.variables, critic.variables, share)
         return loss
