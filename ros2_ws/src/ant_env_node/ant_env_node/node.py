@@ -42,7 +42,7 @@ PARAMETERS = (
     Parameter("response_timeout", 1.0, "After this much silence the node says whom it waits for, and may turn to "
               "another policy node [s].", minimum=0.05, read_only=False),
     Parameter("publish_state", True, "Publish joint_states, imu, odom and clock of the first robot."),
-    Parameter("state_rate", 50.0, "At most so many of each of joint_states, imu, odom and clock per second of the "
+    Parameter("state_rate", 25.0, "At most so many of each of joint_states, imu, odom and clock per second of the "
               "clock on the wall [Hz].", minimum=1.0),
     Parameter("episodes", 0, "Stop after this many finished episodes of all robots; 0: never.", minimum=0),
     Parameter("steps", 0, "Stop after this many control ticks; 0: never.", minimum=0),
