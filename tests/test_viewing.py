@@ -27,9 +27,9 @@ def nanoseconds(message):
 
 
 def shown(system):
-    """How many states the viewer has shown in its last second."""
+    """How many states the viewer has shown; it runs only where a core is idle."""
     timing = system.timings.get("viewer")
-    return timing is not None and timing.loop_rate > 0
+    return 0 if timing is None else dict(zip(timing.value_names, timing.value_values))["shown"]
 
 
 def read_rrd(path):
@@ -63,7 +63,7 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
         system.start("monitor_node", "monitor_node", "monitor", period=0.3)
         system.env(listeners=2)
         system.policy(policy="default")
-        system.until(lambda: episodes and shown(system), "an episode that was watched")
+        system.until(lambda: episodes and shown(system) >= 60, "an episode that was watched")
         # More than the viewer's second between two looks for new topics, so that it has heard some of each.
         for heard in stats.values():
             heard.clear()
@@ -97,7 +97,7 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
         ground = found["/world/place"]["Transform3D:translation"][stamp][0]
         np.testing.assert_allclose(ground, [*mirror.data.xpos[mirror.base, :2], 0.0], atol=1e-4)
         compared += 1
-    assert compared >= 5 and compared >= 0.8 * len(stamps)  # few where no core was idle
+    assert compared >= 20 and compared >= 0.8 * len(stamps)
     travelled = [bodies["/world/torso"]["Transform3D:translation"][stamp][0][0] for stamp in stamps]
     assert max(travelled) - min(travelled) > 5.0
     assert any(vectors for vectors in found["/world/contacts"]["Arrows3D:vectors"].values())

@@ -94,6 +94,10 @@ class ViewerNode(StackNode):
             self._view.close()
             self._view = None
 
+    def values(self) -> Mapping[str, float]:
+        """How many states were shown, for `timing`."""
+        return {"shown": self.ticks}
+
     def work(self) -> None:
         """Take what has gathered, show the newest state of it."""
         self.loop.wait(0.1)
