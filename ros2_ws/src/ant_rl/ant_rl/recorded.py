@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ament_index_python.packages import get_package_share_directory
 from ant_rl_core.spec import ANT
@@ -37,7 +37,7 @@ class Recording(BagReader):
 
     def stamped(self, *topics: str) -> Iterator[tuple[str, int, int, Any]]:
         """As `messages`, with the stamp of the header [ns since 1970] before the message."""
-        readers = {topic: self._reader_of(topic) for topic in topics if topic in self.topics}
+        readers = {topic: self.reader(topic) for topic in topics if topic in self.topics}
         for topic, time_ns, data in self.raw_messages(*topics):
             try:
                 yield topic, time_ns, read_stamp(data), readers[topic](data)
@@ -66,8 +66,12 @@ class Recording(BagReader):
                 raise BagError(f"the bag {self.path} must be of an {ANT.name}: {error}") from error
             yield time_ns, stamp_ns, tick
 
-    def _reader_of(self, topic: str) -> Any:
-        """What makes a message of its bytes, once it is known to be of the version that this workspace has."""
+    def reader(self, topic: str) -> Callable[[bytes], Any]:
+        """What makes a message of its bytes, ValueError where they are damaged.
+
+        Raises:
+            BagError: the topic is none of the stack, or of another version of its message than this workspace's.
+        """
         msg_type = STATS if topic.startswith("stats/") else TOPICS.get(topic)
         found, found_hash = self.types[topic]
         if msg_type is None or type_name(msg_type) != found:

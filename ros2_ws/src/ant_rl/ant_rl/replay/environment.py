@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 from collections.abc import Mapping
 
@@ -21,6 +21,7 @@ from ant_rl.replay.outcome import Outcome, first_unequal
 
 # Of a tick's time step, in the order in which a difference is looked for.
 _FIELDS = ("terminated", "truncated", "final_observation", "observation", "reward", "episode_id", "step")
+_FIRST_FIELDS = ("observation", "episode_id", "step")
 
 
 def replay(recording: Recording) -> Outcome:
@@ -121,17 +122,13 @@ def _shaping(begun: Session) -> ShapingConfig | None:
 
 def _difference(tick: Tick, made: TimeStep) -> dict[str, Any] | None:
     """The first number of a tick that is not the recorded one."""
-    recorded, replayed = asdict(tick.time_step), asdict(made)
-    if tick.action is None:  # a message that completes no transition has none of these
-        for name in ("terminated", "truncated", "final_observation", "reward"):
-            del recorded[name]
-    elif "unshaped_reward" in recorded["info"]:
-        recorded["unshaped_reward"] = recorded["info"]["unshaped_reward"]
-        replayed["unshaped_reward"] = made.info["unshaped_reward"]
-    for name in (*_FIELDS, "unshaped_reward"):
-        if name not in recorded:
-            continue
-        ours, theirs = np.asarray(replayed[name]), np.asarray(recorded[name])
+    recorded = tick.time_step
+    # A message that completes no transition has nothing of one.
+    pairs = {name: (getattr(recorded, name), getattr(made, name))
+             for name in (_FIELDS if tick.action is not None else _FIRST_FIELDS)}
+    if "unshaped_reward" in recorded.info:
+        pairs["unshaped_reward"] = recorded.info["unshaped_reward"], made.info["unshaped_reward"]
+    for name, (theirs, ours) in pairs.items():
         index = first_unequal(theirs, ours.astype(theirs.dtype))
         if index is not None:
             was, now = theirs[index].item(), ours[index].item()

@@ -15,11 +15,9 @@ import numpy as np
 import rclpy
 from ant_rl_core import bundle
 from ant_rl_core.spec import ACTUATOR_NAMES, ANT
-from ant_rl_interfaces.msg import Observation
 from ant_rl_interfaces.srv import LoadPolicy
 from ant_rl_ros.arrays import unflat
 from ant_rl_ros.wait_loop import WaitLoop
-from ant_rl_ros.wire import FlatCodec
 from recorder_node.storage import BagError
 from trainer.progress import track
 
@@ -210,9 +208,12 @@ def _questions(recording: Recording) -> list[_Question]:
 
 def _match(recording: Recording, torques: dict[tuple[int, int], Any]) -> Iterator[_Question]:
     """The observations that `torques` (by session and step_id, emptied by this) answer."""
-    wire = FlatCodec(Observation)
+    read = recording.reader("observation")
     for _, _, data in recording.raw_messages("observation"):
-        message = wire.read(data)
+        try:
+            message = read(data)
+        except ValueError as error:
+            raise BagError(f"the bag {recording.path} is damaged: {error}") from error
         answer = torques.pop((message.session, message.step_id), None)
         if answer is None:
             continue

@@ -31,8 +31,8 @@ def read(recording: Recording, name: str) -> Run:
     """
     ticks, stamps, num_envs = _read_ticks(recording)
     heard, topics = _Heard(recording.start), _topics(recording)
-    others = recording.stamped(*topics) if topics else ()
-    for topic, time_ns, stamp_ns, message in track(others, sum(map(recording.topics.get, topics)), "message"):
+    total = sum(map(recording.topics.get, topics))
+    for topic, time_ns, stamp_ns, message in track(recording.stamped(*topics), total, "message"):
         heard.take(topic, time_ns, stamp_ns, message)
     summary = heard.record.summary(0.0, {})
     return Run(
