@@ -180,8 +180,8 @@ def embedded(precision="float32"):
     """An actor with a branch beside it, of models within the model."""
     options = {"precision": precision}
     observation = keras.Input((105,), dtype="float32")
-    embedding = sale.state_encoder(105, 16, seed=1, name="encoder", **options)(observation)
-    return keras.Model(observation, sale.actor(105, 8, 16, seed=2, name="actor", **options)([observation, embedding]))
+    embedding = sale.encoder(105, 8, 16, (1, 3), "encoder", **options)[0](observation)
+    return keras.Model(observation, sale.actor(105, 16, (16, 16), 8, seed=2, name="actor", **options)([observation, embedding]))
 
 
 def two_heads():

@@ -16,7 +16,6 @@ from trainer import checkpoint, guard
 from trainer.experience import Experience, OffPolicyConfig, mean_figures
 from trainer.export import PolicyGraph
 from trainer.networks import weights
-from trainer.networks.mlp import mlp
 
 
 @dataclass(frozen=True)
@@ -43,29 +42,6 @@ class ActorCriticConfig(OffPolicyConfig):
             (0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
             (min(self.actor_hidden, default=1) >= 1, "actor_hidden must hold sizes of at least 1"),
             (min(self.critic_hidden, default=1) >= 1, "critic_hidden must hold sizes of at least 1"))
-
-
-@dataclass(frozen=True)
-class TwinCriticConfig(ActorCriticConfig):
-    """Settings of methods with two critics.
-
-    Attributes:
-        critic_layer_norm: normalise the sums of the critics' hidden layers.
-        critic_batch_renorm: normalise the inputs of the critics' layers over batches in which present and next actions
-            stand side by side, and do without target critics, as CrossQ.
-        actor_interval: critic updates per update of the actor and what goes with it.
-        momentum: beta_1 of Adam for actor and critics.
-    """
-
-    critic_layer_norm: bool = False
-    critic_batch_renorm: bool = False
-    actor_interval: int = 1
-    momentum: float = 0.9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        guard.check_config(self, (self.actor_interval >= 1, "actor_interval must be at least 1"),
-                           (0 <= self.momentum < 1, "momentum must be from 0 to below 1"))
 
 
 class OffPolicyLearner:
@@ -196,37 +172,6 @@ def trained_by_adam(variables: list[keras.Variable], learning_rate: float,
     optimizer = keras.optimizers.Adam(learning_rate, momentum)
     optimizer.build(variables)
     return optimizer
-
-
-def twin_critics(config: TwinCriticConfig, input_size: int,
-                 seeds: list[int]) -> tuple[list[keras.Model], list[keras.Model]]:
-    """Two critics from float32 [m, input_size], observations beside actions, to values [m, 1], and their targets.
-
-    With `critic_batch_renorm` there are no targets.
-    """
-    critics, targets = ([mlp(input_size, config.critic_hidden, 1, activation="relu", seed=seed,
-                             layer_norm=config.critic_layer_norm, batch_renorm=config.critic_batch_renorm,
-                             precision=config.precision, name=f"{name}_{i}") for i, seed in enumerate(seeds)]
-                        for name in ("critic", "target_critic"))
-    return critics, [] if config.critic_batch_renorm else targets
-
-
-def paired_values(critics: list[keras.Model], targets: list[keras.Model], taken: tf.Tensor,
-                  following: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Values [m] of what was done by each critic, and of what comes next by each target.
-
-    Without targets the critics give both, in one pass, so that both are normalised alike (CrossQ: Bhatt et al.,
-    arXiv:1902.05605); they learn from what they give, so the caller stops the gradient of the second ones.
-
-    Args:
-        critics, targets: of `twin_critics`.
-        taken, following: observations beside actions, each [m, input_size].
-    """
-    if targets:
-        return [critic(taken)[:, 0] for critic in critics], [target(following)[:, 0] for target in targets]
-    both = tf.concat([taken, following], axis=0)
-    pairs = [tf.split(critic(both, training=True)[:, 0], 2) for critic in critics]
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def variables_of(networks: list[keras.Model] | tuple[keras.Model, ...]) -> list[keras.Variable]:

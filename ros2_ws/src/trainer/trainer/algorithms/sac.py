@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,10 +11,10 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
-from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, paired_values, trained_by_adam,
-                                           twin_critics, variables_of)
+from trainer.algorithms.off_policy import OffPolicyLearner, trained_by_adam, variables_of
+from trainer.algorithms.twin_critics import TwinCriticConfig, inputs, paired_values, twin_critics
 from trainer.networks import weights
-from trainer.networks.mlp import first_seed, mlp
+from trainer.networks.mlp import first_seed
 
 CRITIC_METRICS = ("critic_loss", "q_value")
 ACTOR_METRICS = ("actor_loss", "entropy", "temperature")
@@ -61,12 +62,13 @@ class SAC(OffPolicyLearner):
 
     def __init__(self, config: SACConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
-        super().__init__(config, num_envs, observation_size, action_size, seed, robot, network_streams=3)
-        actor_seed, *critic_seeds = map(first_seed, self._network_streams)
+        super().__init__(config, num_envs, observation_size, action_size, seed, robot,
+                         network_streams=4 if config.embedding_size else 3)
+        actor_stream, *critic_streams = self._network_streams[:3]
 
-        self.actor = mlp(observation_size, config.actor_hidden, 2 * action_size, activation="relu", seed=actor_seed,
-                         precision=config.precision, name="actor")
-        self.critics, self.target_critics = twin_critics(config, observation_size + action_size, critic_seeds)
+        self.inputs = inputs(config, observation_size, action_size, self._network_streams[3:])
+        self.actor = self.inputs.actor(2 * action_size, first_seed(actor_stream), "actor")
+        self.critics, self.target_critics = twin_critics(self.inputs, config, critic_streams)
         self.log_temperature = keras.Variable(np.log(config.initial_temperature), dtype="float32",
                                               name="log_temperature")
         self._actor_variables = self.actor.trainable_variables
@@ -74,22 +76,25 @@ class SAC(OffPolicyLearner):
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate, config.momentum)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate, config.momentum)
         self.temperature_optimizer = trained_by_adam([self.log_temperature], config.temperature_learning_rate)
-        self._graph = export.gaussian_graph(self.actor, LOG_STD_RANGE, self.experience.normaliser)
+        self._graph = export.gaussian_graph(self.inputs.from_observations(self.actor), LOG_STD_RANGE,
+                                            self.experience.normaliser)
         self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
-        self._outputs, self._value = self._by_row(self._gaussian), self._by_row(self._state_value)
+        self._outputs = self._by_row(lambda x: self._gaussian(self.inputs.of(x)))
+        self._value = self._by_row(self._state_value)
 
     def _state_value(self, observation: tf.Tensor) -> tf.Tensor:
-        return self._smaller(self.critics, observation, self._gaussian(observation)["action"])
+        state = self.inputs.of(observation)
+        return self._smaller(state, self._gaussian(state)["action"])
 
     def _exploration(self) -> Exploration:
         return Exploration("uniform" if self.experience.warming_up else "squashed_gaussian")
 
     def _learned(self) -> list[keras.Variable]:
-        return [*self._critic_variables, *self._actor_variables, self.log_temperature]
+        return [*self.inputs.learned(), *self._critic_variables, *self._actor_variables, self.log_temperature]
 
     def _state(self) -> list[keras.Variable]:
         return [*self._actor_variables, *self._critic_variables, *self._target_variables, self.log_temperature,
-                *(v for critic in self.critics for v in critic.non_trainable_variables),
+                *(v for critic in self.critics for v in critic.non_trainable_variables), *self.inputs.state(),
                 *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer),
                 *weights.of_optimizer(self.temperature_optimizer)]
 
@@ -100,7 +105,7 @@ class SAC(OffPolicyLearner):
         figures, error = self._learn_critics(observation, batch.action, batch.reward, batch.discount,
                                              batch.next_observation, batch.weight, noise[0])
         self.experience.prioritize(batch, error.numpy() + 1e-6)
-        found = dict(zip(CRITIC_METRICS, figures.numpy().tolist(), strict=True))
+        found = dict(zip(CRITIC_METRICS + self.inputs.metrics, figures.numpy().tolist(), strict=True))
         if self.experience.updates % self.config.actor_interval == 0:
             found |= zip(ACTOR_METRICS, self._learn_actor(observation, noise[1]).numpy().tolist(), strict=True)
         return found
@@ -116,11 +121,13 @@ class SAC(OffPolicyLearner):
             noise: standard normal [m, action_size], of the next actions.
 
         Returns:
-            `CRITIC_METRICS` and the larger error of each row [m].
+            `CRITIC_METRICS` with those of the inputs, and the larger error of each row [m].
         """
-        temperature = tf.exp(self.log_temperature.value)
-        next_action, next_log_prob = self._sample(next_observation, noise)
-        taken, following = tf.concat([observation, action], axis=1), tf.concat([next_observation, next_action], axis=1)
+        temperature, found = tf.exp(self.log_temperature.value), self.inputs.learn(observation, action, next_observation)
+        next_state = self.inputs.of(next_observation)
+        next_action, next_log_prob = self._sample(next_state, noise)
+        taken = self.inputs.with_action(self.inputs.of(observation), action)
+        following = self.inputs.with_action(next_state, next_action)
         with tf.GradientTape() as tape:
             values, next_values = paired_values(self.critics, self.target_critics, taken, following)
             target = tf.stop_gradient(reward + discount * (tf.minimum(*next_values) - temperature * next_log_prob))
@@ -130,14 +137,14 @@ class SAC(OffPolicyLearner):
         self.critic_optimizer.apply(gradients, self._critic_variables)
         if self.target_critics:
             weights.follow(self._target_variables, self._critic_variables, self.config.target_share)
-        return tf.stack([loss, tf.reduce_mean(values[0])]), tf.maximum(*map(tf.abs, errors))
+        return tf.stack([loss, tf.reduce_mean(values[0]), *found]), tf.maximum(*map(tf.abs, errors))
 
     def _actor_step(self, observation: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """One gradient step of actor and temperature with standard normal noise [m, action_size]; `ACTOR_METRICS`."""
-        temperature = tf.exp(self.log_temperature.value)
+        temperature, state = tf.exp(self.log_temperature.value), self.inputs.of(observation)
         with tf.GradientTape() as tape:
-            action, log_prob = self._sample(observation, noise)
-            loss = tf.reduce_mean(temperature * log_prob - self._smaller(self.critics, observation, action))
+            action, log_prob = self._sample(state, noise)
+            loss = tf.reduce_mean(temperature * log_prob - self._smaller(state, action))
         gradients = tape.gradient(loss, [v.value for v in self._actor_variables])
         self.actor_optimizer.apply(gradients, self._actor_variables)
         entropy = -tf.reduce_mean(log_prob)
@@ -146,22 +153,21 @@ class SAC(OffPolicyLearner):
         self.temperature_optimizer.apply([surplus], [self.log_temperature])
         return tf.stack([loss, entropy, temperature])
 
-    def _gaussian(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _gaussian(self, state: Any) -> dict[str, tf.Tensor]:
         """mean and log_std of the Gaussian and the deterministic action, each float32 [m, action_size]."""
-        mean, log_std = tf.split(self.actor(observation), 2, axis=1)
+        mean, log_std = tf.split(self.actor(state), 2, axis=1)
         return {"mean": mean, "log_std": tf.clip_by_value(log_std, *LOG_STD_RANGE), "action": tf.tanh(mean)}
 
-    def _sample(self, observation: tf.Tensor, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _sample(self, state: Any, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Actions [m, action_size] with this standard normal noise, and their log-densities [m]."""
-        outputs = self._gaussian(observation)
+        outputs = self._gaussian(state)
         squashed = outputs["mean"] + tf.exp(outputs["log_std"]) * noise
         gaussian = -0.5 * tf.square(noise) - outputs["log_std"] - 0.5 * np.log(2.0 * np.pi)
         # log(1 - tanh^2), in a form that stays finite.
         log_derivative = 2.0 * (np.log(2.0) - squashed - tf.math.softplus(-2.0 * squashed))
         return tf.tanh(squashed), tf.reduce_sum(gaussian - log_derivative, axis=1)
 
-    @staticmethod
-    def _smaller(critics: list[keras.Model], observation: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
-        """The smaller of two critics' values, float32 [m]."""
-        taken = tf.concat([observation, action], axis=1)
-        return tf.minimum(*(critic(taken)[:, 0] for critic in critics))
+    def _smaller(self, state: Any, action: tf.Tensor) -> tf.Tensor:
+        """The smaller of the two critics' values, float32 [m]."""
+        taken = self.inputs.with_action(state, action)
+        return tf.minimum(*(critic(taken)[:, 0] for critic in self.critics))

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
-from trainer.algorithms.off_policy import (OffPolicyLearner, TwinCriticConfig, paired_values, trained_by_adam,
-                                           twin_critics, variables_of)
+from trainer.algorithms.off_policy import OffPolicyLearner, trained_by_adam, variables_of
+from trainer.algorithms.twin_critics import TwinCriticConfig, inputs, paired_values, twin_critics
 from trainer.networks import weights
-from trainer.networks.mlp import first_seed, mlp
+from trainer.networks.mlp import first_seed
 
 METRICS = ("critic_loss", "q_value")
 
@@ -57,26 +57,26 @@ class TD3(OffPolicyLearner):
 
     def __init__(self, config: TD3Config, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
-        super().__init__(config, num_envs, observation_size, action_size, seed, robot, network_streams=3)
-        actor_seed, *critic_seeds = map(first_seed, self._network_streams)
+        super().__init__(config, num_envs, observation_size, action_size, seed, robot,
+                         network_streams=4 if config.embedding_size else 3)
+        actor_stream, *critic_streams = self._network_streams[:3]
 
-        def actor(name: str) -> keras.Model:
-            return mlp(observation_size, config.actor_hidden, action_size, activation="relu", seed=actor_seed,
-                       precision=config.precision, name=name)
-
-        self.actor, self.target_actor = actor("actor"), actor("target_actor")
-        self.critics, self.target_critics = twin_critics(config, observation_size + action_size, critic_seeds)
+        self.inputs = inputs(config, observation_size, action_size, self._network_streams[3:])
+        self.actor, self.target_actor = (self.inputs.actor(action_size, first_seed(actor_stream), name)
+                                         for name in ("actor", "target_actor"))
+        self.critics, self.target_critics = twin_critics(self.inputs, config, critic_streams)
         self._actor_variables = self.actor.trainable_variables
         self._critic_variables = variables_of(self.critics)
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate, config.momentum)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate, config.momentum)
-        self._graph = export.deterministic_graph(self.actor, self.experience.normaliser)
+        self._graph = export.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normaliser)
         self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
-        self._outputs = self._by_row(lambda x: {"action": tf.tanh(self.actor(x))})
+        self._outputs = self._by_row(lambda x: {"action": tf.tanh(self.actor(self.inputs.of(x)))})
         self._value = self._by_row(self._state_value)
 
     def _state_value(self, observation: tf.Tensor) -> tf.Tensor:
-        taken = tf.concat([observation, tf.tanh(self.actor(observation))], axis=1)
+        state = self.inputs.of(observation)
+        taken = self.inputs.with_action(state, tf.tanh(self.actor(state)))
         return tf.minimum(*(critic(taken)[:, 0] for critic in self.critics))
 
     def _exploration(self) -> Exploration:
@@ -85,12 +85,12 @@ class TD3(OffPolicyLearner):
         return Exploration("gaussian", self.config.exploration_std)
 
     def _learned(self) -> list[keras.Variable]:
-        return [*self._critic_variables, *self._actor_variables]
+        return [*self.inputs.learned(), *self._critic_variables, *self._actor_variables]
 
     def _state(self) -> list[keras.Variable]:
         return [*self._actor_variables, *self._critic_variables, *self.target_actor.variables,
                 *(v for critic in self.target_critics for v in critic.variables),
-                *(v for critic in self.critics for v in critic.non_trainable_variables),
+                *(v for critic in self.critics for v in critic.non_trainable_variables), *self.inputs.state(),
                 *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer)]
 
     def _gradient_step(self) -> dict[str, float]:
@@ -101,16 +101,21 @@ class TD3(OffPolicyLearner):
         figures, error = self._learn_critics(observation, batch.action, batch.reward, batch.discount,
                                              batch.next_observation, batch.weight, noise)
         self.experience.prioritize(batch, error.numpy() + 1e-6)
-        found = dict(zip(METRICS, figures.numpy().tolist(), strict=True))
+        found = dict(zip(METRICS + self.inputs.metrics, figures.numpy().tolist(), strict=True))
         if self.experience.updates % config.actor_interval == 0:
             found["actor_loss"] = float(self._learn_actor(observation))
         return found
 
     def _critic_step(self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor,
                      next_observation: tf.Tensor, weight: tf.Tensor, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One gradient step of both critics; returns `METRICS` and the larger error of each row [m]."""
-        next_action = tf.clip_by_value(tf.tanh(self.target_actor(next_observation)) + noise, -1.0, 1.0)
-        taken, following = tf.concat([observation, action], axis=1), tf.concat([next_observation, next_action], axis=1)
+        """One gradient step of both critics and their inputs.
+
+        Returns `METRICS` with those of the inputs, and the larger error of each row [m].
+        """
+        found, next_state = self.inputs.learn(observation, action, next_observation), self.inputs.of(next_observation)
+        next_action = tf.clip_by_value(tf.tanh(self.target_actor(next_state)) + noise, -1.0, 1.0)
+        taken = self.inputs.with_action(self.inputs.of(observation), action)
+        following = self.inputs.with_action(next_state, next_action)
         with tf.GradientTape() as tape:
             values, next_values = paired_values(self.critics, self.target_critics, taken, following)
             target = tf.stop_gradient(reward + discount * tf.minimum(*next_values))
@@ -118,13 +123,13 @@ class TD3(OffPolicyLearner):
             loss = tf.add_n([tf.reduce_mean(weight * tf.square(error)) for error in errors])
         gradients = tape.gradient(loss, [v.value for v in self._critic_variables])
         self.critic_optimizer.apply(gradients, self._critic_variables)
-        return tf.stack([loss, tf.reduce_mean(values[0])]), tf.maximum(*map(tf.abs, errors))
+        return tf.stack([loss, tf.reduce_mean(values[0]), *found]), tf.maximum(*map(tf.abs, errors))
 
     def _actor_step(self, observation: tf.Tensor) -> tf.Tensor:
         """One gradient step of the actor, after which the targets follow; returns the actor's loss."""
+        state = self.inputs.of(observation)
         with tf.GradientTape() as tape:
-            action = tf.tanh(self.actor(observation))
-            loss = -tf.reduce_mean(self.critics[0](tf.concat([observation, action], axis=1)))
+            loss = -tf.reduce_mean(self.critics[0](self.inputs.with_action(state, tf.tanh(self.actor(state)))))
         gradients = tape.gradient(loss, [v.value for v in self._actor_variables])
         self.actor_optimizer.apply(gradients, self._actor_variables)
         share = self.config.target_share

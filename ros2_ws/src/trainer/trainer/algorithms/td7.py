@@ -149,10 +149,8 @@ class TD7(OffPolicyLearner):
         Returns `METRICS`, the larger error of each row [m], the least and greatest target [2], and the fixed
         embedding of the observations [m, width].
         """
-        encode_state, encode_action = self.encoder
-        predicted = tf.stop_gradient(encode_state(next_observation))
         with tf.GradientTape() as tape:
-            encoder_loss = tf.reduce_mean(tf.square(encode_action([encode_state(observation), action]) - predicted))
+            encoder_loss = sale.prediction_loss(self.encoder, observation, action, next_observation)
         self._descend(0, tape, encoder_loss)
 
         encode_state, encode_action = self.target_encoder
@@ -207,17 +205,18 @@ class TD7(OffPolicyLearner):
 
     # -- networks ----------------------------------------------------------------------------------------------------
 
-    def _encoder(self, name: str) -> tuple[keras.Model, keras.Model]:
-        options = [self._options(i, f"{name}_{part}") for i, part in enumerate(("state", "action"))]
-        return (sale.state_encoder(self.observation_size, self.config.width, **options[0]),
-                sale.action_encoder(self.action_size, self.config.width, **options[1]))
+    def _encoder(self, name: str) -> sale.Encoder:
+        return sale.encoder(self.observation_size, self.action_size, self.config.width, self._network_seeds[:2], name,
+                            self.config.precision)
 
     def _actor(self, name: str) -> keras.Model:
-        return sale.actor(self.observation_size, self.action_size, self.config.width,
+        width = self.config.width
+        return sale.actor(self.observation_size, width, (width, width), self.action_size,
                           **self._options(2, name))
 
     def _critics(self, name: str) -> list[keras.Model]:
-        return [sale.critic(self.observation_size, self.action_size, self.config.width,
+        width = self.config.width
+        return [sale.critic(self.observation_size, self.action_size, width, (width, width),
                             **self._options(3 + i, f"{name}_{i}")) for i in range(2)]
 
     def _options(self, seed: int, name: str) -> dict[str, Any]:
