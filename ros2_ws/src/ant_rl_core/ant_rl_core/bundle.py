@@ -140,6 +140,8 @@ def pack(manifest: Manifest, members: Mapping[str, bytes], details: Mapping[str,
     fields = {**asdict(manifest), "members": table}
     if manifest.exploration is None:
         del fields["exploration"]
+    elif manifest.exploration.limit == 1.0:  # for policy nodes that do not know of limits
+        del fields["exploration"]["limit"]
     text = json.dumps(fields, indent=2, sort_keys=True, allow_nan=False).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -291,8 +293,8 @@ _FIELDS = {
     "observation_statistics": ("a table", lambda value: isinstance(value, dict)),
     "provenance": ("a table", lambda value: isinstance(value, dict)),
     "signature": ("text or null", lambda value: value is None or isinstance(value, str)),
-    "exploration": ("a table with kind, scale and levels", lambda value: value is None or isinstance(value, dict)
-                    and set(value) <= {"kind", "scale", "levels"} and isinstance(value.get("kind"), str)),
+    "exploration": ("a table with kind, scale, levels and limit", lambda value: value is None or isinstance(value, dict)
+                    and set(value) <= {"kind", "scale", "levels", "limit"} and isinstance(value.get("kind"), str)),
 }
 
 

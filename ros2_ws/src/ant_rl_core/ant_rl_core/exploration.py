@@ -26,15 +26,17 @@ class Exploration:
             gives a joint a random level of torque.
         scale: gaussian: standard deviation of the noise, at least 0; epsilon_greedy: probability per joint and tick,
             0 to 1; otherwise 0.
-        levels: epsilon_greedy: number of evenly spaced torques from -1 to 1, at least 2; otherwise 0.
+        levels: epsilon_greedy: number of evenly spaced torques, at least 2; otherwise 0.
+        limit: epsilon_greedy: the largest of those torques, above 0 and at most 1; otherwise 1.
 
     Raises:
-        ValueError: another kind, or a scale or number of levels that it has no use for.
+        ValueError: another kind, or a scale, number of levels or limit that it has no use for.
     """
 
     kind: str
     scale: float = 0.0
     levels: int = 0
+    limit: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -48,6 +50,10 @@ class Exploration:
         if type(self.levels) is not int or (self.levels < 2 if leveled else self.levels != 0):
             raise ValueError(f"the levels of {self.kind} exploration must be {'at least 2' if leveled else '0'}, "
                              f"found {self.levels!r}")
+        number = isinstance(self.limit, (int, float)) and not isinstance(self.limit, bool)
+        if not number or not (0.0 < self.limit <= 1.0 if leveled else self.limit == 1.0):
+            raise ValueError(f"the limit of {self.kind} exploration must be "
+                             f"{'above 0 and at most 1' if leveled else '1'}, found {self.limit!r}")
 
 
 def explore(exploration: Exploration, outputs: Mapping[str, np.ndarray],
@@ -74,13 +80,13 @@ def explore(exploration: Exploration, outputs: Mapping[str, np.ndarray],
         noise = rng.standard_normal(best.shape, np.float32)
         return np.clip(best + np.float32(exploration.scale) * noise, -1.0, 1.0), {}
     chosen = rng.random(best.shape) < exploration.scale
-    levels = torque_levels(exploration.levels)[rng.integers(exploration.levels, size=best.shape)]
+    levels = torque_levels(exploration.levels, exploration.limit)[rng.integers(exploration.levels, size=best.shape)]
     return np.where(chosen, levels, best), {}
 
 
-def torque_levels(count: int) -> np.ndarray:
-    """float32 [count], evenly spaced torques from -1 to 1, the ones that epsilon_greedy draws from."""
-    return np.linspace(-1.0, 1.0, count, dtype=np.float32)
+def torque_levels(count: int, limit: float = 1.0) -> np.ndarray:
+    """float32 [count], evenly spaced torques from -limit to limit, the ones that epsilon_greedy draws from."""
+    return np.linspace(-limit, limit, count, dtype=np.float32)
 
 
 def sample(mean: np.ndarray, log_std: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

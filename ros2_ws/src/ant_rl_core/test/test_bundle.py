@@ -64,12 +64,17 @@ def test_what_was_packed_comes_back():
 
 
 @pytest.mark.parametrize("exploration", [Exploration("uniform"), Exploration("gaussian", 0.1),
-                                         Exploration("epsilon_greedy", 0.05, 3)])
+                                         Exploration("epsilon_greedy", 0.05, 3),
+                                         Exploration("epsilon_greedy", 0.05, 3, 0.5)])
 def test_a_bundle_says_how_to_explore(exploration):
     data = bundle.pack(replace(MANIFEST, stochastic=False, exploration=exploration), MEMBERS, {})
     found = bundle.unpack(data).manifest
     assert found.exploration == found.explores == exploration
     assert bundle.pack(found, MEMBERS, {}) == data
+    # A limit is named only where there is one: software from before there were any refuses what it does not know.
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        written = json.loads(archive.read("manifest.json"))["exploration"]
+    assert ("limit" in written) == (exploration.limit != 1.0)
 
 
 def test_without_a_word_on_it_a_stochastic_actor_explores_by_its_distribution_and_others_do_not():
@@ -179,9 +184,9 @@ def test_what_is_no_manifest_is_refused(text, found):
     ({"members": {"actor.keras": {}, "actor.tflite": {}}}, "actor.keras should have None bytes, found 250"),
     ({"provenance": []}, "provenance must be a table"),
     ({"signature": 1}, "signature must be text or null"),
-    ({"exploration": "uniform"}, "exploration must be a table with kind, scale and levels, found uniform"),
-    ({"exploration": {"scale": 0.1}}, "exploration must be a table with kind, scale and levels"),
-    ({"exploration": {"kind": "uniform", "size": 1}}, "exploration must be a table with kind, scale and levels"),
+    ({"exploration": "uniform"}, "exploration must be a table with kind, scale, levels and limit, found uniform"),
+    ({"exploration": {"scale": 0.1}}, "exploration must be a table with kind, scale, levels and limit"),
+    ({"exploration": {"kind": "uniform", "size": 1}}, "exploration must be a table with kind, scale, levels and limit"),
     ({"exploration": {"kind": "pink"}}, "exploration must be squashed_gaussian or uniform"),
     ({"exploration": {"kind": "p" * 1000}}, "found 'ppp"),
     ({"exploration": {"kind": "gaussian", "scale": -1}}, "scale of gaussian exploration must be a finite number"),

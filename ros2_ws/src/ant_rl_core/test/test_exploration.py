@@ -120,6 +120,7 @@ def test_epsilon_greedy_gives_joints_random_levels_as_often_as_it_says():
     np.testing.assert_allclose(counts / counts.sum(), 0.2, atol=0.012)
     assert np.array_equal(drawn(Exploration("epsilon_greedy", 0.0, 3), best), best)
     assert set(np.unique(drawn(Exploration("epsilon_greedy", 1.0, 3), best))) == {-1, 0, 1}
+    assert set(np.unique(drawn(Exploration("epsilon_greedy", 1.0, 5, 0.5), best))) == {-0.5, -0.25, 0, 0.25, 0.5}
 
 
 @pytest.mark.parametrize("exploration", [Exploration("uniform"), Exploration("gaussian", 0.2),
@@ -147,6 +148,9 @@ def test_equal_seeds_draw_equally_and_others_otherwise(exploration):
     ({"kind": "epsilon_greedy", "scale": 1.1, "levels": 3}, "must be a probability from 0 to 1, found 1.1"),
     ({"kind": "epsilon_greedy", "scale": 0.1}, "levels of epsilon_greedy exploration must be at least 2, found 0"),
     ({"kind": "epsilon_greedy", "scale": 0.1, "levels": 3.0}, "must be at least 2, found 3.0"),
+    ({"kind": "epsilon_greedy", "levels": 3, "limit": 0.0}, "limit of epsilon_greedy .* above 0 and at most 1, found 0.0"),
+    ({"kind": "epsilon_greedy", "levels": 3, "limit": math.nan}, "above 0 and at most 1, found nan"),
+    ({"kind": "gaussian", "limit": 0.5}, "limit of gaussian exploration must be 1, found 0.5"),
 ])
 def test_what_no_policy_can_explore_with_is_refused(fields, sentence):
     with pytest.raises(ValueError, match=sentence):

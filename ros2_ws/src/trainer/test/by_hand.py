@@ -69,6 +69,93 @@ def renormed_perceptron(theta, x, sizes, running=None):
     return x, moments
 
 
+# -- learned embeddings of observations and actions, of two entries each (Fujimoto et al., arXiv:2306.02451, appendix A)
+
+RELU, ELU = lambda x: np.maximum(x, 0.0), lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0)))
+
+
+def layers(theta, x, sizes, activation):
+    """Layers of these sizes, the activation between them; returns what comes out and the weights left over."""
+    for i, size in enumerate(sizes):
+        kernel, bias, theta = np.split(theta, np.cumsum([x.shape[1] * size, size]))
+        x = x @ kernel.reshape(-1, size) + bias
+        if i + 1 < len(sizes):
+            x = activation(x)
+    return x, theta
+
+
+def by_mean_magnitude(x):
+    return x / np.abs(x).mean(axis=1, keepdims=True)
+
+
+def embedding(encoder, x):
+    """Embedding of observations [m, n]."""
+    found, rest = layers(encoder[0], x, (2, 2, 2), ELU)
+    assert rest.size == 0
+    return by_mean_magnitude(found)
+
+
+def prediction(encoder, state, action):
+    """Of the next embedding, from the present one and the action."""
+    found, rest = layers(encoder[1], np.column_stack([state, action]), (2, 2, 2), ELU)
+    assert rest.size == 0
+    return found
+
+
+def headed(theta, x, *embeddings, sizes, activation):
+    """A layer for x, divided by its mean magnitude, then layers of all sizes for that beside the embeddings."""
+    first, theta = layers(theta, x, sizes[:1], None)
+    found, rest = layers(theta, np.hstack([by_mean_magnitude(first), *embeddings]), sizes, activation)
+    assert rest.size == 0
+    return found
+
+
+def prediction_loss(encoder, x, action, following):
+    return np.mean((prediction(encoder, embedding(encoder, x), action) - following) ** 2)
+
+
+def learned_encoder(encoder, adams, x, action, x_next):
+    """The encoder after a gradient step, and its loss before it."""
+    first, second = encoder
+    following = embedding(encoder, x_next)  # no variable
+    gradients = [slope(lambda theta: prediction_loss((theta, second), x, action, following), first),
+                 slope(lambda theta: prediction_loss((first, theta), x, action, following), second)]
+    return ([adam.step(part, gradient) for adam, part, gradient in zip(adams, encoder, gradients, strict=True)],
+            prediction_loss(encoder, x, action, following))
+
+
+class EmbeddedInputs:
+    """An encoder, the average of it that networks take the embeddings of, and what those networks give."""
+
+    def __init__(self, config, inputs):
+        self.share = config.target_share
+        self.encoder, self.average = ([flat(part) for part in pair] for pair in (inputs.encoder, inputs.average))
+        self.adams = [Adam(len(part), config.critic_learning_rate, momentum=config.momentum) for part in self.encoder]
+
+    def learn(self, x, action, x_next):
+        """A gradient step, after which the average follows; returns the loss before it."""
+        self.encoder, loss = learned_encoder(self.encoder, self.adams, x, action, x_next)
+        self.average = [(1 - self.share) * old + self.share * new
+                        for old, new in zip(self.average, self.encoder, strict=True)]
+        return loss
+
+    def actor(self, theta, x, *sizes):
+        """What an actor with layers of these sizes gives."""
+        return headed(theta, x, embedding(self.average, x), sizes=sizes, activation=RELU)
+
+    def critic(self, theta, taken, observation_size=2):
+        """What a critic with a hidden layer of three units gives, [m], for observations beside actions."""
+        state = embedding(self.average, taken[:, :observation_size])
+        both = prediction(self.average, state, taken[:, observation_size:])
+        return headed(theta, taken, both, state, sizes=(3, 1), activation=ELU)[:, 0]
+
+    def pairs(self, inputs):
+        """Each network of the learner's inputs with what its weights should be."""
+        return [*zip(inputs.encoder, self.encoder, strict=True), *zip(inputs.average, self.average, strict=True)]
+
+
+# -- learners ----------------------------------------------------------------------------------------------------------
+
 def flat(network):
     """All learned weights of a Keras model in float64."""
     return np.concatenate([np.ravel(variable.numpy()) for variable in network.trainable_variables]).astype(np.float64)

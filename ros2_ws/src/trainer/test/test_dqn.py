@@ -46,7 +46,7 @@ class Reference:
         """One gradient step; returns the mean error [m] of the two critics before it."""
         c = self.config
         x, action, reward, discount, x_next, weight = in_float64(batch)
-        torques = [-1 + 2 * i / (c.levels - 1) for i in range(c.levels)]
+        torques = [c.max_torque * (-1 + 2 * i / (c.levels - 1)) for i in range(c.levels)]
         level = np.abs(action[..., None] - torques).argmin(axis=2)
         best = self.values(self.theta, x_next).mean(axis=0).argmax(axis=2)
         following = self.values(self.target, x_next).mean(axis=0)
@@ -71,7 +71,7 @@ class Reference:
 
 
 @pytest.mark.parametrize(("changes", "compiled"), [
-    ({}, True), ({"prioritized": True, "layer_norm": False}, False), ({"levels": 5, "prioritized": True}, False)])
+    ({}, True), ({"prioritized": True, "layer_norm": False}, False), ({"levels": 5, "prioritized": True, "max_torque": 0.6}, False)])
 def test_updates_equal_those_computed_by_hand_in_float64(changes, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
@@ -123,7 +123,8 @@ def test_the_value_is_that_of_the_best_level_of_each_joint():
 # -- acting ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("backend", "changes"), [
-    ("litert", {}), ("keras", {"levels": 5, "layer_norm": False, "precision": "bfloat16"})])
+    ("litert", {}), ("keras", {"levels": 5, "layer_norm": False, "precision": "bfloat16"}),
+    ("litert", {"max_torque": 0.5})])
 def test_the_exported_policy_is_the_live_one(backend, changes, eager):
     config = replace(SMALL, normalize_observations=True, observation_clip=1.0, epsilon=0.0, hidden=(16, 8), **changes)
     learner, rng = DQN(config, 2, 2, 2, seed=6), np.random.default_rng(1)
@@ -138,7 +139,9 @@ def test_the_exported_policy_is_the_live_one(backend, changes, eager):
     observation = rng.normal(0, 3, (1000, 2)).astype(np.float32)
     best = act(load_actor(bundle, backend), observation)[0]
     live = act(learner, observation)[0]
-    assert set(np.unique(live)) | set(np.unique(best)) <= set(np.linspace(-1, 1, config.levels))
+    limit = config.max_torque
+    assert set(np.unique(live)) | set(np.unique(best)) <= set(np.linspace(-limit, limit, config.levels))
+    assert np.abs(live).max() == limit
     assert (live != live[0]).any(axis=0).all()
     # Learning in bfloat16 rounds the values, so that levels of nearly the same value may change places.
     assert (live == best).mean() >= (0.98 if config.precision == "bfloat16" else 0.9995)
@@ -154,13 +157,16 @@ def test_now_and_then_a_joint_takes_a_random_level():
     np.testing.assert_allclose(other.all(axis=1).mean(), (0.25 * 0.8)**3, atol=0.003)
     exploration = policy_bundle.unpack(learner.policy()).manifest.exploration
     assert (exploration.kind, exploration.scale, exploration.levels) == ("epsilon_greedy", 0.25, 5)
+    assert exploration.limit == 1.0
 
 
-def test_the_first_actions_are_random_levels_whatever_is_observed():
-    learner = DQN(SMALL, 1, 2, 2, seed=0)
+@pytest.mark.parametrize("limit", [1.0, 0.25])
+def test_the_first_actions_are_random_levels_whatever_is_observed(limit):
+    learner = DQN(replace(SMALL, max_torque=limit), 1, 2, 2, seed=0)
     action = act(learner, np.zeros((6000, 2), np.float32))[0]
     found, counts = np.unique(action, return_counts=True)
-    assert found.tolist() == [-1.0, 0.0, 1.0] and counts.min() > 3800 and action.dtype == np.float32
+    assert found.tolist() == [-limit, 0.0, limit] and counts.min() > 3800 and action.dtype == np.float32
+    assert policy_bundle.unpack(learner.policy()).manifest.exploration.limit == limit
 
 
 # -- numbers that are none ---------------------------------------------------------------------------------------------
@@ -179,7 +185,8 @@ def test_a_weight_that_is_no_number_ends_the_training_with_its_name(eager):
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("change", "text"), [
-    ({"levels": 1}, "levels must be at least 2, found 1"), ({"learning_rate": 0.0}, "learning_rate must be positive"),
+    ({"levels": 1}, "levels must be at least 2, found 1"),
+    ({"max_torque": 0.0}, "max_torque must be above 0 and at most 1, found 0.0"), ({"learning_rate": 0.0}, "learning_rate must be positive"),
     ({"target_share": 0.0}, "target_share must be above 0 and at most 1, found 0.0"),
     ({"epsilon": 1.5}, "epsilon must be from 0 to 1, found 1.5"),
     ({"huber_threshold": 0.0}, "huber_threshold must be positive"),

@@ -32,7 +32,8 @@ OFF_POLICY_CHANGES = dict(
     normalize_observations=False, observation_min_std=0.2, observation_clip=0.5, precision="bfloat16")
 ACTOR_CRITIC_CHANGES = dict(OFF_POLICY_CHANGES, actor_learning_rate=1e-2, critic_learning_rate=1e-2, target_share=0.5,
                             actor_hidden=(5,), critic_hidden=(6, 6))
-TWIN_CRITIC_CHANGES = dict(ACTOR_CRITIC_CHANGES, critic_layer_norm=True, critic_batch_renorm=True, momentum=0.5)
+TWIN_CRITIC_CHANGES = dict(ACTOR_CRITIC_CHANGES, critic_layer_norm=True, critic_batch_renorm=True, embedding_size=3,
+                           momentum=0.5)
 NOISE_CHANGES = dict(exploration_std=0.7, target_noise_std=0.9, target_noise_clip=0.01, actor_interval=1)
 ON_POLICY_CHANGES = dict(
     total_steps=500, rollout_length=16, learning_rate=1e-2, learning_rate_end=0.5, discount=0.5, gae_lambda=0.1,
@@ -110,8 +111,8 @@ CASES = {
     "dqn": off_policy(
         dict(OFF_POLICY, learning_rate=4e-3, target_share=0.1, hidden=(64,), levels=9, epsilon=0.3,
              huber_threshold=100.0, n_step=1),
-        dict(OFF_POLICY_CHANGES, levels=5, learning_rate=1e-2, target_share=0.5, epsilon=0.9, huber_threshold=0.01,
-             max_gradient_norm=1e-3, hidden=(5,), layer_norm=False, n_step=2), dict(hidden=(8,)),
+        dict(OFF_POLICY_CHANGES, levels=5, max_torque=0.7, learning_rate=1e-2, target_share=0.5, epsilon=0.9,
+             huber_threshold=0.01, max_gradient_norm=1e-3, hidden=(5,), layer_norm=False, n_step=2), dict(hidden=(8,)),
         dict(hidden=(64, 64), learning_rate=2e-3, target_share=0.02)),
 }
 METHODS = list(ALGORITHMS)
@@ -255,6 +256,7 @@ def test_another_task_of_gymnasium_is_learned(name):
 
 # -- repetition --------------------------------------------------------------------------------------------------------
 
+VARIANTS = [*((name, {}) for name in METHODS), *((name, {"embedding_size": 3}) for name in ("td3", "sac"))]
 STEPS = 32  # enough for several updates with `small`, and for every setting to count
 
 
@@ -275,11 +277,11 @@ def assert_same(first, second):
     assert not different
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_the_seed_decides_everything(name, eager):
+@pytest.mark.parametrize(("name", "extra"), VARIANTS)
+def test_the_seed_decides_everything(name, extra, eager):
     def trained(seed):
         env = small_env()
-        learner = make(name, CASES[name].small, env, seed)
+        learner = make(name, {**CASES[name].small, **extra}, env, seed)
         start = saved_copy(learner)
         train(env, learner, STEPS)
         return start, saved_copy(learner)
@@ -296,15 +298,15 @@ def test_the_seed_decides_everything(name, eager):
     assert not np.array_equal(first["noise"], other["noise"])
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_restored_run_equals_an_unbroken_one_bit_for_bit(name, eager):
-    env = small_env()
-    unbroken = make(name, CASES[name].small, env, seed=7)
+@pytest.mark.parametrize(("name", "extra"), VARIANTS)
+def test_a_restored_run_equals_an_unbroken_one_bit_for_bit(name, extra, eager):
+    env, settings = small_env(), {**CASES[name].small, **extra}
+    unbroken = make(name, settings, env, seed=7)
     broken_off, _ = train(env, unbroken, STEPS - 4)  # within a rollout
     saved, env_then = saved_copy(unbroken), copy.deepcopy(env)
     kept = copy.deepcopy(saved)
     _, expected = train(env, unbroken, 2 * STEPS, start=broken_off)
-    learner = make(name, CASES[name].small, env, seed=8)
+    learner = make(name, settings, env, seed=8)
     learner.restore(saved)
     assert_same(saved_copy(learner), saved)
     _, found = train(env_then, learner, 2 * STEPS, start=broken_off)
@@ -335,7 +337,7 @@ def test_a_restored_run_goes_on_with_its_own_settings(name, eager):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_state_of_other_networks_is_refused_and_changes_nothing(name):
     case = CASES[name]
-    sizes = [key for key in case.changes if key.endswith("hidden") or key == "width"]
+    sizes = [key for key in case.changes if key.endswith("hidden") or key in ("width", "embedding_size")]
     env = small_env()
     learner = make(name, case.small, env)
     for key in sizes:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ant_rl_core import bundle as policy_bundle
-from by_hand import (Adam, act, disturb, flat, in_float64, moments, moved_moments, observe, perceptron, recorded,
+from by_hand import (Adam, EmbeddedInputs, act, disturb, flat, in_float64, moments, moved_moments, observe, perceptron, recorded,
                      renormed_perceptron, slope)
 from policy_node.actor import load_actor
 from trainer.algorithms.sac import ACTOR_METRICS, CRITIC_METRICS, SAC, SACConfig
@@ -26,8 +26,9 @@ class Reference:
     Two joints, one hidden layer of three units in each network.
     """
 
-    def __init__(self, config, actor, critics):
+    def __init__(self, config, actor, critics, inputs):
         self.config = config
+        self.inputs = EmbeddedInputs(config, inputs) if config.embedding_size else None
         self.actor, self.critics = flat(actor), [flat(critic) for critic in critics]
         self.targets = [critic.copy() for critic in self.critics]
         self.log_temperature = np.log(np.array([config.initial_temperature]))
@@ -44,6 +45,8 @@ class Reference:
         """What critic i, with these weights, gives for observations beside actions."""
         if self.config.critic_batch_renorm:
             return renormed_perceptron(theta, taken, (3, 1), self.running[i])[0][:, 0]
+        if self.inputs:
+            return self.inputs.critic(theta, taken)
         return perceptron(theta, taken, (3, 1), self.normalised)[:, 0]
 
     def both(self, i, theta, taken, following):
@@ -55,7 +58,7 @@ class Reference:
 
     def sample(self, theta, x, noise):
         """Actions, and their log-densities by the change of variables."""
-        outputs = perceptron(theta, x, (3, 4))
+        outputs = self.inputs.actor(theta, x, 3, 4) if self.inputs else perceptron(theta, x, (3, 4))
         mean, log_std = outputs[:, :2], outputs[:, 2:]
         self.clipped += list(log_std.ravel() > 2.0)
         std = np.exp(np.minimum(np.maximum(log_std, -20.0), 2.0))
@@ -79,6 +82,7 @@ class Reference:
         x, taken_action, reward, discount, x_next, weight = in_float64(batch)
         noise_next, noise = noise.astype(np.float64)
         temperature = np.exp(self.log_temperature[0])
+        encoder = {"encoder_loss": self.inputs.learn(x, taken_action, x_next)} if self.inputs else {}
         action, log_prob = self.sample(self.actor, x_next, noise_next)
         taken, following = np.hstack([x, taken_action]), np.hstack([x_next, action])
         pairs = [self.both(i, critic, taken, following) for i, critic in enumerate(self.critics)]
@@ -93,7 +97,8 @@ class Reference:
             self.critics[i] = self.critic_adams[i].step(critic, gradient)
         self.targets = [(1 - c.target_share) * target + c.target_share * critic
                         for target, critic in zip(self.targets, self.critics, strict=True)]
-        figures = {"critic_loss": np.mean(weight * (values - target) ** 2, axis=1).sum(), "q_value": values[0].mean()}
+        figures = {"critic_loss": np.mean(weight * (values - target) ** 2, axis=1).sum(), "q_value": values[0].mean(),
+                   **encoder}
         self.updates += 1
         if self.updates % c.actor_interval:
             return values - target, figures
@@ -110,18 +115,20 @@ class Reference:
 
 @pytest.mark.parametrize(("change", "compiled"), [
     ({"critic_layer_norm": True}, True), ({"prioritized": True, "n_step": 2}, False),
-    ({"critic_batch_renorm": True, "actor_interval": 2, "momentum": 0.5}, True)],
-    ids=["layer norm", "prioritised", "batch renorm"])
+    ({"critic_batch_renorm": True, "actor_interval": 2, "momentum": 0.5}, True),
+    ({"embedding_size": 2, "actor_interval": 2, "momentum": 0.6}, True)],
+    ids=["layer norm", "prioritised", "batch renorm", "embeddings"])
 def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
     config = replace(SMALL, **change)
     learner, rng = SAC(config, 2, 2, 2, seed=6), np.random.default_rng(2)
-    disturb([learner.actor, *learner.critics], rng)
+    encoders = [*learner.inputs.encoder, *learner.inputs.average] if config.embedding_size else []
+    disturb([learner.actor, *learner.critics, *encoders], rng)
     learner.actor.layers[-1].bias.assign([0.3, -0.2, 2.2, -1.0])  # log_std is clipped to 2
     for target, critic in zip(learner.target_critics, learner.critics):
         target.set_weights(critic.get_weights())
-    reference = Reference(config, learner.actor, learner.critics)
+    reference = Reference(config, learner.actor, learner.critics, learner.inputs)
     noise, batches, ends, steps = copy.deepcopy(learner.noise), recorded(learner), [], 0
     for _ in range(12):
         observe(learner, rng)
@@ -135,10 +142,11 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
             ends += list(batch.discount == 0.0)
         for network, expected in [(learner.actor, reference.actor),
                                   *zip(learner.critics, reference.critics, strict=True),
-                                  *zip(learner.target_critics, reference.targets)]:
+                                  *zip(learner.target_critics, reference.targets),
+                                  *(reference.inputs.pairs(learner.inputs) if encoders else [])]:
             np.testing.assert_allclose(flat(network), expected, atol=5e-5, err_msg=network.name)
         assert float(learner.log_temperature.numpy()) == pytest.approx(reference.log_temperature[0], abs=2e-5)
-        assert tuple(figures) == CRITIC_METRICS + ACTOR_METRICS
+        assert set(figures) == {*CRITIC_METRICS, *ACTOR_METRICS, *(["encoder_loss"] if encoders else [])}
         for name in figures:
             expected = np.mean([one[name] for one in expected_figures if name in one])
             assert figures[name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
@@ -190,9 +198,10 @@ def test_densities_far_outside_stay_finite(bias):
 
 # -- acting ------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("normalize", [False, True])
-def test_the_exported_policy_is_the_live_one(normalize, eager):
-    config = replace(SMALL, normalize_observations=normalize, observation_clip=1.0, actor_hidden=(16, 8))
+@pytest.mark.parametrize(("normalize", "embedding_size"), [(False, 0), (True, 0), (True, 2)])
+def test_the_exported_policy_is_the_live_one(normalize, embedding_size, eager):
+    config = replace(SMALL, normalize_observations=normalize, observation_clip=1.0, actor_hidden=(16, 8),
+                     embedding_size=embedding_size)
     learner, rng = SAC(config, 2, 5, 2, seed=6), np.random.default_rng(1)
     for _ in range(8):
         observe(learner, rng)
@@ -207,7 +216,9 @@ def test_the_exported_policy_is_the_live_one(normalize, eager):
     observation = rng.normal(0, 3, (500, 5)).astype(np.float32)
     x = learner.experience.normalise(observation)
     assert normalize != np.array_equal(x, observation)
-    mean, log_std = np.split(perceptron(flat(learner.actor), x.astype(np.float64), (16, 8, 4)), 2, axis=1)
+    inputs = EmbeddedInputs(config, learner.inputs) if embedding_size else None
+    outputs, exact = inputs.actor if inputs else lambda theta, x, *sizes: perceptron(theta, x, sizes), x.astype(float)
+    mean, log_std = np.split(outputs(flat(learner.actor), exact, 16, 8, 4), 2, axis=1)
     best, extras, _ = act(load_actor(bundle), observation)
     np.testing.assert_allclose(best, np.tanh(mean), atol=1e-5)
     assert extras == {} and 0.02 < np.mean(log_std > 2.0) < 0.98
@@ -218,7 +229,9 @@ def test_the_exported_policy_is_the_live_one(normalize, eager):
         action, extras, _ = act(actor, observation)
         np.testing.assert_allclose(action, expected, atol=2e-5)
         assert action.dtype == np.float32 and extras["log_prob"].shape == (500,)
-    critics = [perceptron(flat(critic), np.hstack([x, np.tanh(mean)]), (3, 1))[:, 0] for critic in learner.critics]
+    taken = np.hstack([exact, np.tanh(mean)])
+    critics = [inputs.critic(flat(critic), taken, 5) if inputs else perceptron(flat(critic), taken, (3, 1))[:, 0]
+               for critic in learner.critics]
     np.testing.assert_allclose(learner.value(observation), np.min(critics, axis=0), atol=1e-4)
 
 
@@ -241,6 +254,10 @@ def test_the_first_actions_are_random_whatever_is_observed():
     ({"discount": 1.0}, "discount must be from 0 to"),
     ({"actor_hidden": (3, 0)}, "actor_hidden must hold sizes of at least 1"),
     ({"critic_hidden": (0,)}, "critic_hidden must hold sizes of at least 1"),
+    ({"embedding_size": -1}, "embedding_size must be at least 0, found -1"),
+    ({"embedding_size": 2, "actor_hidden": ()}, "embedding_size must be 0 without hidden layers, found 2"),
+    ({"embedding_size": 2, "critic_layer_norm": True}, "embedding_size must be 0 with critic_layer_norm"),
+    ({"embedding_size": 2, "critic_batch_renorm": True}, "embedding_size must be 0 with critic_layer_norm or"),
     ({"precision": "float16"}, "precision must be float32 or bfloat16, found float16")])
 def test_settings_out_of_range_are_refused(change, text):
     with pytest.raises(ValueError, match=f"^{text}"):

@@ -8,7 +8,7 @@ import pytest
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.testing import EndlessRewardEnv
-from by_hand import (Adam, act, disturb, flat, in_float64, moments, moved_moments, observe, perceptron, recorded,
+from by_hand import (Adam, EmbeddedInputs, act, disturb, flat, in_float64, moments, moved_moments, observe, perceptron, recorded,
                      renormed_perceptron, slope)
 from policy_node.actor import load_actor
 from trainer import loop
@@ -32,8 +32,9 @@ class Reference:
     Two observations, one action, one hidden layer of three units in each network.
     """
 
-    def __init__(self, config, actor, critics):
+    def __init__(self, config, actor, critics, inputs):
         self.config = config
+        self.inputs = EmbeddedInputs(config, inputs) if config.embedding_size else None
         self.actor, self.critics = flat(actor), [flat(critic) for critic in critics]
         self.target_actor, self.target_critics = self.actor.copy(), [critic.copy() for critic in self.critics]
         self.actor_adam = Adam(len(self.actor), config.actor_learning_rate, momentum=config.momentum)
@@ -47,7 +48,11 @@ class Reference:
         """What critic i, with these weights, gives for observations beside actions."""
         if self.config.critic_batch_renorm:
             return renormed_perceptron(theta, taken, (3, 1), self.running[i])[0][:, 0]
-        return number(theta, taken, self.normalised)
+        return self.inputs.critic(theta, taken) if self.inputs else number(theta, taken, self.normalised)
+
+    def action(self, theta, x):
+        """What an actor with these weights does, [m]."""
+        return np.tanh(self.inputs.actor(theta, x, 3, 1)[:, 0] if self.inputs else number(theta, x))
 
     def both(self, i, theta, taken, following):
         """The values that critic i learns with, and those that it learns from."""
@@ -60,11 +65,13 @@ class Reference:
         """One gradient step; returns the errors of both critics [2, m] before it."""
         c = self.config
         x, action, reward, discount, x_next, weight = in_float64(batch)
+        if self.inputs:
+            self.inputs.learn(x, action, x_next)
         taken = np.column_stack([x, action])
         noise = c.target_noise_std * noise[:, 0].astype(np.float64)
         self.clipped += list(np.abs(noise) > c.target_noise_clip)
         noise = np.minimum(np.maximum(noise, -c.target_noise_clip), c.target_noise_clip)
-        action = np.tanh(number(self.target_actor, x_next)) + noise
+        action = self.action(self.target_actor, x_next) + noise
         action = np.minimum(np.maximum(action, -1.0), 1.0)
         following = np.column_stack([x_next, action])
         pairs = [self.both(i, critic, taken, following) for i, critic in enumerate(self.critics)]
@@ -81,7 +88,7 @@ class Reference:
         self.steps += 1
         if self.steps % c.actor_interval == 0:
             gradient = slope(lambda theta: -np.mean(self.value(self.critics[0], np.column_stack(
-                [x, np.tanh(number(theta, x))]))), self.actor)
+                [x, self.action(theta, x)]))), self.actor)
             self.actor = self.actor_adam.step(self.actor, gradient)
             share = c.target_share
             self.target_actor = (1 - share) * self.target_actor + share * self.actor
@@ -93,21 +100,22 @@ class Reference:
 @pytest.mark.parametrize(("change", "compiled"), [
     ({"critic_layer_norm": True}, True), ({"prioritized": True}, False),
     ({"prioritized": True, "actor_interval": 1, "critic_layer_norm": True}, False), ({"actor_interval": 3}, False),
-    ({"critic_batch_renorm": True, "momentum": 0.5}, True)], ids=["layer norm", "prioritised", "both", "interval",
-                                                                  "batch renorm"])
+    ({"critic_batch_renorm": True, "momentum": 0.5}, True), ({"embedding_size": 2, "momentum": 0.6}, True)],
+    ids=["layer norm", "prioritised", "both", "interval", "batch renorm", "embeddings"])
 def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
     config = replace(SMALL, **change)
-    # A hidden unit that is always on has a bias without a gradient where its output is normalised, and Adam goes by the
-    # sign of what rounding leaves: with this seed there is none.
-    rng = np.random.default_rng(3 if config.critic_batch_renorm else 1)
+    # With its seed no hidden unit is always on: its bias has no gradient where its output is normalised, and Adam goes
+    # by the sign of what rounding leaves. With either, each critic's value is the smaller one at times.
+    rng = np.random.default_rng(3 if config.critic_batch_renorm else 2 if config.embedding_size else 1)
     learner = TD3(config, 2, 2, 1, seed=6)
     networks = [learner.actor, *learner.critics]
-    disturb(networks, rng)
+    encoders = [*learner.inputs.encoder, *learner.inputs.average] if config.embedding_size else []
+    disturb([*networks, *encoders], rng)
     for network, target in zip(networks, [learner.target_actor, *learner.target_critics]):
         target.set_weights(network.get_weights())
-    reference = Reference(config, learner.actor, learner.critics)
+    reference = Reference(config, learner.actor, learner.critics, learner.inputs)
     noise, batches, ends = copy.deepcopy(learner.noise), recorded(learner), []
     steps = 0
     for _ in range(12):
@@ -121,7 +129,8 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
             ends += list(batch.discount == 0.0)
         for network, expected in [(learner.actor, reference.actor), (learner.target_actor, reference.target_actor),
                                   *zip(learner.critics, reference.critics, strict=True),
-                                  *zip(learner.target_critics, reference.target_critics)]:
+                                  *zip(learner.target_critics, reference.target_critics),
+                                  *(reference.inputs.pairs(learner.inputs) if encoders else [])]:
             np.testing.assert_allclose(flat(network), expected, atol=3e-5, err_msg=network.name)
         for critic, running in zip(learner.critics, reference.running, strict=True):
             for found, expected in zip(moments(critic), running, strict=True):
@@ -131,7 +140,8 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
             leaves = learner.save()["replay_leaves"]
             for index, priority in last.items():
                 assert leaves[index] == pytest.approx(priority**config.priority_exponent, rel=2e-3, abs=1e-3)
-    assert steps == 27 and learner.version == 10 and set(METRICS) <= set(figures)
+    assert steps == 27 and learner.version == 10
+    assert set(figures) == {*METRICS, "actor_loss", *(["encoder_loss"] if encoders else [])}
     for tried in (reference.clipped, reference.smaller, ends):  # both sides of each
         assert 0.05 < np.mean(tried) < 0.95
     weights = np.concatenate([batch.weight for batch in batches])
@@ -148,10 +158,10 @@ def test_targets_start_as_copies_and_critics_differ():
 
 # -- acting ------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("backend", ["litert", "keras"])
-def test_the_exported_policy_is_the_live_one(backend, eager):
+@pytest.mark.parametrize(("backend", "embedding_size"), [("litert", 0), ("keras", 0), ("litert", 2)])
+def test_the_exported_policy_is_the_live_one(backend, embedding_size, eager):
     config = replace(SMALL, normalize_observations=True, observation_clip=1.0, exploration_std=0.3,
-                     actor_hidden=(16, 8))
+                     actor_hidden=(16, 8), embedding_size=embedding_size)
     learner, rng = TD3(config, 2, 2, 1, seed=6), np.random.default_rng(1)
     for _ in range(8):
         observe(learner, rng)

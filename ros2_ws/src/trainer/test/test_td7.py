@@ -7,46 +7,17 @@ import numpy as np
 import pytest
 
 from ant_rl_core import bundle as policy_bundle
-from by_hand import Adam, act, disturb, flat, in_float64, observe, recorded, slope
+from by_hand import (ELU, RELU, Adam, act, disturb, embedding, flat, headed, in_float64, learned_encoder, observe,
+                     prediction, recorded, slope)
 from policy_node.actor import load_actor
 from trainer.algorithms.td7 import METRICS, TD7, TD7Config
 
 SMALL = TD7Config(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                   discount=0.9, encoder_learning_rate=0.01, actor_learning_rate=0.02, critic_learning_rate=0.03,
                   target_interval=4, actor_interval=2, target_noise_std=0.6, target_noise_clip=0.5, width=2)
-RELU, ELU = lambda x: np.maximum(x, 0.0), lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0)))
 
 
 # -- updates, computed by hand -----------------------------------------------------------------------------------------
-
-def layers(theta, x, sizes, activation):
-    """Layers of these sizes, the activation between them; returns what comes out and the weights left over."""
-    for i, size in enumerate(sizes):
-        kernel, bias, theta = np.split(theta, np.cumsum([x.shape[1] * size, size]))
-        x = x @ kernel.reshape(-1, size) + bias
-        if i + 1 < len(sizes):
-            x = activation(x)
-    return x, theta
-
-
-def by_mean_magnitude(x):
-    return x / np.abs(x).mean(axis=1, keepdims=True)
-
-
-def encoded(theta, x):
-    """Embedding of observations [m, 2], or of embeddings with actions [m, 3] as it is before the division."""
-    found, rest = layers(theta, x, (2, 2, 2), ELU)
-    assert rest.size == 0
-    return found if x.shape[1] == 3 else by_mean_magnitude(found)
-
-
-def headed(theta, x, *others, activation):
-    """One layer for x, divided by its mean magnitude, and three for that beside the others; one output [m]."""
-    first, theta = layers(theta, x, (2,), None)
-    found, rest = layers(theta, np.hstack([by_mean_magnitude(first), *others]), (2, 2, 1), activation)
-    assert rest.size == 0
-    return found[:, 0]
-
 
 class Reference:
     """TD7 in numpy float64, written from the paper's algorithms 2 and 4 and its appendices A and B, no code shared.
@@ -69,18 +40,13 @@ class Reference:
 
     @staticmethod
     def value(critic, encoder, x, action):
-        state = encoded(encoder[0], x)
-        both = encoded(encoder[1], np.column_stack([state, action]))
-        return headed(critic, np.column_stack([x, action]), both, state, activation=ELU)
+        state = embedding(encoder, x)
+        return headed(critic, np.column_stack([x, action]), prediction(encoder, state, action), state,
+                      sizes=(2, 2, 1), activation=ELU)[:, 0]
 
     @staticmethod
     def action(actor, encoder, x):
-        return np.tanh(headed(actor, x, encoded(encoder[0], x), activation=RELU))
-
-    @staticmethod
-    def prediction_loss(encoder, x, action, embedding_next):
-        predicted = encoded(encoder[1], np.column_stack([encoded(encoder[0], x), action]))
-        return np.mean((predicted - embedding_next) ** 2)
+        return np.tanh(headed(actor, x, embedding(encoder, x), sizes=(2, 2, 1), activation=RELU)[:, 0])
 
     @staticmethod
     def lap_huber(error):
@@ -90,12 +56,8 @@ class Reference:
         """One gradient step; returns the priorities [m] of its rows before the exponent, and the figures."""
         c = self.config
         x, taken, reward, discount, x_next, weight = in_float64(batch)
-        first, second, embedding_next = *self.encoder, encoded(self.encoder[0], x_next)  # the last is no variable
-        figures = {"encoder_loss": self.prediction_loss((first, second), x, taken, embedding_next)}
-        gradients = [slope(lambda theta: self.prediction_loss((theta, second), x, taken, embedding_next), first),
-                     slope(lambda theta: self.prediction_loss((first, theta), x, taken, embedding_next), second)]
-        self.encoder = [adam.step(part, gradient) for adam, part, gradient in zip(
-            self.encoder_adams, self.encoder, gradients, strict=True)]
+        self.encoder, loss = learned_encoder(self.encoder, self.encoder_adams, x, taken, x_next)
+        figures = {"encoder_loss": loss}
 
         noise = c.target_noise_std * noise[:, 0].astype(np.float64)
         self.tried["noise"] += list(np.abs(noise) > c.target_noise_clip)

@@ -56,14 +56,16 @@ def deterministic_graph(network: keras.Model, normaliser: Normaliser | None = No
     return PolicyGraph(network, lambda x: {"action": keras.ops.tanh(x)}, normaliser)
 
 
-def greedy_graph(network: keras.Model, levels: int, normaliser: Normaliser | None = None) -> PolicyGraph:
-    """Actor that gives each joint the best of `levels` evenly spaced torques from -1 to 1.
+def greedy_graph(network: keras.Model, levels: int, normaliser: Normaliser | None = None,
+                 limit: float = 1.0) -> PolicyGraph:
+    """Actor that gives each joint the best of `levels` evenly spaced torques from -limit to limit.
 
     Args:
         network: from observations to the values of the levels of each joint, lowest torque first, [n, action_size,
             levels] or [n, action_size * levels].
         levels: number of torques, at least 2.
         normaliser: see `PolicyGraph`.
+        limit: the largest torque, at most 1.
     """
     index = np.arange(levels, dtype=np.float32)
 
@@ -72,7 +74,7 @@ def greedy_graph(network: keras.Model, levels: int, normaliser: Normaliser | Non
         # The first of the best, as numpy's argmax; that of Keras has operations that LiteRT lacks.
         best = values >= keras.ops.max(values, axis=-1, keepdims=True)
         first = keras.ops.min(keras.ops.where(best, index, float(levels)), axis=-1)
-        return {"action": first * (2.0 / (levels - 1)) - 1.0}
+        return {"action": first * (2.0 * limit / (levels - 1)) - limit}
     return PolicyGraph(network, head, normaliser)
 
 

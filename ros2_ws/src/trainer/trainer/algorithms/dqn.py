@@ -23,7 +23,8 @@ class DQNConfig(OffPolicyConfig):
     """Settings of decoupled Q-learning.
 
     Attributes:
-        levels: evenly spaced torques from -1 to 1 that each joint chooses from.
+        levels: evenly spaced torques that each joint chooses from.
+        max_torque: the largest of them, the least is its negative; 1 is all that the joints give.
         learning_rate: step size of Adam.
         target_share: how far the target networks follow the learned ones at each update.
         epsilon: probability, per joint and step, of a random level.
@@ -38,6 +39,7 @@ class DQNConfig(OffPolicyConfig):
     prioritized: bool = True
     n_step: int = 3
     levels: int = 3
+    max_torque: float = 1.0
     learning_rate: float = 1e-4
     target_share: float = 0.005
     epsilon: float = 0.05
@@ -50,6 +52,7 @@ class DQNConfig(OffPolicyConfig):
         super().__post_init__()
         guard.check_config(
             self, (self.levels >= 2, "levels must be at least 2"),
+            (0 < self.max_torque <= 1, "max_torque must be above 0 and at most 1"),
             (0 < self.learning_rate < np.inf, "learning_rate must be positive"),
             (0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
             (0 <= self.epsilon <= 1, "epsilon must be from 0 to 1"),
@@ -93,7 +96,7 @@ class DQN(OffPolicyLearner):
         self._variables, self._target_variables = self.mean.trainable_variables, self.target_mean.trainable_variables
         self.optimizer = trained_by_adam(self._variables, config.learning_rate)
         self._learn = self._compiled(self._critic_step)
-        self._graph = export.greedy_graph(self.mean, config.levels, self.experience.normaliser)
+        self._graph = export.greedy_graph(self.mean, config.levels, self.experience.normaliser, config.max_torque)
         self._action = self._by_row(self._greedy_action)
 
     def _outputs(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -104,7 +107,7 @@ class DQN(OffPolicyLearner):
 
     def _exploration(self) -> Exploration:
         epsilon = 1.0 if self.experience.warming_up else self.config.epsilon
-        return Exploration("epsilon_greedy", epsilon, self.config.levels)
+        return Exploration("epsilon_greedy", epsilon, self.config.levels, self.config.max_torque)
 
     def _values(self, model: keras.Model, observation: tf.Tensor) -> tf.Tensor:
         """Value of each level of each joint, [m, action_size, levels]."""
@@ -112,7 +115,7 @@ class DQN(OffPolicyLearner):
 
     def _greedy_action(self, observation: tf.Tensor) -> tf.Tensor:
         best = tf.argmax(self._values(self.mean, observation), axis=2)
-        return tf.gather(tf.constant(torque_levels(self.config.levels)), best)
+        return tf.gather(tf.constant(torque_levels(self.config.levels, self.config.max_torque)), best)
 
     def _learned(self) -> list[keras.Variable]:
         return self._variables
@@ -122,7 +125,9 @@ class DQN(OffPolicyLearner):
 
     def _gradient_step(self) -> dict[str, float]:
         batch = self.experience.draw()
-        level = np.rint((batch.action + 1.0) * (0.5 * (self.config.levels - 1))).astype(np.int32)
+        highest = self.config.levels - 1
+        nearest = np.rint((batch.action / self.config.max_torque + 1.0) * (0.5 * highest))
+        level = np.clip(nearest, 0, highest).astype(np.int32)
         figures, error = self._learn(batch.observation, level, batch.reward, batch.discount, batch.next_observation,
                                      batch.weight)
         self.experience.prioritize(batch, error.numpy() + 1e-6)

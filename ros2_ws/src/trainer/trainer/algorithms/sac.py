@@ -12,7 +12,7 @@ import tensorflow as tf
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
 from trainer.algorithms.off_policy import OffPolicyLearner, trained_by_adam, variables_of
-from trainer.algorithms.twin_critics import TwinCriticConfig, inputs, paired_values, twin_critics
+from trainer.algorithms.twin_critics import TwinCriticConfig, as_tensors, inputs, paired_values, twin_critics
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
 
@@ -101,9 +101,9 @@ class SAC(OffPolicyLearner):
     def _gradient_step(self) -> dict[str, float]:
         batch = self.experience.draw()
         noise = self.noise.standard_normal((2, *batch.action.shape), np.float32)
-        observation = tf.constant(batch.observation)
-        figures, error = self._learn_critics(observation, batch.action, batch.reward, batch.discount,
-                                             batch.next_observation, batch.weight, noise[0])
+        observation, action, following = as_tensors(batch)
+        figures, error = self._learn_critics(observation, action, batch.reward, batch.discount, following, batch.weight,
+                                             noise[0])
         self.experience.prioritize(batch, error.numpy() + 1e-6)
         found = dict(zip(CRITIC_METRICS + self.inputs.metrics, figures.numpy().tolist(), strict=True))
         if self.experience.updates % self.config.actor_interval == 0:

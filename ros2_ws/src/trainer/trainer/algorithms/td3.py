@@ -11,7 +11,7 @@ import tensorflow as tf
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
 from trainer.algorithms.off_policy import OffPolicyLearner, trained_by_adam, variables_of
-from trainer.algorithms.twin_critics import TwinCriticConfig, inputs, paired_values, twin_critics
+from trainer.algorithms.twin_critics import TwinCriticConfig, as_tensors, inputs, paired_values, twin_critics
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
 
@@ -97,9 +97,9 @@ class TD3(OffPolicyLearner):
         config, batch = self.config, self.experience.draw()
         noise = self.noise.standard_normal(batch.action.shape, np.float32) * config.target_noise_std
         noise = np.clip(noise, -config.target_noise_clip, config.target_noise_clip)
-        observation = tf.constant(batch.observation)
-        figures, error = self._learn_critics(observation, batch.action, batch.reward, batch.discount,
-                                             batch.next_observation, batch.weight, noise)
+        observation, action, following = as_tensors(batch)
+        figures, error = self._learn_critics(observation, action, batch.reward, batch.discount, following, batch.weight,
+                                             noise)
         self.experience.prioritize(batch, error.numpy() + 1e-6)
         found = dict(zip(METRICS + self.inputs.metrics, figures.numpy().tolist(), strict=True))
         if self.experience.updates % config.actor_interval == 0:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from trainer import guard
 from trainer.algorithms.off_policy import ActorCriticConfig, trained_by_adam, variables_of
+from trainer.buffers.replay import ReplayBatch
 from trainer.networks import sale, weights
 from trainer.networks.mlp import first_seed, mlp
 
@@ -186,6 +187,11 @@ def twin_critics(taken: PlainInputs, config: TwinCriticConfig,
     critics, targets = ([taken.critic(first_seed(stream), f"{name}_{i}") for i, stream in enumerate(streams)]
                         for name in ("critic", "target_critic"))
     return critics, [] if config.critic_batch_renorm else targets
+
+
+def as_tensors(batch: ReplayBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Observations, actions and next observations; Keras takes lists of inputs only where all are tensors."""
+    return tf.constant(batch.observation), tf.constant(batch.action), tf.constant(batch.next_observation)
 
 
 def paired_values(critics: list[keras.Model], targets: list[keras.Model], taken: Any,
