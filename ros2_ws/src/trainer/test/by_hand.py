@@ -127,10 +127,10 @@ def learned_encoder(encoder, adams, x, action, x_next):
 class EmbeddedInputs:
     """An encoder, the average of it that networks take the embeddings of, and what those networks give."""
 
-    def __init__(self, config, inputs):
+    def __init__(self, config, inputs, momentum=0.9):
         self.share = config.target_share
         self.encoder, self.average = ([flat(part) for part in pair] for pair in (inputs.encoder, inputs.average))
-        self.adams = [Adam(len(part), config.critic_learning_rate, momentum=config.momentum) for part in self.encoder]
+        self.adams = [Adam(len(part), config.critic_learning_rate, momentum=momentum) for part in self.encoder]
 
     def learn(self, x, action, x_next):
         """A gradient step, after which the average follows; returns the loss before it."""
@@ -143,11 +143,11 @@ class EmbeddedInputs:
         """What an actor with layers of these sizes gives."""
         return headed(theta, x, embedding(self.average, x), sizes=sizes, activation=RELU)
 
-    def critic(self, theta, taken, observation_size=2):
-        """What a critic with a hidden layer of three units gives, [m], for observations beside actions."""
+    def critic(self, theta, taken, *sizes, observation_size=2):
+        """What a critic with layers of these sizes gives, for observations beside actions."""
         state = embedding(self.average, taken[:, :observation_size])
         both = prediction(self.average, state, taken[:, observation_size:])
-        return headed(theta, taken, both, state, sizes=(3, 1), activation=ELU)[:, 0]
+        return headed(theta, taken, both, state, sizes=sizes, activation=ELU)
 
     def pairs(self, inputs):
         """Each network of the learner's inputs with what its weights should be."""

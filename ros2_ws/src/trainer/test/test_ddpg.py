@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ant_rl_core import bundle as policy_bundle
-from by_hand import Adam, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
+from by_hand import Adam, EmbeddedInputs, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
 from policy_node.actor import load_actor
 from trainer.algorithms.ddpg import DDPG, METRICS, DDPGConfig
 
@@ -24,22 +24,28 @@ class Reference:
     Two joints, hidden layers of three and two units in both networks.
     """
 
-    def __init__(self, config, actor, critic):
+    def __init__(self, config, actor, critic, inputs):
         self.config, self.normalised = config, (0,) if config.network == "report" else ()
         self.actor, self.critic = flat(actor), flat(critic)
         self.target_actor, self.target_critic = self.actor.copy(), self.critic.copy()
         self.actor_adam = Adam(len(self.actor), config.actor_learning_rate)
         self.critic_adam = Adam(len(self.critic), config.critic_learning_rate)
+        self.inputs = EmbeddedInputs(config, inputs) if config.embedding_size else None
 
     def action(self, theta, x):
-        return np.tanh(perceptron(theta, x, (3, 2, 2), self.normalised))
+        return np.tanh(self.inputs.actor(theta, x, 3, 2, 2) if self.inputs else
+                       perceptron(theta, x, (3, 2, 2), self.normalised))
 
     def value(self, theta, x, action):
-        return perceptron(theta, np.hstack([x, action]), (3, 2, 1), self.normalised)[:, 0]
+        both = np.hstack([x, action])
+        found = (self.inputs.critic(theta, both, 3, 2, 1) if self.inputs else
+                 perceptron(theta, both, (3, 2, 1), self.normalised))
+        return found[:, 0]
 
     def update(self, batch):
         """One gradient step; returns the critic's errors [m] before it, and the figures."""
         x, taken, reward, discount, x_next, weight = in_float64(batch)
+        encoder = {"encoder_loss": self.inputs.learn(x, taken, x_next)} if self.inputs else {}
         target = reward + discount * self.value(self.target_critic, x_next, self.action(self.target_actor, x_next))
         value = self.value(self.critic, x, taken)
 
@@ -49,7 +55,7 @@ class Reference:
         def actor_loss(theta):
             return -np.mean(self.value(self.critic, x, self.action(theta, x)))
 
-        figures = {"critic_loss": critic_loss(self.critic), "q_value": value.mean()}
+        figures = {"critic_loss": critic_loss(self.critic), "q_value": value.mean(), **encoder}
         self.critic = self.critic_adam.step(self.critic, slope(critic_loss, self.critic))
         figures["actor_loss"] = actor_loss(self.actor)
         self.actor = self.actor_adam.step(self.actor, slope(actor_loss, self.actor))
@@ -59,17 +65,19 @@ class Reference:
         return value - target, figures
 
 
-@pytest.mark.parametrize(("network", "prioritized", "compiled"), [
-    ("report", False, True), ("report", True, False), ("default", False, False)])
-def test_updates_equal_those_computed_by_hand_in_float64(network, prioritized, compiled, request):
+@pytest.mark.parametrize(("change", "compiled"), [
+    ({"network": "report"}, True), ({"network": "report", "prioritized": True, "n_step": 2}, False), ({}, False),
+    ({"embedding_size": 2}, True)], ids=["report", "prioritised", "default", "embeddings"])
+def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
-    config = replace(SMALL, network=network, prioritized=prioritized, n_step=2 if prioritized else 1)
+    config = replace(SMALL, **change)
     learner, rng = DDPG(config, 2, 2, 2, seed=6), np.random.default_rng(2)
-    disturb([learner.actor, learner.critic], rng)
+    encoders = [*learner.inputs.encoder, *learner.inputs.average] if config.embedding_size else []
+    disturb([learner.actor, learner.critic, *encoders], rng)
     learner.target_actor.set_weights(learner.actor.get_weights())
     learner.target_critic.set_weights(learner.critic.get_weights())
-    reference = Reference(config, learner.actor, learner.critic)
+    reference = Reference(config, learner.actor, learner.critic, learner.inputs)
     batches, ends, steps = recorded(learner), [], 0
     for _ in range(12):
         observe(learner, rng)
@@ -83,18 +91,20 @@ def test_updates_equal_those_computed_by_hand_in_float64(network, prioritized, c
             ends += list(batch.discount == 0.0)
         for model in (learner.actor, learner.critic, learner.target_actor, learner.target_critic):
             np.testing.assert_allclose(flat(model), getattr(reference, model.name), atol=5e-5, err_msg=model.name)
-        assert tuple(figures) == METRICS
-        for name in METRICS:
+        for model, expected in reference.inputs.pairs(learner.inputs) if encoders else []:
+            np.testing.assert_allclose(flat(model), expected, atol=5e-5, err_msg=model.name)
+        assert tuple(figures) == METRICS + (("encoder_loss",) if encoders else ())
+        for name in figures:
             expected = np.mean([one[name] for one in expected_figures])
             assert figures[name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
-        if prioritized:
+        if config.prioritized:
             last = dict(zip(batch.index, np.abs(errors) + 1e-6, strict=True))
             leaves = learner.save()["replay_leaves"]
             for index, priority in last.items():
                 assert leaves[index] == pytest.approx(priority**config.priority_exponent, rel=2e-3, abs=1e-3)
     assert steps == 27 and learner.version == 10 and 0.05 < np.mean(ends) < 0.95
     weights = np.concatenate([batch.weight for batch in batches])
-    assert (weights.min() < 0.9) == prioritized
+    assert (weights.min() < 0.9) == config.prioritized
 
 
 def test_targets_start_as_copies():
@@ -113,9 +123,11 @@ def test_the_network_of_the_report_is_256_layernorm_256():
 
 # -- acting ------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("network", "normalize"), [("default", False), ("report", False), ("report", True)])
-def test_the_exported_policy_is_the_live_one(network, normalize, eager):
+@pytest.mark.parametrize(("network", "normalize", "embedding_size"), [
+    ("default", False, 0), ("report", False, 0), ("report", True, 0), ("default", False, 2)])
+def test_the_exported_policy_is_the_live_one(network, normalize, embedding_size, eager):
     config = replace(SMALL, network=network, normalize_observations=normalize, observation_clip=1.0,
+                     embedding_size=embedding_size,
                      actor_hidden=(16, 8), exploration_std=0.5, exploration_std_end=0.1, exploration_steps=64)
     learner, rng = DDPG(config, 2, 5, 2, seed=6), np.random.default_rng(1)
     for _ in range(8):
@@ -132,7 +144,9 @@ def test_the_exported_policy_is_the_live_one(network, normalize, eager):
     x = learner.experience.normalise(observation)
     assert normalize != np.array_equal(x, observation)
     normalised = (0,) if network == "report" else ()
-    expected = np.tanh(perceptron(flat(learner.actor), x.astype(np.float64), (16, 8, 2), normalised))
+    inputs, exact = EmbeddedInputs(config, learner.inputs) if embedding_size else None, x.astype(np.float64)
+    expected = np.tanh(inputs.actor(flat(learner.actor), exact, 16, 8, 2) if inputs else
+                       perceptron(flat(learner.actor), exact, (16, 8, 2), normalised))
     best, extras, _ = act(load_actor(bundle), observation)
     np.testing.assert_allclose(best, expected, atol=1e-5)
     explorer = load_actor(bundle, explore=True, seed=copy.deepcopy(learner.noise))
@@ -141,8 +155,10 @@ def test_the_exported_policy_is_the_live_one(network, normalize, eager):
         action, extras, _ = act(actor, observation)
         np.testing.assert_allclose(action, np.clip(expected + 0.4 * noise, -1, 1), atol=1e-5)
         assert action.dtype == np.float32 and extras == {}
-    value = perceptron(flat(learner.critic), np.hstack([x, expected]), (3, 2, 1), normalised)[:, 0]
-    np.testing.assert_allclose(learner.value(observation), value, atol=1e-4)
+    theta, taken = flat(learner.critic), np.hstack([exact, expected])
+    value = (inputs.critic(theta, taken, 3, 2, 1, observation_size=5) if inputs else
+             perceptron(theta, taken, (3, 2, 1), normalised))
+    np.testing.assert_allclose(learner.value(observation), value[:, 0], atol=1e-4)
 
 
 def test_the_noise_decays_in_a_straight_line_to_its_end():
@@ -174,6 +190,8 @@ def test_the_noise_decays_in_a_straight_line_to_its_end():
     ({"critic_hidden": (0,)}, "critic_hidden must hold sizes of at least 1"),
     ({"network": "report", "actor_hidden": ()}, "actor_hidden must hold a size to normalise with network report"),
     ({"network": "report", "critic_hidden": ()}, "critic_hidden must hold a size to normalise with network report"),
+    ({"embedding_size": -1}, "embedding_size must be at least 0, found -1"),
+    ({"embedding_size": 2, "network": "report"}, "embedding_size must be 0 with network report, found 2"),
     ({"precision": "float16"}, "precision must be float32 or bfloat16, found float16")])
 def test_settings_out_of_range_are_refused(change, text):
     with pytest.raises(ValueError, match=f"^{text}"):

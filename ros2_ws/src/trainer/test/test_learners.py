@@ -31,9 +31,8 @@ OFF_POLICY_CHANGES = dict(
     prioritized=False, priority_exponent=0.1, importance_exponent=0.0, importance_exponent_end=0.2,
     normalize_observations=False, observation_min_std=0.2, observation_clip=0.5, precision="bfloat16")
 ACTOR_CRITIC_CHANGES = dict(OFF_POLICY_CHANGES, actor_learning_rate=1e-2, critic_learning_rate=1e-2, target_share=0.5,
-                            actor_hidden=(5,), critic_hidden=(6, 6))
-TWIN_CRITIC_CHANGES = dict(ACTOR_CRITIC_CHANGES, critic_layer_norm=True, critic_batch_renorm=True, embedding_size=3,
-                           momentum=0.5)
+                            actor_hidden=(5,), critic_hidden=(6, 6), embedding_size=3)
+TWIN_CRITIC_CHANGES = dict(ACTOR_CRITIC_CHANGES, critic_layer_norm=True, critic_batch_renorm=True, momentum=0.5)
 NOISE_CHANGES = dict(exploration_std=0.7, target_noise_std=0.9, target_noise_clip=0.01, actor_interval=1)
 ON_POLICY_CHANGES = dict(
     total_steps=500, rollout_length=16, learning_rate=1e-2, learning_rate_end=0.5, discount=0.5, gae_lambda=0.1,
@@ -256,7 +255,7 @@ def test_another_task_of_gymnasium_is_learned(name):
 
 # -- repetition --------------------------------------------------------------------------------------------------------
 
-VARIANTS = [*((name, {}) for name in METHODS), *((name, {"embedding_size": 3}) for name in ("td3", "sac"))]
+VARIANTS = [*((name, {}) for name in METHODS), *((name, {"embedding_size": 3}) for name in ("ddpg", "td3", "sac"))]
 STEPS = 32  # enough for several updates with `small`, and for every setting to count
 
 

@@ -28,7 +28,7 @@ class Reference:
 
     def __init__(self, config, actor, critics, inputs):
         self.config = config
-        self.inputs = EmbeddedInputs(config, inputs) if config.embedding_size else None
+        self.inputs = EmbeddedInputs(config, inputs, config.momentum) if config.embedding_size else None
         self.actor, self.critics = flat(actor), [flat(critic) for critic in critics]
         self.targets = [critic.copy() for critic in self.critics]
         self.log_temperature = np.log(np.array([config.initial_temperature]))
@@ -46,7 +46,7 @@ class Reference:
         if self.config.critic_batch_renorm:
             return renormed_perceptron(theta, taken, (3, 1), self.running[i])[0][:, 0]
         if self.inputs:
-            return self.inputs.critic(theta, taken)
+            return self.inputs.critic(theta, taken, 3, 1)[:, 0]
         return perceptron(theta, taken, (3, 1), self.normalised)[:, 0]
 
     def both(self, i, theta, taken, following):
@@ -230,9 +230,9 @@ def test_the_exported_policy_is_the_live_one(normalize, embedding_size, eager):
         np.testing.assert_allclose(action, expected, atol=2e-5)
         assert action.dtype == np.float32 and extras["log_prob"].shape == (500,)
     taken = np.hstack([exact, np.tanh(mean)])
-    critics = [inputs.critic(flat(critic), taken, 5) if inputs else perceptron(flat(critic), taken, (3, 1))[:, 0]
-               for critic in learner.critics]
-    np.testing.assert_allclose(learner.value(observation), np.min(critics, axis=0), atol=1e-4)
+    values = [inputs.critic(flat(critic), taken, 3, 1, observation_size=5) if inputs else
+              perceptron(flat(critic), taken, (3, 1)) for critic in learner.critics]
+    np.testing.assert_allclose(learner.value(observation), np.min(values, axis=0)[:, 0], atol=1e-4)
 
 
 def test_the_first_actions_are_random_whatever_is_observed():

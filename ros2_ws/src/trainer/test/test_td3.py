@@ -34,7 +34,7 @@ class Reference:
 
     def __init__(self, config, actor, critics, inputs):
         self.config = config
-        self.inputs = EmbeddedInputs(config, inputs) if config.embedding_size else None
+        self.inputs = EmbeddedInputs(config, inputs, config.momentum) if config.embedding_size else None
         self.actor, self.critics = flat(actor), [flat(critic) for critic in critics]
         self.target_actor, self.target_critics = self.actor.copy(), [critic.copy() for critic in self.critics]
         self.actor_adam = Adam(len(self.actor), config.actor_learning_rate, momentum=config.momentum)
@@ -48,7 +48,7 @@ class Reference:
         """What critic i, with these weights, gives for observations beside actions."""
         if self.config.critic_batch_renorm:
             return renormed_perceptron(theta, taken, (3, 1), self.running[i])[0][:, 0]
-        return self.inputs.critic(theta, taken) if self.inputs else number(theta, taken, self.normalised)
+        return self.inputs.critic(theta, taken, 3, 1)[:, 0] if self.inputs else number(theta, taken, self.normalised)
 
     def action(self, theta, x):
         """What an actor with these weights does, [m]."""

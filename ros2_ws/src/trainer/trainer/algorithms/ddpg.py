@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,9 +11,10 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
+from trainer.algorithms.inputs import as_tensors, inputs
 from trainer.algorithms.off_policy import ActorCriticConfig, OffPolicyLearner, trained_by_adam, variables_of
 from trainer.networks import weights
-from trainer.networks.mlp import first_seed, mlp
+from trainer.networks.mlp import first_seed
 
 METRICS = ("critic_loss", "q_value", "actor_loss")
 # Hidden layers of each network that are normalised before their activation; see `mlp`.
@@ -45,7 +47,8 @@ class DDPGConfig(ActorCriticConfig):
             (0 <= self.exploration_std_end < np.inf, "exploration_std_end must be at least 0"),
             (self.exploration_steps >= 1, "exploration_steps must be at least 1"),
             (len(self.actor_hidden) >= normalised, "actor_hidden must hold a size to normalise with network report"),
-            (len(self.critic_hidden) >= normalised, "critic_hidden must hold a size to normalise with network report"))
+            (len(self.critic_hidden) >= normalised, "critic_hidden must hold a size to normalise with network report"),
+            (not (self.embedding_size and normalised), "embedding_size must be 0 with network report"))
 
 
 class DDPG(OffPolicyLearner):
@@ -64,28 +67,26 @@ class DDPG(OffPolicyLearner):
 
     def __init__(self, config: DDPGConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
-        super().__init__(config, num_envs, observation_size, action_size, seed, robot, network_streams=2)
-        actor_seed, critic_seed = map(first_seed, self._network_streams)
+        super().__init__(config, num_envs, observation_size, action_size, seed, robot,
+                         network_streams=2 + bool(config.embedding_size))
+        actor_stream, critic_stream = self._network_streams[:2]
 
-        def actor(name: str) -> keras.Model:
-            return mlp(observation_size, config.actor_hidden, action_size, activation="relu", seed=actor_seed,
-                       layer_norm=NETWORKS[config.network], precision=config.precision, name=name)
-
-        def critic(name: str) -> keras.Model:
-            return mlp(observation_size + action_size, config.critic_hidden, 1, activation="relu", seed=critic_seed,
-                       layer_norm=NETWORKS[config.network], precision=config.precision, name=name)
-
-        self.actor, self.target_actor = actor("actor"), actor("target_actor")
-        self.critic, self.target_critic = critic("critic"), critic("target_critic")
+        options = {"layer_norm": NETWORKS[config.network]}
+        self.inputs = inputs(config, observation_size, action_size, self._network_streams[2:], actor=options,
+                             critic=options)
+        self.actor, self.target_actor = (self.inputs.actor(action_size, first_seed(actor_stream), name)
+                                         for name in ("actor", "target_actor"))
+        self.critic, self.target_critic = (self.inputs.critic(first_seed(critic_stream), name)
+                                           for name in ("critic", "target_critic"))
         self._actor_variables = self.actor.trainable_variables
         self._critic_variables = self.critic.trainable_variables
         self._target_variables = variables_of([self.target_actor, self.target_critic])
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
-        self._graph = export.deterministic_graph(self.actor, self.experience.normaliser)
+        self._graph = export.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normaliser)
         self._learn = self._compiled(self._step)
-        self._outputs = self._by_row(lambda x: {"action": tf.tanh(self.actor(x))})
-        self._value = self._by_row(lambda x: self._worth(self.actor, self.critic, x))
+        self._outputs = self._by_row(lambda x: {"action": tf.tanh(self.actor(self.inputs.of(x)))})
+        self._value = self._by_row(lambda x: self._worth(self.actor, self.critic, self.inputs.of(x)))
 
     def _exploration(self) -> Exploration:
         if self.experience.warming_up:
@@ -95,41 +96,42 @@ class DDPG(OffPolicyLearner):
         return Exploration("gaussian", end + (start - end) * left)
 
     def _learned(self) -> list[keras.Variable]:
-        return [*self._critic_variables, *self._actor_variables]
+        return [*self.inputs.learned(), *self._critic_variables, *self._actor_variables]
 
     def _state(self) -> list[keras.Variable]:
-        return [*self._actor_variables, *self._critic_variables, *self._target_variables,
+        return [*self._actor_variables, *self._critic_variables, *self._target_variables, *self.inputs.state(),
                 *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer)]
 
     def _gradient_step(self) -> dict[str, float]:
         batch = self.experience.draw()
-        figures, error = self._learn(batch.observation, batch.action, batch.reward, batch.discount,
-                                     batch.next_observation, batch.weight)
+        observation, action, following = as_tensors(batch)
+        figures, error = self._learn(observation, action, batch.reward, batch.discount, following, batch.weight)
         self.experience.prioritize(batch, error.numpy() + 1e-6)
-        return dict(zip(METRICS, figures.numpy().tolist(), strict=True))
+        return dict(zip(METRICS + self.inputs.metrics, figures.numpy().tolist(), strict=True))
 
     def _step(self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor,
               next_observation: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One gradient step of the critic, then of the actor, after which the targets follow.
+        """One gradient step of what the networks take and the critic, then of the actor, after which the targets follow.
 
-        Takes arrays as of `ReplayBatch`; returns `METRICS` and the error of each row [m].
+        Takes arrays as of `ReplayBatch`; returns `METRICS` with those of the inputs, and the error of each row [m].
         """
-        target = reward + discount * self._worth(self.target_actor, self.target_critic, next_observation)
-        taken = tf.concat([observation, action], axis=1)
+        found, state = self.inputs.learn(observation, action, next_observation), self.inputs.of(observation)
+        next_state = self.inputs.of(next_observation)
+        target = reward + discount * self._worth(self.target_actor, self.target_critic, next_state)
+        taken = self.inputs.with_action(state, action)
         with tf.GradientTape() as tape:
             values = self.critic(taken)[:, 0]
             critic_loss = tf.reduce_mean(weight * tf.square(values - target))
         gradients = tape.gradient(critic_loss, [v.value for v in self._critic_variables])
         self.critic_optimizer.apply(gradients, self._critic_variables)
         with tf.GradientTape() as tape:
-            actor_loss = -tf.reduce_mean(self._worth(self.actor, self.critic, observation))
+            actor_loss = -tf.reduce_mean(self._worth(self.actor, self.critic, state))
         gradients = tape.gradient(actor_loss, [v.value for v in self._actor_variables])
         self.actor_optimizer.apply(gradients, self._actor_variables)
         weights.follow(self._target_variables, [*self._actor_variables, *self._critic_variables],
                        self.config.target_share)
-        return tf.stack([critic_loss, tf.reduce_mean(values), actor_loss]), tf.abs(values - target)
+        return tf.stack([critic_loss, tf.reduce_mean(values), actor_loss, *found]), tf.abs(values - target)
 
-    @staticmethod
-    def _worth(actor: keras.Model, critic: keras.Model, observation: tf.Tensor) -> tf.Tensor:
-        """What the critic gives for the actor's action, float32 [m]."""
-        return critic(tf.concat([observation, tf.tanh(actor(observation))], axis=1))[:, 0]
+    def _worth(self, actor: keras.Model, critic: keras.Model, state: Any) -> tf.Tensor:
+        """What the critic gives for the actor's action, float32 [m]; `state` as of `PlainInputs.of`."""
+        return critic(self.inputs.with_action(state, tf.tanh(actor(state))))[:, 0]

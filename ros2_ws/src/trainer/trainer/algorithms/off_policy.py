@@ -26,6 +26,8 @@ class ActorCriticConfig(OffPolicyConfig):
         actor_learning_rate, critic_learning_rate: step sizes of Adam.
         target_share: how far the target networks follow the learned ones each time.
         actor_hidden, critic_hidden: sizes of the hidden layers.
+        embedding_size: entries of the learned embeddings of observations and actions (SALE) that actor and critics
+            take as further inputs; 0 for none.
     """
 
     actor_learning_rate: float = 3e-4
@@ -33,6 +35,7 @@ class ActorCriticConfig(OffPolicyConfig):
     target_share: float = 0.005
     actor_hidden: tuple[int, ...] = (256, 256)
     critic_hidden: tuple[int, ...] = (256, 256)
+    embedding_size: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,7 +44,10 @@ class ActorCriticConfig(OffPolicyConfig):
             (0 < self.critic_learning_rate < np.inf, "critic_learning_rate must be positive"),
             (0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
             (min(self.actor_hidden, default=1) >= 1, "actor_hidden must hold sizes of at least 1"),
-            (min(self.critic_hidden, default=1) >= 1, "critic_hidden must hold sizes of at least 1"))
+            (min(self.critic_hidden, default=1) >= 1, "critic_hidden must hold sizes of at least 1"),
+            (self.embedding_size >= 0, "embedding_size must be at least 0"),
+            (not self.embedding_size or self.actor_hidden and self.critic_hidden,
+             "embedding_size must be 0 without hidden layers"))
 
 
 class OffPolicyLearner:

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
+from trainer.algorithms.inputs import as_tensors
 from trainer.algorithms.off_policy import OffPolicyLearner, trained_by_adam, variables_of
-from trainer.algorithms.twin_critics import TwinCriticConfig, as_tensors, inputs, paired_values, twin_critics
+from trainer.algorithms.twin_critics import TwinCriticConfig, paired_values, twin_critics, twin_inputs
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
 
@@ -58,10 +59,10 @@ class TD3(OffPolicyLearner):
     def __init__(self, config: TD3Config, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
         super().__init__(config, num_envs, observation_size, action_size, seed, robot,
-                         network_streams=4 if config.embedding_size else 3)
+                         network_streams=3 + bool(config.embedding_size))
         actor_stream, *critic_streams = self._network_streams[:3]
 
-        self.inputs = inputs(config, observation_size, action_size, self._network_streams[3:])
+        self.inputs = twin_inputs(config, observation_size, action_size, self._network_streams[3:])
         self.actor, self.target_actor = (self.inputs.actor(action_size, first_seed(actor_stream), name)
                                          for name in ("actor", "target_actor"))
         self.critics, self.target_critics = twin_critics(self.inputs, config, critic_streams)

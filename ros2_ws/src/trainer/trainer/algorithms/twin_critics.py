@@ -1,4 +1,4 @@
-"""What methods with two critics share: their settings, their networks, and what those take."""
+"""What methods with two critics share: their settings and those critics."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import guard
-from trainer.algorithms.off_policy import ActorCriticConfig, trained_by_adam, variables_of
-from trainer.buffers.replay import ReplayBatch
-from trainer.networks import sale, weights
-from trainer.networks.mlp import first_seed, mlp
+from trainer.algorithms.inputs import PlainInputs, inputs
+from trainer.algorithms.off_policy import ActorCriticConfig
+from trainer.networks.mlp import first_seed
 
 
 @dataclass(frozen=True)
@@ -24,15 +23,12 @@ class TwinCriticConfig(ActorCriticConfig):
         critic_layer_norm: normalise the sums of the critics' hidden layers.
         critic_batch_renorm: normalise the inputs of the critics' layers over batches in which present and next actions
             stand side by side, and do without target critics, as CrossQ.
-        embedding_size: entries of the learned embeddings of observations and actions (SALE) that actor and critics
-            take as further inputs; 0 for none.
         actor_interval: critic updates per update of the actor and what goes with it.
         momentum: beta_1 of Adam for actor and critics.
     """
 
     critic_layer_norm: bool = False
     critic_batch_renorm: bool = False
-    embedding_size: int = 0
     actor_interval: int = 1
     momentum: float = 0.9
 
@@ -42,143 +38,15 @@ class TwinCriticConfig(ActorCriticConfig):
         guard.check_config(
             self, (self.actor_interval >= 1, "actor_interval must be at least 1"),
             (0 <= self.momentum < 1, "momentum must be from 0 to below 1"),
-            (self.embedding_size == 0 if normalised else self.embedding_size >= 0,
-             "embedding_size must be 0 with critic_layer_norm or critic_batch_renorm" if normalised
-             else "embedding_size must be at least 0"),
-            (not self.embedding_size or min(len(self.actor_hidden), len(self.critic_hidden)) > 0,
-             "embedding_size must be 0 without hidden layers"))
+            (not (self.embedding_size and normalised),
+             "embedding_size must be 0 with critic_layer_norm or critic_batch_renorm"))
 
 
-class PlainInputs:
-    """Networks that take observations and actions as they are.
-
-    Args:
-        config: settings of the method.
-        observation_size, action_size: sizes.
-
-    Attributes:
-        metrics: names of the figures that `learn` returns.
-    """
-
-    metrics: tuple[str, ...] = ()
-
-    def __init__(self, config: TwinCriticConfig, observation_size: int, action_size: int) -> None:
-        self._config, self._observation_size, self._action_size = config, observation_size, action_size
-
-    def actor(self, output_size: int, seed: int, name: str) -> keras.Model:
-        """From `of` an observation to float32 [n, output_size]."""
-        return mlp(self._observation_size, self._config.actor_hidden, output_size, activation="relu", seed=seed,
-                   precision=self._config.precision, name=name)
-
-    def critic(self, seed: int, name: str) -> keras.Model:
-        """From `with_action` to values float32 [n, 1]."""
-        config = self._config
-        return mlp(self._observation_size + self._action_size, config.critic_hidden, 1, activation="relu", seed=seed,
-                   layer_norm=config.critic_layer_norm, batch_renorm=config.critic_batch_renorm,
-                   precision=config.precision, name=name)
-
-    def of(self, observation: Any) -> Any:
-        """What the actor takes for observations [n, observation_size]."""
-        return observation
-
-    def from_observations(self, actor: keras.Model) -> keras.Model:
-        """The actor as a model of observations."""
-        return actor
-
-    def with_action(self, state: Any, action: tf.Tensor) -> Any:
-        """What a critic takes for what `of` gave and actions [n, action_size]."""
-        return tf.concat([state, action], axis=1)
-
-    # -- what is learned ---------------------------------------------------------------------------------------------
-
-    def learn(self, observation: tf.Tensor, action: tf.Tensor, next_observation: tf.Tensor) -> list[tf.Tensor]:
-        """One gradient step, after which what the networks take follows; returns its `metrics`."""
-        return []
-
-    def learned(self) -> list[keras.Variable]:
-        """The variables that gradients move."""
-        return []
-
-    def state(self) -> list[keras.Variable]:
-        """All variables, of networks and optimizer."""
-        return []
-
-
-class EmbeddedInputs(PlainInputs):
-    """Networks that also take learned embeddings (Fujimoto et al., For SALE, arXiv:2306.02451).
-
-    An encoder learns to predict the embedding of the next observation from those of observation and action. Actors
-    and critics take the embeddings of an average of it that follows slowly.
-
-    Differs from the paper in: the average, where the paper has two copies that are renewed every 250 updates, one for
-    what is learned and one for its targets.
-
-    Args:
-        config, observation_size, action_size: as of the base class.
-        stream: seeds the encoder's weights.
-    """
-
-    metrics = ("encoder_loss",)
-
-    def __init__(self, config: TwinCriticConfig, observation_size: int, action_size: int,
-                 stream: np.random.SeedSequence) -> None:
-        super().__init__(config, observation_size, action_size)
-        seeds = [int(seed) for seed in stream.generate_state(2)]
-        self.encoder, self.average = (
-            sale.encoder(observation_size, action_size, config.embedding_size, seeds, name, config.precision)
-            for name in ("encoder", "average_encoder"))
-        self._optimizer = trained_by_adam(self.learned(), config.critic_learning_rate, config.momentum)
-
-    def actor(self, output_size: int, seed: int, name: str) -> keras.Model:
-        """See the base class."""
-        config = self._config
-        return sale.actor(self._observation_size, config.embedding_size, config.actor_hidden, output_size, seed=seed,
-                          name=name, precision=config.precision)
-
-    def critic(self, seed: int, name: str) -> keras.Model:
-        """See the base class."""
-        config = self._config
-        return sale.critic(self._observation_size, self._action_size, config.embedding_size, config.critic_hidden,
-                           seed=seed, name=name, precision=config.precision)
-
-    def of(self, observation: Any) -> Any:
-        """See the base class."""
-        return [observation, self.average[0](observation)]
-
-    def from_observations(self, actor: keras.Model) -> keras.Model:
-        """See the base class."""
-        observation = keras.Input((self._observation_size,), dtype="float32")
-        return keras.Model(observation, actor(self.of(observation)))
-
-    def with_action(self, state: Any, action: tf.Tensor) -> Any:
-        """See the base class."""
-        observation, embedding = state
-        return [observation, action, self.average[1]([embedding, action]), embedding]
-
-    def learn(self, observation: tf.Tensor, action: tf.Tensor, next_observation: tf.Tensor) -> list[tf.Tensor]:
-        """See the base class."""
-        with tf.GradientTape() as tape:
-            loss = sale.prediction_loss(self.encoder, observation, action, next_observation)
-        gradients = tape.gradient(loss, [v.value for v in self.learned()])
-        self._optimizer.apply(gradients, self.learned())
-        weights.follow(variables_of(self.average), self.learned(), self._config.target_share)
-        return [loss]
-
-    def learned(self) -> list[keras.Variable]:
-        """See the base class."""
-        return variables_of(self.encoder)
-
-    def state(self) -> list[keras.Variable]:
-        """See the base class."""
-        return [*self.learned(), *variables_of(self.average), *weights.of_optimizer(self._optimizer)]
-
-
-def inputs(config: TwinCriticConfig, observation_size: int, action_size: int,
-           streams: list[np.random.SeedSequence]) -> PlainInputs:
-    """What the networks of these settings take; `streams` holds one more random stream where that is learned."""
-    if config.embedding_size:
-        return EmbeddedInputs(config, observation_size, action_size, *streams)
-    return PlainInputs(config, observation_size, action_size)
+def twin_inputs(config: TwinCriticConfig, observation_size: int, action_size: int,
+                streams: list[np.random.SeedSequence]) -> PlainInputs:
+    """What actor and critics of these settings take, see `inputs`."""
+    return inputs(config, observation_size, action_size, streams, momentum=config.momentum,
+                  critic={"layer_norm": config.critic_layer_norm, "batch_renorm": config.critic_batch_renorm})
 
 
 def twin_critics(taken: PlainInputs, config: TwinCriticConfig,
@@ -187,11 +55,6 @@ def twin_critics(taken: PlainInputs, config: TwinCriticConfig,
     critics, targets = ([taken.critic(first_seed(stream), f"{name}_{i}") for i, stream in enumerate(streams)]
                         for name in ("critic", "target_critic"))
     return critics, [] if config.critic_batch_renorm else targets
-
-
-def as_tensors(batch: ReplayBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Observations, actions and next observations; Keras takes lists of inputs only where all are tensors."""
-    return tf.constant(batch.observation), tf.constant(batch.action), tf.constant(batch.next_observation)
 
 
 def paired_values(critics: list[keras.Model], targets: list[keras.Model], taken: Any,
