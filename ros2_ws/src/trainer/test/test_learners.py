@@ -97,9 +97,9 @@ CASES = {
         dict(TWIN_CRITIC_CHANGES, **NOISE_CHANGES), TINY,
         dict(SWINGING_UP, exploration_std=0.2)),
     "sac": off_policy(
-        dict(ACTOR_CRITIC, initial_temperature=1e-3, temperature_learning_rate=0.0),
+        dict(ACTOR_CRITIC, initial_temperature=1e-3, temperature_learning_rate=0.0, embedding_size=8),
         dict(TWIN_CRITIC_CHANGES, temperature_learning_rate=0.1, initial_temperature=0.1, target_entropy=2.0,
-             actor_interval=2), TINY,
+             actor_interval=1), dict(TINY, embedding_size=0),
         dict(SWINGING_UP, initial_temperature=0.1, temperature_learning_rate=2e-3)),
     "td7": off_policy(
         dict(OFF_POLICY, actor_learning_rate=2e-3, critic_learning_rate=4e-3, encoder_learning_rate=2e-3, width=32,

@@ -15,7 +15,7 @@ from trainer.algorithms.sac import ACTOR_METRICS, CRITIC_METRICS, SAC, SACConfig
 SMALL = SACConfig(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                   discount=0.9, actor_learning_rate=0.02, critic_learning_rate=0.03, temperature_learning_rate=0.05,
                   initial_temperature=0.4, target_entropy=-2.2, target_share=0.2, actor_hidden=(3,),
-                  critic_hidden=(3,))
+                  critic_hidden=(3,), embedding_size=0, actor_interval=1)
 
 
 # -- updates, computed by hand -----------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ ALGORITHMS = {
     "a2c": Method(A2C, A2CConfig, 16, "advantage actor-critic: one gradient step for every few ticks of all robots"),
     "ddpg": Method(DDPG, DDPGConfig, 1, "one critic, a deterministic actor; network:=report is the study's network"),
     "td3": Method(TD3, TD3Config, 1, "twin critics, a delayed deterministic actor, noise on the target's action"),
-    "sac": Method(SAC, SACConfig, 1, "twin critics, a random actor whose entropy is steered by a learned temperature"),
+    "sac": Method(SAC, SACConfig, 1, "twin critics on learned embeddings, a random actor with a learned temperature"),
     "td7": Method(TD7, TD7Config, 1, "TD3 on learned embeddings of states and actions: most return for the steps it sees"),
     "dqn": Method(DQN, DQNConfig, 1, "no actor: two critics give a value to each of a few torque levels per joint"),
 }

@@ -21,6 +21,7 @@ from ant_rl.unavailable import Unavailable
 
 _BATCH, _HIDDEN, _POLICY_DELAY = 256, [256, 256], 2
 _PPO_ENVS, _PPO_HIDDEN = 16, [64, 64]
+_PLAIN = {"td3": {}, "sac": {"embedding_size": 0, "actor_interval": 1}}  # the methods as stable-baselines3 has them
 _LIBRARIES = ("numpy", "tensorflow", "xla")
 
 
@@ -49,7 +50,7 @@ def measure_updates(method: str, names: Sequence[str], config: LearnBenchConfig)
     per_cycle, shapes = _products(method)
     with ExitStack() as exits:
         ours = exits.enter_context(our_worker("updates", config.num_threads, method=method,
-                                              settings={"batch_size": _BATCH, **hidden}))
+                                              settings={"batch_size": _BATCH, **hidden, **_PLAIN[method]}))
         contenders = {"ours": partial(ours.run, "update", config.seconds)}
         if update in names:
             try:
