@@ -11,8 +11,8 @@ from policy_node.actor import load_actor
 from trainer.algorithms.dqn import DQN, METRICS, DQNConfig
 
 SMALL = DQNConfig(total_steps=200, learning_starts=8, updates_per_step=1.5, batch_size=8, replay_capacity=100,
-                  prioritized=False,
-                  discount=0.9, n_step=2, levels=3, learning_rate=0.03, target_share=0.2, epsilon=0.25,
+                  prioritized=False, discount=0.9, n_step=2, levels=3, max_torque=1.0, learning_rate=0.03,
+                  target_share=0.2, epsilon=0.25,
                   huber_threshold=1.5, max_gradient_norm=1.0, hidden=(4, 3))
 
 

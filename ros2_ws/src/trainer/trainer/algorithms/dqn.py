@@ -35,11 +35,10 @@ class DQNConfig(OffPolicyConfig):
     """
 
     learning_starts: int = 5_000
-    updates_per_step: float = 0.25
     prioritized: bool = True
     n_step: int = 3
     levels: int = 3
-    max_torque: float = 1.0
+    max_torque: float = 0.5
     learning_rate: float = 1e-4
     target_share: float = 0.005
     epsilon: float = 0.05
@@ -69,10 +68,10 @@ class DQN(OffPolicyLearner):
     combinations. Two critics learn from one target: the mean of their target networks' values (double Q-learning)
     at the levels that are best for the mean of the learned ones.
 
-    Differs from the paper in: layers of 256 instead of 512, random levels half as often, a gradient step for every
-    fourth environment step instead of every eighth, targets that follow a little at every update instead of copies
-    after every 100, both critics choosing levels together, and random levels alone in the first `learning_starts` =
-    5,000 steps.
+    Differs from the paper in: layers of 256 instead of 512, random levels half as often, torques of at most a half, a
+    gradient step for every environment step instead of every eighth, targets that follow a little at every update
+    instead of copies after every 100, both critics choosing levels together, and random levels alone in the first
+    `learning_starts` = 5,000 steps.
     """
 
     name = "dqn"
