@@ -29,7 +29,7 @@ class Reference:
         self.theta = np.concatenate([flat(critic) for critic in critics])
         self.target = self.theta.copy()
         self.adam = Adam(len(self.theta), config.learning_rate)
-        self.disagreed, self.linear, self.shortened, self.levels = [], [], [], []
+        self.disagreed, self.smaller, self.linear, self.shortened, self.levels = [], [], [], [], []
 
     def values(self, theta, x):
         """Of two critics, each level of each joint: [2, m, joints, levels]."""
@@ -49,9 +49,11 @@ class Reference:
         torques = [c.max_torque * (-1 + 2 * i / (c.levels - 1)) for i in range(c.levels)]
         level = np.abs(action[..., None] - torques).argmin(axis=2)
         best = self.values(self.theta, x_next).mean(axis=0).argmax(axis=2)
-        following = self.values(self.target, x_next).mean(axis=0)
-        self.disagreed += list((best != following.argmax(axis=2)).any(axis=1))
-        target = reward + discount * self.action_values(following, best)
+        following = self.values(self.target, x_next)
+        self.disagreed += list((best != following.mean(axis=0).argmax(axis=2)).any(axis=1))
+        both = self.action_values(following, best)
+        self.smaller += list(both[0] < both[1])
+        target = reward + discount * (both.min(axis=0) if c.clipped_double else both.mean(axis=0))
 
         def errors(theta):
             return np.abs(self.action_values(self.values(theta, x), level) - target)
@@ -71,14 +73,15 @@ class Reference:
 
 
 @pytest.mark.parametrize(("changes", "compiled"), [
-    ({}, True), ({"prioritized": True, "layer_norm": False}, False), ({"levels": 5, "prioritized": True, "max_torque": 0.6}, False)])
+    ({}, True), ({"prioritized": True, "layer_norm": False, "clipped_double": False}, False), ({"levels": 5, "prioritized": True, "max_torque": 0.6}, False)])
 def test_updates_equal_those_computed_by_hand_in_float64(changes, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
     config = replace(SMALL, **changes)
     learner, rng = DQN(config, 2, 2, 2, seed=6), np.random.default_rng(6)
     disturb([learner.mean], rng)
-    learner.target_mean.set_weights(learner.mean.get_weights())
+    for target, critic in zip(learner.target_critics, learner.critics, strict=True):
+        target.set_weights(critic.get_weights())
     reference = Reference(config, learner.critics)
     batches, ends, steps = recorded(learner), [], 0
     for _ in range(12):
@@ -91,14 +94,15 @@ def test_updates_equal_those_computed_by_hand_in_float64(changes, compiled, requ
             steps += 1
             ends += list(batch.discount == 0.0)
         np.testing.assert_allclose(flat(learner.mean), reference.theta, atol=3e-5)
-        np.testing.assert_allclose(flat(learner.target_mean), reference.target, atol=3e-5)
+        found = np.concatenate([flat(critic) for critic in learner.target_critics])
+        np.testing.assert_allclose(found, reference.target, atol=3e-5)
         if config.prioritized:
             last = dict(zip(batch.index, error + 1e-6, strict=True))
             leaves = learner.save()["replay_leaves"]
             for index, priority in last.items():
                 assert leaves[index] == pytest.approx(priority**config.priority_exponent, rel=2e-3, abs=1e-3)
     assert steps == 24 and learner.version == 9 and set(METRICS) == set(figures)
-    for tried in (reference.disagreed, reference.linear, reference.shortened, ends):  # both sides of each
+    for tried in (reference.disagreed, reference.smaller, reference.linear, reference.shortened, ends):  # both sides of each
         assert 0.03 < np.mean(tried) < 0.97
     assert set(reference.levels) == set(range(config.levels))
     weights = np.concatenate([batch.weight for batch in batches])
@@ -107,7 +111,8 @@ def test_updates_equal_those_computed_by_hand_in_float64(changes, compiled, requ
 
 def test_targets_start_as_copies_and_critics_differ():
     learner = DQN(SMALL, 1, 2, 2, seed=0)
-    assert np.array_equal(flat(learner.mean), flat(learner.target_mean))
+    pairs = zip(learner.critics, learner.target_critics, strict=True)
+    assert all(np.array_equal(flat(critic), flat(target)) for critic, target in pairs)
     assert not np.array_equal(*map(flat, learner.critics))
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration, torque_levels
 from trainer import export, guard
-from trainer.algorithms.off_policy import OffPolicyLearner, trained_by_adam
+from trainer.algorithms.off_policy import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.experience import OffPolicyConfig
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed, mlp
@@ -27,6 +27,7 @@ class DQNConfig(OffPolicyConfig):
         max_torque: the largest of them, the least is its negative; 1 is all that the joints give.
         learning_rate: step size of Adam.
         target_share: how far the target networks follow the learned ones at each update.
+        clipped_double: learn from the smaller of the two targets' values instead of their mean.
         epsilon: probability, per joint and step, of a random level.
         huber_threshold: errors beyond it count linearly in the loss, smaller ones by their square.
         max_gradient_norm: longer gradients are shortened to this norm.
@@ -41,6 +42,7 @@ class DQNConfig(OffPolicyConfig):
     max_torque: float = 0.5
     learning_rate: float = 1e-4
     target_share: float = 0.005
+    clipped_double: bool = True
     epsilon: float = 0.05
     huber_threshold: float = 1.0
     max_gradient_norm: float = 40.0
@@ -65,13 +67,14 @@ class DQN(OffPolicyLearner):
 
     A critic gives a value to every torque level of every joint, and the mean over the joints of the levels taken is
     the value of the action. So the best action is the best level of each joint, found without trying their
-    combinations. Two critics learn from one target: the mean of their target networks' values (double Q-learning)
-    at the levels that are best for the mean of the learned ones.
+    combinations. Two critics learn from one target: the value that their target networks give (the smaller one) for the
+    levels that are best for the mean of the learned ones (double Q-learning).
 
-    Differs from the paper in: layers of 256 instead of 512, random levels half as often, torques of at most a half, a
-    gradient step for every environment step instead of every eighth, targets that follow a little at every update
-    instead of copies after every 100, both critics choosing levels together, and random levels alone in the first
-    `learning_starts` = 5,000 steps.
+    Differs from the paper in: the smaller of the targets' values instead of their mean (Fujimoto et al.,
+    arXiv:1802.09477), as the mean rises and rises with a gradient step for every environment step instead of every
+    eighth; layers of 256 instead of 512, random levels half as often, torques of at most a half, targets that follow a
+    little at every update instead of copies after every 100, both critics choosing levels together, and random levels
+    alone in the first `learning_starts` = 5,000 steps.
     """
 
     name = "dqn"
@@ -90,9 +93,9 @@ class DQN(OffPolicyLearner):
             inputs = keras.Input((observation_size,), dtype="float32")
             return keras.Model(inputs, keras.layers.average([model(inputs) for model in models]))
 
-        self.critics, target_critics = critics("critic"), critics("target_critic")
-        self.mean, self.target_mean = mean(self.critics), mean(target_critics)
-        self._variables, self._target_variables = self.mean.trainable_variables, self.target_mean.trainable_variables
+        self.critics, self.target_critics = critics("critic"), critics("target_critic")
+        self.mean = mean(self.critics)
+        self._variables, self._target_variables = map(variables_of, (self.critics, self.target_critics))
         self.optimizer = trained_by_adam(self._variables, config.learning_rate)
         self._learn = self._compiled(self._critic_step)
         self._graph = export.greedy_graph(self.mean, config.levels, self.experience.normaliser, config.max_torque)
@@ -137,7 +140,8 @@ class DQN(OffPolicyLearner):
         """One gradient step of both critics, which the targets follow; returns `METRICS` and mean errors [m]."""
         config = self.config
         best = tf.argmax(self._values(self.mean, next_observation), axis=2)
-        following = self._of_action(self._values(self.target_mean, next_observation), best)
+        following = [self._of_action(self._values(critic, next_observation), best) for critic in self.target_critics]
+        following = tf.minimum(*following) if config.clipped_double else tf.add_n(following) / len(following)
         target = reward + discount * following
         with tf.GradientTape() as tape:
             values = [self._of_action(self._values(critic, observation), level) for critic in self.critics]
