@@ -73,7 +73,8 @@ class Reference:
 
 
 @pytest.mark.parametrize(("changes", "compiled"), [
-    ({}, True), ({"prioritized": True, "layer_norm": False, "clipped_double": False}, False), ({"levels": 5, "prioritized": True, "max_torque": 0.6}, False)])
+    ({}, True), ({"prioritized": True, "layer_norm": False, "clipped_double": False}, False),
+    ({"levels": 5, "prioritized": True, "max_torque": 0.6}, False)])
 def test_updates_equal_those_computed_by_hand_in_float64(changes, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
@@ -102,7 +103,8 @@ def test_updates_equal_those_computed_by_hand_in_float64(changes, compiled, requ
             for index, priority in last.items():
                 assert leaves[index] == pytest.approx(priority**config.priority_exponent, rel=2e-3, abs=1e-3)
     assert steps == 24 and learner.version == 9 and set(METRICS) == set(figures)
-    for tried in (reference.disagreed, reference.smaller, reference.linear, reference.shortened, ends):  # both sides of each
+    # Both sides of each:
+    for tried in (reference.disagreed, reference.smaller, reference.linear, reference.shortened, ends):
         assert 0.03 < np.mean(tried) < 0.97
     assert set(reference.levels) == set(range(config.levels))
     weights = np.concatenate([batch.weight for batch in batches])
@@ -191,7 +193,8 @@ def test_a_weight_that_is_no_number_ends_the_training_with_its_name(eager):
 
 @pytest.mark.parametrize(("change", "text"), [
     ({"levels": 1}, "levels must be at least 2, found 1"),
-    ({"max_torque": 0.0}, "max_torque must be above 0 and at most 1, found 0.0"), ({"learning_rate": 0.0}, "learning_rate must be positive"),
+    ({"max_torque": 0.0}, "max_torque must be above 0 and at most 1, found 0.0"),
+    ({"learning_rate": 0.0}, "learning_rate must be positive"),
     ({"target_share": 0.0}, "target_share must be above 0 and at most 1, found 0.0"),
     ({"epsilon": 1.5}, "epsilon must be from 0 to 1, found 1.5"),
     ({"huber_threshold": 0.0}, "huber_threshold must be positive"),

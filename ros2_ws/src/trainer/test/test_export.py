@@ -181,7 +181,8 @@ def embedded(precision="float32"):
     options = {"precision": precision}
     observation = keras.Input((105,), dtype="float32")
     embedding = sale.encoder(105, 8, 16, (1, 3), "encoder", **options)[0](observation)
-    return keras.Model(observation, sale.actor(105, 16, (16, 16), 8, seed=2, name="actor", **options)([observation, embedding]))
+    actor = sale.actor(105, 16, (16, 16), 8, seed=2, name="actor", **options)
+    return keras.Model(observation, actor([observation, embedding]))
 
 
 def two_heads():

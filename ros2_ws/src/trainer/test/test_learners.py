@@ -111,7 +111,8 @@ CASES = {
         dict(OFF_POLICY, learning_rate=4e-3, target_share=0.1, hidden=(64,), levels=9, max_torque=1.0, epsilon=0.3,
              huber_threshold=100.0, n_step=1),
         dict(OFF_POLICY_CHANGES, levels=5, max_torque=0.7, clipped_double=False, learning_rate=1e-2, target_share=0.5,
-             epsilon=0.9, huber_threshold=0.01, max_gradient_norm=1e-3, hidden=(5,), layer_norm=False, n_step=2), dict(hidden=(8,)),
+             epsilon=0.9, huber_threshold=0.01, max_gradient_norm=1e-3, hidden=(5,), layer_norm=False, n_step=2),
+        dict(hidden=(8,)),
         dict(hidden=(64, 64), learning_rate=2e-3, target_share=0.02)),
 }
 METHODS = list(ALGORITHMS)

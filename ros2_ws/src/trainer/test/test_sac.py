@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ant_rl_core import bundle as policy_bundle
-from by_hand import (Adam, EmbeddedInputs, act, disturb, flat, in_float64, moments, moved_moments, observe, perceptron, recorded,
-                     renormed_perceptron, slope)
+from by_hand import (Adam, EmbeddedInputs, act, disturb, flat, in_float64, moments, moved_moments, observe,
+                     perceptron, recorded, renormed_perceptron, slope)
 from policy_node.actor import load_actor
 from trainer.algorithms.sac import ACTOR_METRICS, CRITIC_METRICS, SAC, SACConfig
 
@@ -248,7 +248,8 @@ def test_the_first_actions_are_random_whatever_is_observed():
     ({"critic_learning_rate": float("inf")}, "critic_learning_rate must be positive, found inf"),
     ({"temperature_learning_rate": -0.1}, "temperature_learning_rate must be at least 0, found -0.1"),
     ({"initial_temperature": 0.0}, "initial_temperature must be positive, found 0.0"),
-    ({"actor_interval": 0}, "actor_interval must be at least 1"), ({"momentum": 1.0}, "momentum must be from 0 to below 1"),
+    ({"actor_interval": 0}, "actor_interval must be at least 1"),
+    ({"momentum": 1.0}, "momentum must be from 0 to below 1"),
     ({"target_entropy": float("nan")}, "target_entropy must be a finite number, found nan"),
     ({"target_share": 1.5}, "target_share must be above 0 and at most 1, found 1.5"),
     ({"discount": 1.0}, "discount must be from 0 to"),

@@ -8,8 +8,8 @@ import pytest
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.testing import EndlessRewardEnv
-from by_hand import (Adam, EmbeddedInputs, act, disturb, flat, in_float64, moments, moved_moments, observe, perceptron, recorded,
-                     renormed_perceptron, slope)
+from by_hand import (Adam, EmbeddedInputs, act, disturb, flat, in_float64, moments, moved_moments, observe,
+                     perceptron, recorded, renormed_perceptron, slope)
 from policy_node.actor import load_actor
 from trainer import loop
 from trainer.algorithms.td3 import METRICS, TD3, TD3Config

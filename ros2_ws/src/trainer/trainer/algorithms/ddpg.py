@@ -111,7 +111,7 @@ class DDPG(OffPolicyLearner):
 
     def _step(self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor,
               next_observation: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One gradient step of what the networks take and the critic, then of the actor, after which the targets follow.
+        """One gradient step of inputs and critic, then of the actor, after which the targets follow.
 
         Takes arrays as of `ReplayBatch`; returns `METRICS` with those of the inputs, and the error of each row [m].
         """

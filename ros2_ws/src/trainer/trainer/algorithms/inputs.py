@@ -1,4 +1,4 @@
-"""What the networks of actor-critic methods take: observations and actions, with learned embeddings beside them or not."""
+"""What actors and critics take: observations and actions, or learned embeddings beside them."""
 
 from __future__ import annotations
 

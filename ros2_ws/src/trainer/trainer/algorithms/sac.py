@@ -128,8 +128,8 @@ class SAC(OffPolicyLearner):
         Returns:
             `CRITIC_METRICS` with those of the inputs, and the larger error of each row [m].
         """
-        temperature, found = tf.exp(self.log_temperature.value), self.inputs.learn(observation, action, next_observation)
-        next_state = self.inputs.of(next_observation)
+        found, next_state = self.inputs.learn(observation, action, next_observation), self.inputs.of(next_observation)
+        temperature = tf.exp(self.log_temperature.value)
         next_action, next_log_prob = self._sample(next_state, noise)
         taken = self.inputs.with_action(self.inputs.of(observation), action)
         following = self.inputs.with_action(next_state, next_action)

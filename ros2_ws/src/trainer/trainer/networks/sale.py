@@ -43,7 +43,7 @@ def encoder(observation_size: int, action_size: int, size: int, seeds: Sequence[
 
 
 def prediction_loss(pair: Encoder, observation: tf.Tensor, action: tf.Tensor, next_observation: tf.Tensor) -> tf.Tensor:
-    """Mean square of what a learned encoder's prediction of the next embeddings is off by; no gradient goes through those."""
+    """Mean square of the encoder's error in predicting the next embeddings, through which no gradient goes."""
     encode_state, encode_action = pair
     following = tf.stop_gradient(encode_state(next_observation))
     return tf.reduce_mean(tf.square(encode_action([encode_state(observation), action]) - following))
