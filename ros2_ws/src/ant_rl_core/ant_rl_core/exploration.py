@@ -22,12 +22,12 @@ class Exploration:
 
     Attributes:
         kind: squashed_gaussian draws from the graph's own mean and log_std; uniform draws every torque evenly from
-            [-1, 1]; gaussian adds normal noise to the action and clips it to [-1, 1]; epsilon_greedy now and then
-            gives a joint a random level of torque.
+            [-limit, limit]; gaussian adds normal noise to the action and clips it to [-limit, limit]; epsilon_greedy
+            now and then gives a joint a random level of torque.
         scale: gaussian: standard deviation of the noise, at least 0; epsilon_greedy: probability per joint and tick,
             0 to 1; otherwise 0.
         levels: epsilon_greedy: number of evenly spaced torques, at least 2; otherwise 0.
-        limit: epsilon_greedy: the largest of those torques, above 0 and at most 1; otherwise 1.
+        limit: the largest torque, above 0 and at most 1; 1 for squashed_gaussian.
 
     Raises:
         ValueError: another kind, or a scale, number of levels or limit that it has no use for.
@@ -51,9 +51,10 @@ class Exploration:
             raise ValueError(f"the levels of {self.kind} exploration must be {'at least 2' if leveled else '0'}, "
                              f"found {self.levels!r}")
         number = isinstance(self.limit, (int, float)) and not isinstance(self.limit, bool)
-        if not number or not (0.0 < self.limit <= 1.0 if leveled else self.limit == 1.0):
+        limited = self.kind != "squashed_gaussian"
+        if not number or not (0.0 < self.limit <= 1.0 if limited else self.limit == 1.0):
             raise ValueError(f"the limit of {self.kind} exploration must be "
-                             f"{'above 0 and at most 1' if leveled else '1'}, found {self.limit!r}")
+                             f"{'above 0 and at most 1' if limited else '1'}, found {self.limit!r}")
 
 
 def explore(exploration: Exploration, outputs: Mapping[str, np.ndarray],
@@ -73,12 +74,12 @@ def explore(exploration: Exploration, outputs: Mapping[str, np.ndarray],
     if exploration.kind == "squashed_gaussian":
         action, log_prob = sample(outputs["mean"], outputs["log_std"], rng)
         return action, {"log_prob": log_prob}
-    best = outputs["action"]
+    best, limit = outputs["action"], np.float32(exploration.limit)
     if exploration.kind == "uniform":
-        return 2.0 * rng.random(best.shape, np.float32) - 1.0, {}
+        return limit * (2.0 * rng.random(best.shape, np.float32) - 1.0), {}
     if exploration.kind == "gaussian":
         noise = rng.standard_normal(best.shape, np.float32)
-        return np.clip(best + np.float32(exploration.scale) * noise, -1.0, 1.0), {}
+        return np.clip(best + np.float32(exploration.scale) * noise, -limit, limit), {}
     chosen = rng.random(best.shape) < exploration.scale
     levels = torque_levels(exploration.levels, exploration.limit)[rng.integers(exploration.levels, size=best.shape)]
     return np.where(chosen, levels, best), {}

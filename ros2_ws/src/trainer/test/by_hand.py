@@ -26,8 +26,14 @@ def slope(function, theta):
     return np.array([function(theta + step) - function(theta - step) for step in steps]) / 2e-6
 
 
-def perceptron(theta, x, sizes, normalised=()):
-    """Layers of these sizes, relu between them, from x [m, n]; `normalised` layers go through a LayerNorm first."""
+RELU, ELU = lambda x: np.maximum(x, 0.0), lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0)))
+
+
+def layers(theta, x, sizes, activation, normalised=()):
+    """Layers of these sizes for x [m, n], the activation between them; returns what comes out and the weights left over.
+
+    `normalised` layers go through a LayerNorm before their activation.
+    """
     for i, size in enumerate(sizes):
         kernel, bias, theta = np.split(theta, np.cumsum([x.shape[1] * size, size]))
         x = x @ kernel.reshape(-1, size) + bias
@@ -36,9 +42,15 @@ def perceptron(theta, x, sizes, normalised=()):
             centred = x - x.mean(axis=1, keepdims=True)
             x = gain * centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5) + offset
         if i + 1 < len(sizes):
-            x = np.where(x > 0, x, 0.0)
-    assert theta.size == 0
-    return x
+            x = activation(x)
+    return x, theta
+
+
+def perceptron(theta, x, sizes, normalised=()):
+    """As `layers`, relu between them, all weights used."""
+    found, rest = layers(theta, x, sizes, RELU, normalised)
+    assert rest.size == 0
+    return found
 
 
 def moments(network):
@@ -70,19 +82,6 @@ def renormed_perceptron(theta, x, sizes, running=None):
 
 
 # -- learned embeddings of observations and actions, of two entries each (Fujimoto et al., arXiv:2306.02451, appendix A)
-
-RELU, ELU = lambda x: np.maximum(x, 0.0), lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0)))
-
-
-def layers(theta, x, sizes, activation):
-    """Layers of these sizes, the activation between them; returns what comes out and the weights left over."""
-    for i, size in enumerate(sizes):
-        kernel, bias, theta = np.split(theta, np.cumsum([x.shape[1] * size, size]))
-        x = x @ kernel.reshape(-1, size) + bias
-        if i + 1 < len(sizes):
-            x = activation(x)
-    return x, theta
-
 
 def by_mean_magnitude(x):
     return x / np.abs(x).mean(axis=1, keepdims=True)

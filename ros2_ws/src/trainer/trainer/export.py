@@ -51,9 +51,11 @@ def gaussian_graph(network: keras.Model, log_std_range: tuple[float, float],
     return PolicyGraph(network, head, normaliser)
 
 
-def deterministic_graph(network: keras.Model, normaliser: Normaliser | None = None) -> PolicyGraph:
-    """Actor that gives tanh of what `network` gives, [n, action_size]; for the others see `PolicyGraph`."""
-    return PolicyGraph(network, lambda x: {"action": keras.ops.tanh(x)}, normaliser)
+def deterministic_graph(network: keras.Model, normaliser: Normaliser | None = None,
+                        limit: float = 1.0) -> PolicyGraph:
+    """Actor that gives `limit` * tanh of what `network` gives, [n, action_size]; for the others see `PolicyGraph`."""
+    return PolicyGraph(network, lambda x: {"action": limit * keras.ops.tanh(x) if limit != 1 else keras.ops.tanh(x)},
+                       normaliser)
 
 
 def greedy_graph(network: keras.Model, levels: int, normaliser: Normaliser | None = None,

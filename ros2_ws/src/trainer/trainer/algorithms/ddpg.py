@@ -26,6 +26,7 @@ class DDPGConfig(ActorCriticConfig):
     """Settings of DDPG.
 
     Attributes:
+        max_torque: the largest torque that the actor gives, as a share of what the joints can.
         network: default, or report, which normalises the sums of the first hidden layer in actor and critic, so that
             hidden layers of 256 and 256 become 256-LayerNorm-256.
         exploration_std: standard deviation of the noise on the actions that collect data, at the start.
@@ -33,6 +34,7 @@ class DDPGConfig(ActorCriticConfig):
         exploration_steps: environment steps over which it decays, in a straight line.
     """
 
+    max_torque: float = 1.0
     network: str = "default"
     exploration_std: float = 0.2
     exploration_std_end: float = 0.05
@@ -42,7 +44,8 @@ class DDPGConfig(ActorCriticConfig):
         super().__post_init__()
         normalised = len(NETWORKS.get(self.network, ()))
         guard.check_config(
-            self, (self.network in NETWORKS, f"network must be {' or '.join(NETWORKS)}"),
+            self, (0 < self.max_torque <= 1, "max_torque must be above 0 and at most 1"),
+            (self.network in NETWORKS, f"network must be {' or '.join(NETWORKS)}"),
             (0 <= self.exploration_std < np.inf, "exploration_std must be at least 0"),
             (0 <= self.exploration_std_end < np.inf, "exploration_std_end must be at least 0"),
             (self.exploration_steps >= 1, "exploration_steps must be at least 1"),
@@ -83,17 +86,18 @@ class DDPG(OffPolicyLearner):
         self._target_variables = variables_of([self.target_actor, self.target_critic])
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
-        self._graph = export.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normaliser)
+        self._graph = export.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normaliser,
+                                                 config.max_torque)
         self._learn = self._compiled(self._step)
-        self._outputs = self._by_row(lambda x: {"action": tf.tanh(self.actor(self.inputs.of(x)))})
+        self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.inputs.of(x))})
         self._value = self._by_row(lambda x: self._worth(self.actor, self.critic, self.inputs.of(x)))
 
     def _exploration(self) -> Exploration:
         if self.experience.warming_up:
-            return Exploration("uniform")
+            return Exploration("uniform", limit=self.config.max_torque)
         start, end = self.config.exploration_std, self.config.exploration_std_end
         left = max(0.0, 1.0 - self.env_steps / self.config.exploration_steps)
-        return Exploration("gaussian", end + (start - end) * left)
+        return Exploration("gaussian", end + (start - end) * left, limit=self.config.max_torque)
 
     def _learned(self) -> list[keras.Variable]:
         return [*self.inputs.learned(), *self._critic_variables, *self._actor_variables]
@@ -134,4 +138,8 @@ class DDPG(OffPolicyLearner):
 
     def _worth(self, actor: keras.Model, critic: keras.Model, state: Any) -> tf.Tensor:
         """What the critic gives for the actor's action, float32 [m]; `state` as of `PlainInputs.of`."""
-        return critic(self.inputs.with_action(state, tf.tanh(actor(state))))[:, 0]
+        return critic(self.inputs.with_action(state, self._action(actor, state)))[:, 0]
+
+    def _action(self, actor: keras.Model, state: Any) -> tf.Tensor:
+        """What the actor does, float32 [m, action_size]; `state` as of `PlainInputs.of`."""
+        return self.config.max_torque * tf.tanh(actor(state))

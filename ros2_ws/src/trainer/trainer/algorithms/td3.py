@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,11 +25,13 @@ class TD3Config(TwinCriticConfig):
     """Settings of TD3.
 
     Attributes:
+        max_torque: the largest torque that the actor gives, as a share of what the joints can.
         exploration_std: standard deviation of the noise on the actions that collect data.
         target_noise_std: standard deviation of the noise on the target's action.
         target_noise_clip: that noise is clipped to this magnitude.
     """
 
+    max_torque: float = 1.0
     actor_interval: int = 2
     exploration_std: float = 0.1
     target_noise_std: float = 0.2
@@ -37,7 +40,8 @@ class TD3Config(TwinCriticConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         guard.check_config(
-            self, (self.exploration_std >= 0, "exploration_std must be at least 0"),
+            self, (0 < self.max_torque <= 1, "max_torque must be above 0 and at most 1"),
+            (self.exploration_std >= 0, "exploration_std must be at least 0"),
             (self.target_noise_std >= 0, "target_noise_std must be at least 0"),
             (self.target_noise_clip >= 0, "target_noise_clip must be at least 0"))
 
@@ -70,20 +74,21 @@ class TD3(OffPolicyLearner):
         self._critic_variables = variables_of(self.critics)
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate, config.momentum)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate, config.momentum)
-        self._graph = export.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normaliser)
+        self._graph = export.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normaliser,
+                                                 config.max_torque)
         self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
-        self._outputs = self._by_row(lambda x: {"action": tf.tanh(self.actor(self.inputs.of(x)))})
+        self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.inputs.of(x))})
         self._value = self._by_row(self._state_value)
 
     def _state_value(self, observation: tf.Tensor) -> tf.Tensor:
         state = self.inputs.of(observation)
-        taken = self.inputs.with_action(state, tf.tanh(self.actor(state)))
+        taken = self.inputs.with_action(state, self._action(self.actor, state))
         return tf.minimum(*(critic(taken)[:, 0] for critic in self.critics))
 
     def _exploration(self) -> Exploration:
         if self.experience.warming_up:
-            return Exploration("uniform")
-        return Exploration("gaussian", self.config.exploration_std)
+            return Exploration("uniform", limit=self.config.max_torque)
+        return Exploration("gaussian", self.config.exploration_std, limit=self.config.max_torque)
 
     def _learned(self) -> list[keras.Variable]:
         return [*self.inputs.learned(), *self._critic_variables, *self._actor_variables]
@@ -113,8 +118,9 @@ class TD3(OffPolicyLearner):
 
         Returns `METRICS` with those of the inputs, and the larger error of each row [m].
         """
+        limit = self.config.max_torque
         found, next_state = self.inputs.learn(observation, action, next_observation), self.inputs.of(next_observation)
-        next_action = tf.clip_by_value(tf.tanh(self.target_actor(next_state)) + noise, -1.0, 1.0)
+        next_action = tf.clip_by_value(self._action(self.target_actor, next_state) + noise, -limit, limit)
         taken = self.inputs.with_action(self.inputs.of(observation), action)
         following = self.inputs.with_action(next_state, next_action)
         with tf.GradientTape() as tape:
@@ -130,7 +136,8 @@ class TD3(OffPolicyLearner):
         """One gradient step of the actor, after which the targets follow; returns the actor's loss."""
         state = self.inputs.of(observation)
         with tf.GradientTape() as tape:
-            loss = -tf.reduce_mean(self.critics[0](self.inputs.with_action(state, tf.tanh(self.actor(state)))))
+            taken = self.inputs.with_action(state, self._action(self.actor, state))
+            loss = -tf.add_n([tf.reduce_mean(critic(taken)) for critic in self.critics]) / len(self.critics)
         gradients = tape.gradient(loss, [v.value for v in self._actor_variables])
         self.actor_optimizer.apply(gradients, self._actor_variables)
         share = self.config.target_share
@@ -138,3 +145,7 @@ class TD3(OffPolicyLearner):
         for target, critic in zip(self.target_critics, self.critics):
             weights.follow(target.variables, critic.variables, share)
         return loss
+
+    def _action(self, actor: keras.Model, state: Any) -> tf.Tensor:
+        """What the actor does, float32 [m, action_size]; `state` as of `PlainInputs.of`."""
+        return self.config.max_torque * tf.tanh(actor(state))

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import export, guard
+from trainer.algorithms.inputs import as_tensors
 from trainer.algorithms.off_policy import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.experience import OffPolicyConfig
 from trainer.networks import sale, weights
@@ -126,9 +127,7 @@ class TD7(OffPolicyLearner):
         config, batch = self.config, self.experience.draw()
         noise = self.noise.standard_normal(batch.action.shape, np.float32) * config.target_noise_std
         noise = np.clip(noise, -config.target_noise_clip, config.target_noise_clip)
-        # Keras takes lists of inputs only where all are tensors.
-        observation, action, following, noise = map(tf.constant, (
-            batch.observation, batch.action, batch.next_observation, noise))
+        observation, action, following = as_tensors(batch)
         figures, error, span, embedding = self._learn_critics(
             observation, action, batch.reward, batch.discount, following, batch.weight, noise, self._bounds)
         low, high = span.numpy()
