@@ -109,6 +109,16 @@ def test_gaussian_noise_has_its_mean_and_deviation_and_is_clipped_at_the_limits(
     assert np.array_equal(drawn(Exploration("gaussian"), best), best)
 
 
+def test_exploring_torques_stay_within_a_smaller_limit():
+    best = np.tile(np.array([0.1, 0.3, -0.3], np.float32), (50_000, 1))
+    action = drawn(Exploration("gaussian", 0.05, limit=0.3), best)
+    assert np.array_equal([action.min(), action.max()], np.array([-0.3, 0.3], np.float32))
+    assert action[:, 0].std() == pytest.approx(0.05, rel=0.02)  # far from the limit nothing is cut
+    np.testing.assert_allclose((np.abs(action[:, 1:]) == np.float32(0.3)).mean(axis=0), 0.5, atol=0.01)
+    action = drawn(Exploration("uniform", limit=0.3), best)
+    assert 0.299 < np.abs(action).max() <= 0.3 and np.histogram(action, 4, (-0.3, 0.3))[0].min() > 0.24 * action.size
+
+
 def test_epsilon_greedy_gives_joints_random_levels_as_often_as_it_says():
     best = np.full((40_000, 3), 0.25, np.float32)  # no level, so that a random torque shows
     action = drawn(Exploration("epsilon_greedy", 0.3, 5), best)
@@ -150,7 +160,8 @@ def test_equal_seeds_draw_equally_and_others_otherwise(exploration):
     ({"kind": "epsilon_greedy", "scale": 0.1, "levels": 3.0}, "must be at least 2, found 3.0"),
     ({"kind": "epsilon_greedy", "levels": 3, "limit": 0.0}, "limit of epsilon_greedy .* above 0 and at most 1, found 0.0"),
     ({"kind": "epsilon_greedy", "levels": 3, "limit": math.nan}, "above 0 and at most 1, found nan"),
-    ({"kind": "gaussian", "limit": 0.5}, "limit of gaussian exploration must be 1, found 0.5"),
+    ({"kind": "gaussian", "limit": 1.5}, "limit of gaussian .* above 0 and at most 1, found 1.5"),
+    ({"kind": "squashed_gaussian", "limit": 0.5}, "limit of squashed_gaussian exploration must be 1, found 0.5"),
 ])
 def test_what_no_policy_can_explore_with_is_refused(fields, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -12,7 +12,7 @@ from policy_node.actor import load_actor
 from trainer.algorithms.ddpg import DDPG, METRICS, DDPGConfig
 
 SMALL = DDPGConfig(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
-                   discount=0.9, actor_learning_rate=0.02, critic_learning_rate=0.03, target_share=0.2,
+                   discount=0.9, max_torque=1.0, actor_learning_rate=0.02, critic_learning_rate=0.03, target_share=0.2,
                    actor_hidden=(3, 2), critic_hidden=(3, 2))
 
 
@@ -33,8 +33,9 @@ class Reference:
         self.inputs = EmbeddedInputs(config, inputs) if config.embedding_size else None
 
     def action(self, theta, x):
-        return np.tanh(self.inputs.actor(theta, x, 3, 2, 2) if self.inputs else
-                       perceptron(theta, x, (3, 2, 2), self.normalised))
+        given = (self.inputs.actor(theta, x, 3, 2, 2) if self.inputs else
+                 perceptron(theta, x, (3, 2, 2), self.normalised))
+        return self.config.max_torque * np.tanh(given)
 
     def value(self, theta, x, action):
         both = np.hstack([x, action])
@@ -66,8 +67,9 @@ class Reference:
 
 
 @pytest.mark.parametrize(("change", "compiled"), [
-    ({"network": "report"}, True), ({"network": "report", "prioritized": True, "n_step": 2}, False), ({}, False),
-    ({"embedding_size": 2}, True)], ids=["report", "prioritised", "default", "embeddings"])
+    ({"network": "report"}, True), ({"network": "report", "prioritized": True, "n_step": 2}, False),
+    ({"max_torque": 0.6}, False), ({"embedding_size": 2}, True)],
+    ids=["report", "prioritised", "smaller torques", "embeddings"])
 def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")

@@ -15,7 +15,7 @@ from trainer import loop
 from trainer.algorithms.td3 import METRICS, TD3, TD3Config
 
 SMALL = TD3Config(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
-                  discount=0.9, actor_learning_rate=0.02, critic_learning_rate=0.03, target_share=0.2,
+                  discount=0.9, max_torque=1.0, actor_learning_rate=0.02, critic_learning_rate=0.03, target_share=0.2,
                   actor_interval=2, target_noise_std=0.6, target_noise_clip=0.5, actor_hidden=(3,), critic_hidden=(3,))
 
 
@@ -41,7 +41,7 @@ class Reference:
         self.critic_adams = [Adam(len(critic), config.critic_learning_rate, momentum=config.momentum)
                              for critic in self.critics]
         self.running = [moments(critic) for critic in critics]
-        self.steps, self.clipped, self.smaller = 0, [], []
+        self.steps, self.clipped, self.limited, self.smaller = 0, [], [], []
         self.normalised = (0,) if config.critic_layer_norm else ()
 
     def value(self, theta, taken, i=0):
@@ -52,7 +52,8 @@ class Reference:
 
     def action(self, theta, x):
         """What an actor with these weights does, [m]."""
-        return np.tanh(self.inputs.actor(theta, x, 3, 1)[:, 0] if self.inputs else number(theta, x))
+        given = self.inputs.actor(theta, x, 3, 1)[:, 0] if self.inputs else number(theta, x)
+        return self.config.max_torque * np.tanh(given)
 
     def both(self, i, theta, taken, following):
         """The values that critic i learns with, and those that it learns from."""
@@ -72,7 +73,8 @@ class Reference:
         self.clipped += list(np.abs(noise) > c.target_noise_clip)
         noise = np.minimum(np.maximum(noise, -c.target_noise_clip), c.target_noise_clip)
         action = self.action(self.target_actor, x_next) + noise
-        action = np.minimum(np.maximum(action, -1.0), 1.0)
+        self.limited += list(np.abs(action) > c.max_torque)
+        action = np.minimum(np.maximum(action, -c.max_torque), c.max_torque)
         following = np.column_stack([x_next, action])
         pairs = [self.both(i, critic, taken, following) for i, critic in enumerate(self.critics)]
         values = [pair[1] for pair in pairs]
@@ -87,8 +89,9 @@ class Reference:
             self.critics[i] = self.critic_adams[i].step(critic, gradient)
         self.steps += 1
         if self.steps % c.actor_interval == 0:
-            gradient = slope(lambda theta: -np.mean(self.value(self.critics[0], np.column_stack(
-                [x, self.action(theta, x)]))), self.actor)
+            gradient = slope(lambda theta: -np.mean([
+                self.value(critic, np.column_stack([x, self.action(theta, x)]), i)
+                for i, critic in enumerate(self.critics)]), self.actor)
             self.actor = self.actor_adam.step(self.actor, gradient)
             share = c.target_share
             self.target_actor = (1 - share) * self.target_actor + share * self.actor
@@ -98,7 +101,7 @@ class Reference:
 
 
 @pytest.mark.parametrize(("change", "compiled"), [
-    ({"critic_layer_norm": True}, True), ({"prioritized": True}, False),
+    ({"critic_layer_norm": True, "max_torque": 0.6}, True), ({"prioritized": True}, False),
     ({"prioritized": True, "actor_interval": 1, "critic_layer_norm": True}, False), ({"actor_interval": 3}, False),
     ({"critic_batch_renorm": True, "momentum": 0.5}, True), ({"embedding_size": 2, "momentum": 0.6}, True)],
     ids=["layer norm", "prioritised", "both", "interval", "batch renorm", "embeddings"])
@@ -142,7 +145,8 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
                 assert leaves[index] == pytest.approx(priority**config.priority_exponent, rel=2e-3, abs=1e-3)
     assert steps == 27 and learner.version == 10
     assert set(figures) == {*METRICS, "actor_loss", *(["encoder_loss"] if encoders else [])}
-    for tried in (reference.clipped, reference.smaller, ends):  # both sides of each
+    limited = [reference.limited] if config.max_torque < 1 else []
+    for tried in (reference.clipped, reference.smaller, ends, *limited):  # both sides of each
         assert 0.05 < np.mean(tried) < 0.95
     weights = np.concatenate([batch.weight for batch in batches])
     assert (weights.min() < 0.9) == config.prioritized
