@@ -26,6 +26,7 @@ class Reference:
 
     def __init__(self, config, actor, critic, inputs):
         self.config, self.normalised = config, (0,) if config.network == "report" else ()
+        self.normalised_critic = (0, 1) if config.network == "default" else self.normalised
         self.actor, self.critic = flat(actor), flat(critic)
         self.target_actor, self.target_critic = self.actor.copy(), self.critic.copy()
         self.actor_adam = Adam(len(self.actor), config.actor_learning_rate)
@@ -40,7 +41,7 @@ class Reference:
     def value(self, theta, x, action):
         both = np.hstack([x, action])
         found = (self.inputs.critic(theta, both, 3, 2, 1) if self.inputs else
-                 perceptron(theta, both, (3, 2, 1), self.normalised))
+                 perceptron(theta, both, (3, 2, 1), self.normalised_critic))
         return found[:, 0]
 
     def update(self, batch):
@@ -68,8 +69,8 @@ class Reference:
 
 @pytest.mark.parametrize(("change", "compiled"), [
     ({"network": "report"}, True), ({"network": "report", "prioritized": True, "n_step": 2}, False),
-    ({"max_torque": 0.6}, False), ({"embedding_size": 2}, True)],
-    ids=["report", "prioritised", "smaller torques", "embeddings"])
+    ({"network": "plain", "max_torque": 0.6}, False), ({}, False), ({"network": "plain", "embedding_size": 2}, True)],
+    ids=["report", "prioritised", "smaller torques", "default", "embeddings"])
 def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
@@ -126,7 +127,7 @@ def test_the_network_of_the_report_is_256_layernorm_256():
 # -- acting ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("network", "normalize", "embedding_size"), [
-    ("default", False, 0), ("report", False, 0), ("report", True, 0), ("default", False, 2)])
+    ("default", False, 0), ("report", False, 0), ("report", True, 0), ("plain", False, 2)])
 def test_the_exported_policy_is_the_live_one(network, normalize, embedding_size, eager):
     config = replace(SMALL, network=network, normalize_observations=normalize, observation_clip=1.0,
                      embedding_size=embedding_size,
@@ -159,7 +160,7 @@ def test_the_exported_policy_is_the_live_one(network, normalize, embedding_size,
         assert action.dtype == np.float32 and extras == {}
     theta, taken = flat(learner.critic), np.hstack([exact, expected])
     value = (inputs.critic(theta, taken, 3, 2, 1, observation_size=5) if inputs else
-             perceptron(theta, taken, (3, 2, 1), normalised))
+             perceptron(theta, taken, (3, 2, 1), (0, 1) if network == "default" else normalised))
     np.testing.assert_allclose(learner.value(observation), value[:, 0], atol=1e-4)
 
 
@@ -180,7 +181,7 @@ def test_the_noise_decays_in_a_straight_line_to_its_end():
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("change", "text"), [
-    ({"network": "reprot"}, "network must be default or report, found reprot"),
+    ({"network": "reprot"}, "network must be default or report or plain, found reprot"),
     ({"actor_learning_rate": 0.0}, "actor_learning_rate must be positive"),
     ({"critic_learning_rate": float("inf")}, "critic_learning_rate must be positive, found inf"),
     ({"target_share": 0.0}, "target_share must be above 0 and at most 1, found 0.0"),
@@ -193,7 +194,7 @@ def test_the_noise_decays_in_a_straight_line_to_its_end():
     ({"network": "report", "actor_hidden": ()}, "actor_hidden must hold a size to normalise with network report"),
     ({"network": "report", "critic_hidden": ()}, "critic_hidden must hold a size to normalise with network report"),
     ({"embedding_size": -1}, "embedding_size must be at least 0, found -1"),
-    ({"embedding_size": 2, "network": "report"}, "embedding_size must be 0 with network report, found 2"),
+    ({"embedding_size": 2, "network": "report"}, "embedding_size must be 0 unless network is plain, found 2"),
     ({"precision": "float16"}, "precision must be float32 or bfloat16, found float16")])
 def test_settings_out_of_range_are_refused(change, text):
     with pytest.raises(ValueError, match=f"^{text}"):

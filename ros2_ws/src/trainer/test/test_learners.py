@@ -90,7 +90,7 @@ CASES = {
     "ddpg": off_policy(
         dict(ACTOR_CRITIC, max_torque=1.0, exploration_std=0.3, exploration_std_end=0.1),
         dict(ACTOR_CRITIC_CHANGES, max_torque=0.8, network="report", exploration_std=0.9, exploration_std_end=0.5,
-             exploration_steps=10), dict(TINY, exploration_steps=20),
+             exploration_steps=10), dict(TINY, network="plain", exploration_steps=20),
         dict(SWINGING_UP, max_torque=1.0, exploration_std=0.2)),
     "td3": off_policy(
         dict(ACTOR_CRITIC, max_torque=1.0, exploration_std=0.3),
@@ -256,7 +256,8 @@ def test_another_task_of_gymnasium_is_learned(name):
 
 # -- repetition --------------------------------------------------------------------------------------------------------
 
-VARIANTS = [*((name, {}) for name in METHODS), *((name, {"embedding_size": 3}) for name in ("ddpg", "td3", "sac"))]
+VARIANTS = [*((name, {}) for name in METHODS), ("ddpg", {"network": "default"}),
+            *((name, {"embedding_size": 3}) for name in ("ddpg", "td3", "sac"))]
 STEPS = 32  # enough for several updates with `small`, and for every setting to count
 
 

@@ -17,8 +17,9 @@ from trainer.networks import weights
 from trainer.networks.mlp import first_seed
 
 METRICS = ("critic_loss", "q_value", "actor_loss")
-# Hidden layers of each network that are normalised before their activation; see `mlp`.
-NETWORKS = {"default": (), "report": (0,)}
+# Hidden layers of actor and critic whose sums are normalised before their activation, see `mlp`.
+NETWORKS = {"default": {"actor": (), "critic": True}, "report": {"actor": (0,), "critic": (0,)},
+            "plain": {"actor": (), "critic": ()}}
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,15 @@ class DDPGConfig(ActorCriticConfig):
 
     Attributes:
         max_torque: the largest torque that the actor gives, as a share of what the joints can.
-        network: default, or report, which normalises the sums of the first hidden layer in actor and critic, so that
-            hidden layers of 256 and 256 become 256-LayerNorm-256.
+        network: default, which normalises the sums of every hidden layer of the critic; report, which normalises those
+            of the first one of actor and critic, so that hidden layers of 256 and 256 become 256-LayerNorm-256; or
+            plain, which normalises nothing.
         exploration_std: standard deviation of the noise on the actions that collect data, at the start.
         exploration_std_end: the same at the end of its decay, and from there on.
         exploration_steps: environment steps over which it decays, in a straight line.
     """
 
-    max_torque: float = 1.0
+    max_torque: float = 0.35
     network: str = "default"
     exploration_std: float = 0.2
     exploration_std_end: float = 0.05
@@ -42,16 +44,16 @@ class DDPGConfig(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        normalised = len(NETWORKS.get(self.network, ()))
+        report, plain = self.network == "report", self.network == "plain"
         guard.check_config(
             self, (0 < self.max_torque <= 1, "max_torque must be above 0 and at most 1"),
             (self.network in NETWORKS, f"network must be {' or '.join(NETWORKS)}"),
             (0 <= self.exploration_std < np.inf, "exploration_std must be at least 0"),
             (0 <= self.exploration_std_end < np.inf, "exploration_std_end must be at least 0"),
             (self.exploration_steps >= 1, "exploration_steps must be at least 1"),
-            (len(self.actor_hidden) >= normalised, "actor_hidden must hold a size to normalise with network report"),
-            (len(self.critic_hidden) >= normalised, "critic_hidden must hold a size to normalise with network report"),
-            (not (self.embedding_size and normalised), "embedding_size must be 0 with network report"))
+            (len(self.actor_hidden) >= report, "actor_hidden must hold a size to normalise with network report"),
+            (len(self.critic_hidden) >= report, "critic_hidden must hold a size to normalise with network report"),
+            (not self.embedding_size or plain, "embedding_size must be 0 unless network is plain"))
 
 
 class DDPG(OffPolicyLearner):
@@ -61,8 +63,8 @@ class DDPG(OffPolicyLearner):
 
     Differs from the paper in: Gaussian noise with a decaying standard deviation instead of an Ornstein-Uhlenbeck
     process; targets that follow five times as fast; networks of 256 and 256 units that take the action in the first
-    layer, without weight decay, and layer instead of batch normalisation (with network report) or none; other step
-    sizes and batches; the first actions are random for 10,000 steps; optional n-step returns, prioritised replay and
+    layer, without weight decay, and layer instead of batch normalisation; other step sizes and batches; torques of at
+    most about a third; the first actions are random for 10,000 steps; optional n-step returns, prioritised replay and
     normalised observations.
     """
 
@@ -74,9 +76,8 @@ class DDPG(OffPolicyLearner):
                          network_streams=2 + bool(config.embedding_size))
         actor_stream, critic_stream = self._network_streams[:2]
 
-        options = {"layer_norm": NETWORKS[config.network]}
-        self.inputs = inputs(config, observation_size, action_size, self._network_streams[2:], actor=options,
-                             critic=options)
+        options = {name: {"layer_norm": layers} for name, layers in NETWORKS[config.network].items()}
+        self.inputs = inputs(config, observation_size, action_size, self._network_streams[2:], **options)
         self.actor, self.target_actor = (self.inputs.actor(action_size, first_seed(actor_stream), name)
                                          for name in ("actor", "target_actor"))
         self.critic, self.target_critic = (self.inputs.critic(first_seed(critic_stream), name)
