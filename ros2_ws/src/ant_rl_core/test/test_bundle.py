@@ -64,6 +64,7 @@ def test_what_was_packed_comes_back():
 
 
 @pytest.mark.parametrize("exploration", [Exploration("uniform"), Exploration("gaussian", 0.1),
+                                         Exploration("uniform", limit=0.5), Exploration("gaussian", 0.1, limit=0.5),
                                          Exploration("epsilon_greedy", 0.05, 3),
                                          Exploration("epsilon_greedy", 0.05, 3, 0.5)])
 def test_a_bundle_says_how_to_explore(exploration):

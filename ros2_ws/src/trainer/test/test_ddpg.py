@@ -21,7 +21,7 @@ SMALL = DDPGConfig(total_steps=200, learning_starts=6, updates_per_step=1.5, bat
 class Reference:
     """DDPG in numpy float64, written from the paper's algorithm 1; no code is shared.
 
-    Two joints, hidden layers of three and two units in both networks.
+    Two joints, two hidden layers in both networks, of three and two units in the actor.
     """
 
     def __init__(self, config, actor, critic, inputs):
@@ -40,8 +40,9 @@ class Reference:
 
     def value(self, theta, x, action):
         both = np.hstack([x, action])
-        found = (self.inputs.critic(theta, both, 3, 2, 1) if self.inputs else
-                 perceptron(theta, both, (3, 2, 1), self.normalised_critic))
+        sizes = *self.config.critic_hidden, 1
+        found = (self.inputs.critic(theta, both, *sizes) if self.inputs else
+                 perceptron(theta, both, sizes, self.normalised_critic))
         return found[:, 0]
 
     def update(self, batch):
@@ -69,7 +70,8 @@ class Reference:
 
 @pytest.mark.parametrize(("change", "compiled"), [
     ({"network": "report"}, True), ({"network": "report", "prioritized": True, "n_step": 2}, False),
-    ({"network": "plain", "max_torque": 0.6}, False), ({}, False), ({"network": "plain", "embedding_size": 2}, True)],
+    ({"network": "plain", "max_torque": 0.6}, False), ({"critic_hidden": (3, 4)}, False),
+    ({"network": "plain", "embedding_size": 2}, True)],
     ids=["report", "prioritised", "smaller torques", "default", "embeddings"])
 def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, request):
     if not compiled:
@@ -130,7 +132,7 @@ def test_the_network_of_the_report_is_256_layernorm_256():
     ("default", False, 0), ("report", False, 0), ("report", True, 0), ("plain", False, 2)])
 def test_the_exported_policy_is_the_live_one(network, normalize, embedding_size, eager):
     config = replace(SMALL, network=network, normalize_observations=normalize, observation_clip=1.0,
-                     embedding_size=embedding_size,
+                     embedding_size=embedding_size, max_torque=0.7,
                      actor_hidden=(16, 8), exploration_std=0.5, exploration_std_end=0.1, exploration_steps=64)
     learner, rng = DDPG(config, 2, 5, 2, seed=6), np.random.default_rng(1)
     for _ in range(8):
@@ -148,15 +150,15 @@ def test_the_exported_policy_is_the_live_one(network, normalize, embedding_size,
     assert normalize != np.array_equal(x, observation)
     normalised = (0,) if network == "report" else ()
     inputs, exact = EmbeddedInputs(config, learner.inputs) if embedding_size else None, x.astype(np.float64)
-    expected = np.tanh(inputs.actor(flat(learner.actor), exact, 16, 8, 2) if inputs else
-                       perceptron(flat(learner.actor), exact, (16, 8, 2), normalised))
+    expected = 0.7 * np.tanh(inputs.actor(flat(learner.actor), exact, 16, 8, 2) if inputs else
+                             perceptron(flat(learner.actor), exact, (16, 8, 2), normalised))
     best, extras, _ = act(load_actor(bundle), observation)
     np.testing.assert_allclose(best, expected, atol=1e-5)
     explorer = load_actor(bundle, explore=True, seed=copy.deepcopy(learner.noise))
     noise = copy.deepcopy(learner.noise).standard_normal((500, 2), np.float32)
     for actor in (explorer, learner):
         action, extras, _ = act(actor, observation)
-        np.testing.assert_allclose(action, np.clip(expected + 0.4 * noise, -1, 1), atol=1e-5)
+        np.testing.assert_allclose(action, np.clip(expected + 0.4 * noise, -0.7, 0.7), atol=1e-5)
         assert action.dtype == np.float32 and extras == {}
     theta, taken = flat(learner.critic), np.hstack([exact, expected])
     value = (inputs.critic(theta, taken, 3, 2, 1, observation_size=5) if inputs else
@@ -195,6 +197,7 @@ def test_the_noise_decays_in_a_straight_line_to_its_end():
     ({"network": "report", "critic_hidden": ()}, "critic_hidden must hold a size to normalise with network report"),
     ({"embedding_size": -1}, "embedding_size must be at least 0, found -1"),
     ({"embedding_size": 2, "network": "report"}, "embedding_size must be 0 unless network is plain, found 2"),
+    ({"max_torque": 0.0}, "max_torque must be above 0 and at most 1, found 0.0"),
     ({"precision": "float16"}, "precision must be float32 or bfloat16, found float16")])
 def test_settings_out_of_range_are_refused(change, text):
     with pytest.raises(ValueError, match=f"^{text}"):

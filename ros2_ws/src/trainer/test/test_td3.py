@@ -91,7 +91,7 @@ class Reference:
         if self.steps % c.actor_interval == 0:
             gradient = slope(lambda theta: -np.mean([
                 self.value(critic, np.column_stack([x, self.action(theta, x)]), i)
-                for i, critic in enumerate(self.critics)]), self.actor)
+                for i, critic in enumerate(self.critics[:c.actor_critics])]), self.actor)
             self.actor = self.actor_adam.step(self.actor, gradient)
             share = c.target_share
             self.target_actor = (1 - share) * self.target_actor + share * self.actor
@@ -101,7 +101,7 @@ class Reference:
 
 
 @pytest.mark.parametrize(("change", "compiled"), [
-    ({"critic_layer_norm": True, "max_torque": 0.6}, True), ({"prioritized": True}, False),
+    ({"critic_layer_norm": True, "max_torque": 0.6, "actor_critics": 1}, True), ({"prioritized": True}, False),
     ({"prioritized": True, "actor_interval": 1, "critic_layer_norm": True}, False), ({"actor_interval": 3}, False),
     ({"critic_batch_renorm": True, "momentum": 0.5}, True), ({"embedding_size": 2, "momentum": 0.6}, True)],
     ids=["layer norm", "prioritised", "both", "interval", "batch renorm", "embeddings"])
@@ -162,9 +162,10 @@ def test_targets_start_as_copies_and_critics_differ():
 
 # -- acting ------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("backend", "embedding_size"), [("litert", 0), ("keras", 0), ("litert", 2)])
-def test_the_exported_policy_is_the_live_one(backend, embedding_size, eager):
-    config = replace(SMALL, normalize_observations=True, observation_clip=1.0, exploration_std=0.3,
+@pytest.mark.parametrize(("backend", "embedding_size", "limit"), [
+    ("litert", 0, 0.4), ("keras", 0, 0.4), ("litert", 2, 1.0)])
+def test_the_exported_policy_is_the_live_one(backend, embedding_size, limit, eager):
+    config = replace(SMALL, normalize_observations=True, observation_clip=1.0, exploration_std=0.3, max_torque=limit,
                      actor_hidden=(16, 8), embedding_size=embedding_size)
     learner, rng = TD3(config, 2, 2, 1, seed=6), np.random.default_rng(1)
     for _ in range(8):
@@ -176,14 +177,20 @@ def test_the_exported_policy_is_the_live_one(backend, embedding_size, eager):
     assert (bundle.manifest.algorithm, bundle.manifest.version) == ("td3", learner.version)
     observation = rng.normal(0, 3, (500, 2)).astype(np.float32)
     best = act(load_actor(bundle, backend), observation)[0]
+    if not embedding_size:
+        x = learner.experience.normalise(observation).astype(np.float64)
+        np.testing.assert_allclose(best, limit * np.tanh(perceptron(flat(learner.actor), x, (16, 8, 1))), atol=1e-5)
+    explorer = load_actor(bundle, backend, explore=True, seed=copy.deepcopy(learner.noise))
     noise = copy.deepcopy(learner.noise).standard_normal((500, 1), np.float32)
-    np.testing.assert_allclose(act(learner, observation)[0], np.clip(best + 0.3 * noise, -1, 1), atol=1e-5)
+    for actor in (explorer, learner):
+        action = act(actor, observation)[0]
+        np.testing.assert_allclose(action, np.clip(best + 0.3 * noise, -limit, limit), atol=1e-5)
 
 
 def test_the_first_actions_are_random_whatever_is_observed():
-    learner = TD3(replace(SMALL, learning_starts=50), 1, 2, 1, seed=0)
+    learner = TD3(replace(SMALL, learning_starts=50, max_torque=0.5), 1, 2, 1, seed=0)
     action = act(learner, np.zeros((4000, 2), np.float32))[0]
-    assert np.histogram(action, 4, (-1, 1))[0].min() > 900 and action.dtype == np.float32
+    assert np.histogram(action, 4, (-0.5, 0.5))[0].min() > 900 and action.dtype == np.float32
     assert policy_bundle.unpack(learner.policy()).manifest.exploration.kind == "uniform"
 
 
@@ -242,12 +249,14 @@ def test_a_value_that_explodes_ends_the_training(eager):
     ({"actor_learning_rate": 0.0}, "actor_learning_rate must be positive"),
     ({"critic_learning_rate": float("inf")}, "critic_learning_rate must be positive, found inf"),
     ({"target_share": 0.0}, "target_share must be above 0 and at most 1, found 0.0"),
-    ({"actor_interval": 0}, "actor_interval must be at least 1"), ({"discount": 1.0}, "discount must be from 0 to"),
+    ({"actor_interval": 0}, "actor_interval must be at least 1"),
+    ({"actor_critics": 3}, "actor_critics must be 1 or 2, found 3"), ({"discount": 1.0}, "discount must be from 0 to"),
     ({"exploration_std": -0.1}, "exploration_std must be at least 0"),
     ({"target_noise_std": -0.1}, "target_noise_std must be at least 0"),
     ({"target_noise_clip": -0.1}, "target_noise_clip must be at least 0"),
     ({"actor_hidden": (3, 0)}, "actor_hidden must hold sizes of at least 1"),
     ({"critic_hidden": (0,)}, "critic_hidden must hold sizes of at least 1"),
+    ({"max_torque": 1.5}, "max_torque must be above 0 and at most 1, found 1.5"),
     ({"precision": "float16"}, "precision must be float32 or bfloat16, found float16")])
 def test_settings_out_of_range_are_refused(change, text):
     with pytest.raises(ValueError, match=f"^{text}"):

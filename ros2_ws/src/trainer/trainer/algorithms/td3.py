@@ -26,6 +26,7 @@ class TD3Config(TwinCriticConfig):
 
     Attributes:
         max_torque: the largest torque that the actor gives, as a share of what the joints can.
+        actor_critics: how many of the critics the actor climbs, by their mean: 1 as in the paper, or 2.
         exploration_std: standard deviation of the noise on the actions that collect data.
         target_noise_std: standard deviation of the noise on the target's action.
         target_noise_clip: that noise is clipped to this magnitude.
@@ -33,6 +34,7 @@ class TD3Config(TwinCriticConfig):
 
     max_torque: float = 1.0
     actor_interval: int = 2
+    actor_critics: int = 2
     exploration_std: float = 0.1
     target_noise_std: float = 0.2
     target_noise_clip: float = 0.5
@@ -41,6 +43,7 @@ class TD3Config(TwinCriticConfig):
         super().__post_init__()
         guard.check_config(
             self, (0 < self.max_torque <= 1, "max_torque must be above 0 and at most 1"),
+            (self.actor_critics in (1, 2), "actor_critics must be 1 or 2"),
             (self.exploration_std >= 0, "exploration_std must be at least 0"),
             (self.target_noise_std >= 0, "target_noise_std must be at least 0"),
             (self.target_noise_clip >= 0, "target_noise_clip must be at least 0"))
@@ -50,12 +53,12 @@ class TD3(OffPolicyLearner):
     """Learner for `num_envs` robots; see `TD3Config`.
 
     Two critics learn from the smaller of their two targets, whose action carries clipped noise; the actor climbs the
-    first critic, and the targets follow, at every `actor_interval`-th update. With `critic_batch_renorm` only the actor
-    has a target.
+    critics, and the targets follow, at every `actor_interval`-th update. With `critic_batch_renorm` only the
+    actor has a target.
 
-    Differs from the paper in: one learning rate of 3e-4 and batches of 256, as in the authors' later code; the first
-    actions are random for 10,000 steps; optional n-step returns, prioritised replay, normalised observations and layer
-    norm in the critics.
+    Differs from the paper in: the actor climbs the mean of both critics; one learning rate of 3e-4
+    and batches of 256, as in the authors' later code; the first actions are random for 10,000 steps; optional n-step
+    returns, prioritised replay, normalised observations and layer norm in the critics.
     """
 
     name = "td3"
@@ -137,7 +140,7 @@ class TD3(OffPolicyLearner):
         state = self.inputs.of(observation)
         with tf.GradientTape() as tape:
             taken = self.inputs.with_action(state, self._action(self.actor, state))
-            loss = -tf.add_n([tf.reduce_mean(critic(taken)) for critic in self.critics]) / len(self.critics)
+            loss = -tf.reduce_mean([critic(taken) for critic in self.critics[:self.config.actor_critics]])
         gradients = tape.gradient(loss, [v.value for v in self._actor_variables])
         self.actor_optimizer.apply(gradients, self._actor_variables)
         share = self.config.target_share

@@ -21,7 +21,8 @@ from ant_rl.unavailable import Unavailable
 
 _BATCH, _HIDDEN, _POLICY_DELAY = 256, [256, 256], 2
 _PPO_ENVS, _PPO_HIDDEN = 16, [64, 64]
-_PLAIN = {"td3": {}, "sac": {"embedding_size": 0, "actor_interval": 1}}  # the methods as stable-baselines3 has them
+# The methods as stable-baselines3 has them.
+_PLAIN = {"td3": {"embedding_size": 0, "actor_critics": 1}, "sac": {"embedding_size": 0, "actor_interval": 1}}
 _LIBRARIES = ("numpy", "tensorflow", "xla")
 
 
