@@ -93,8 +93,9 @@ CASES = {
              exploration_steps=10), dict(TINY, network="plain", exploration_steps=20),
         dict(SWINGING_UP, max_torque=1.0, exploration_std=0.2)),
     "td3": off_policy(
-        dict(ACTOR_CRITIC, max_torque=1.0, exploration_std=0.3),
-        dict(TWIN_CRITIC_CHANGES, **NOISE_CHANGES, max_torque=0.8, actor_critics=1), TINY,
+        dict(ACTOR_CRITIC, max_torque=1.0, exploration_std=0.3, embedding_size=8),
+        dict(TWIN_CRITIC_CHANGES, **NOISE_CHANGES, max_torque=0.8, actor_critics=1),
+        dict(TINY, embedding_size=0),
         dict(SWINGING_UP, max_torque=1.0, exploration_std=0.2)),
     "sac": off_policy(
         dict(ACTOR_CRITIC, initial_temperature=1e-3, temperature_learning_rate=0.0, embedding_size=8),

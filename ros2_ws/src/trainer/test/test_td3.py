@@ -15,8 +15,9 @@ from trainer import loop
 from trainer.algorithms.td3 import METRICS, TD3, TD3Config
 
 SMALL = TD3Config(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
-                  discount=0.9, max_torque=1.0, actor_learning_rate=0.02, critic_learning_rate=0.03, target_share=0.2,
-                  actor_interval=2, target_noise_std=0.6, target_noise_clip=0.5, actor_hidden=(3,), critic_hidden=(3,))
+                  discount=0.9, embedding_size=0, actor_learning_rate=0.02, critic_learning_rate=0.03,
+                  target_share=0.2, max_torque=1.0, actor_interval=2, target_noise_std=0.6, target_noise_clip=0.5,
+                  actor_hidden=(3,), critic_hidden=(3,))
 
 
 # -- updates, computed by hand -----------------------------------------------------------------------------------------
@@ -200,7 +201,8 @@ def test_learning_in_bfloat16_gives_the_same_value_and_a_policy_in_float32():
     env = EndlessRewardEnv(4, 10)
     config = TD3Config(total_steps=2000, learning_starts=100, updates_per_step=0.5, batch_size=32, replay_capacity=1000,
                        discount=0.8, actor_learning_rate=2e-3, critic_learning_rate=5e-3, target_share=0.1,
-                       actor_hidden=(16,), critic_hidden=(16,), precision="bfloat16")
+                       actor_hidden=(16,), critic_hidden=(16,), embedding_size=0, max_torque=1.0,
+                       precision="bfloat16")
     learner = TD3(config, 4, env.observation_size, env.action_size, seed=0)
     loop.run(env, learner, learner, env.reset(), lambda _: learner.env_steps >= config.total_steps, lambda _: False)
     observation = env.reset().observation

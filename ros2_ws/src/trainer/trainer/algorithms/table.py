@@ -26,7 +26,7 @@ ALGORITHMS = {
     "ppo": Method(PPO, PPOConfig, 16, "proximal policy optimisation: steady, and fastest by the clock"),
     "a2c": Method(A2C, A2CConfig, 16, "advantage actor-critic: one gradient step for every few ticks of all robots"),
     "ddpg": Method(DDPG, DDPGConfig, 1, "one critic, a deterministic actor; network:=report is the study's network"),
-    "td3": Method(TD3, TD3Config, 1, "twin critics, a delayed deterministic actor, noise on the target's action"),
+    "td3": Method(TD3, TD3Config, 1, "twin critics on learned embeddings, a delayed deterministic actor, noise on its target"),
     "sac": Method(SAC, SACConfig, 1, "twin critics on learned embeddings, a random actor with a learned temperature"),
     "td7": Method(TD7, TD7Config, 1, "TD3 on learned embeddings of states and actions: most return for the steps it sees"),
     "dqn": Method(DQN, DQNConfig, 1, "no actor: two critics give a value to each of a few torque levels per joint"),

@@ -32,12 +32,15 @@ class TD3Config(TwinCriticConfig):
         target_noise_clip: that noise is clipped to this magnitude.
     """
 
-    max_torque: float = 1.0
+    actor_hidden: tuple[int, ...] = (128, 128)
+    critic_hidden: tuple[int, ...] = (128, 128)
+    embedding_size: int = 128
+    max_torque: float = 0.5
     actor_interval: int = 2
     actor_critics: int = 2
     exploration_std: float = 0.1
-    target_noise_std: float = 0.2
-    target_noise_clip: float = 0.5
+    target_noise_std: float = 0.1
+    target_noise_clip: float = 0.25
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,9 +59,11 @@ class TD3(OffPolicyLearner):
     critics, and the targets follow, at every `actor_interval`-th update. With `critic_batch_renorm` only the
     actor has a target.
 
-    Differs from the paper in: the actor climbs the mean of both critics; one learning rate of 3e-4
-    and batches of 256, as in the authors' later code; the first actions are random for 10,000 steps; optional n-step
-    returns, prioritised replay, normalised observations and layer norm in the critics.
+    Differs from the paper in: learned embeddings beside observations and actions, and layers of 128 units; an actor that
+    climbs the mean of both critics; torques of at most a half, and half as much noise on the target's; one learning rate
+    of 3e-4 and batches of 256, as in the authors' later code; the first actions are random for 10,000 steps; optional
+    n-step returns, prioritised replay, normalised observations and layer norm in the critics. The paper's method:
+    embedding_size 0, layers of 256, actor_critics 1, max_torque 1, target_noise_std 0.2, target_noise_clip 0.5.
     """
 
     name = "td3"
