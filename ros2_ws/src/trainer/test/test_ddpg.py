@@ -12,8 +12,8 @@ from policy_node.actor import load_actor
 from trainer.algorithms.ddpg import DDPG, METRICS, DDPGConfig
 
 SMALL = DDPGConfig(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
-                   discount=0.9, max_torque=1.0, actor_learning_rate=0.02, critic_learning_rate=0.03, target_share=0.2,
-                   actor_hidden=(3, 2), critic_hidden=(3, 2))
+                   discount=0.9, n_step=1, max_torque=1.0, actor_learning_rate=0.02, critic_learning_rate=0.03,
+                   target_share=0.2, actor_hidden=(3, 2), critic_hidden=(3, 2))
 
 
 # -- updates, computed by hand -----------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def test_targets_start_as_copies():
 
 
 def test_the_network_of_the_report_is_256_layernorm_256():
-    learner = DDPG(DDPGConfig(network="report", replay_capacity=1), 1, 105, 8, seed=0)
+    learner = DDPG(DDPGConfig(network="report", replay_capacity=5), 1, 105, 8, seed=0)
     for model, inputs, outputs in ((learner.actor, 105, 8), (learner.critic, 113, 1)):
         assert [weight.shape for weight in model.get_weights()] == [
             (inputs, 256), (256,), (256,), (256,), (256, 256), (256,), (256, outputs), (outputs,)]

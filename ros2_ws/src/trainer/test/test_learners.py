@@ -88,15 +88,15 @@ CASES = {
         dict(ON_POLICY, rollout_length=8), dict(ON_POLICY_CHANGES, rms_decay=0.5, rms_epsilon=0.1),
         dict(rollout_length=4), dict(learning_rate=2e-3), steps=6400, pendulum_steps=64_000),
     "ddpg": off_policy(
-        dict(ACTOR_CRITIC, max_torque=1.0, exploration_std=0.3, exploration_std_end=0.1),
+        dict(ACTOR_CRITIC, n_step=1, max_torque=1.0, exploration_std=0.3, exploration_std_end=0.1),
         dict(ACTOR_CRITIC_CHANGES, max_torque=0.8, network="report", exploration_std=0.9, exploration_std_end=0.5,
              exploration_steps=10), dict(TINY, network="plain", exploration_steps=20),
-        dict(SWINGING_UP, max_torque=1.0, exploration_std=0.2)),
+        dict(SWINGING_UP, exploration_std=0.2)),
     "td3": off_policy(
         dict(ACTOR_CRITIC, max_torque=1.0, exploration_std=0.3, embedding_size=8),
         dict(TWIN_CRITIC_CHANGES, **NOISE_CHANGES, max_torque=0.8, actor_critics=1),
         dict(TINY, embedding_size=0),
-        dict(SWINGING_UP, max_torque=1.0, exploration_std=0.2)),
+        dict(SWINGING_UP, exploration_std=0.2)),
     "sac": off_policy(
         dict(ACTOR_CRITIC, initial_temperature=1e-3, temperature_learning_rate=0.0, embedding_size=8),
         dict(TWIN_CRITIC_CHANGES, temperature_learning_rate=0.1, initial_temperature=0.1, target_entropy=2.0,

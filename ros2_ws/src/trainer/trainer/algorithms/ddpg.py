@@ -36,7 +36,8 @@ class DDPGConfig(ActorCriticConfig):
         exploration_steps: environment steps over which it decays, in a straight line.
     """
 
-    max_torque: float = 0.35
+    n_step: int = 5
+    max_torque: float = 0.2
     network: str = "default"
     exploration_std: float = 0.2
     exploration_std_end: float = 0.05
@@ -63,9 +64,9 @@ class DDPG(OffPolicyLearner):
 
     Differs from the paper in: Gaussian noise with a decaying standard deviation instead of an Ornstein-Uhlenbeck
     process; targets that follow five times as fast; networks of 256 and 256 units that take the action in the first
-    layer, without weight decay, and layer instead of batch normalisation; other step sizes and batches; torques of at
-    most about a third; the first actions are random for 10,000 steps; optional n-step returns, prioritised replay and
-    normalised observations.
+    layer, without weight decay, and layer instead of batch normalisation; other step sizes and batches; returns of five
+    steps and torques of at most a fifth, with which the robot can hardly fall; the first actions are random for 10,000
+    steps; optional prioritised replay and normalised observations.
     """
 
     name = "ddpg"
