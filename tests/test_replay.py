@@ -172,7 +172,8 @@ def test_sessions_that_were_begun_by_hand_are_run_again(tmp_path):
 
 
 @pytest.mark.parametrize("algorithm, num_envs, config", [
-    ("ppo", 2, "rollout_length:=64 total_steps:=512"), ("td3", 1, "learning_starts:=100 total_steps:=250")])
+    ("ppo", 2, "rollout_length:=64 total_steps:=512"),
+    ("td3", 1, "learning_starts:=100 total_steps:=250 embedding_size:=0")])
 def test_a_learner_makes_the_policies_that_it_made_live(tmp_path, algorithm, num_envs, config):
     path = tmp_path / "bag"
     done = command("train", f"algorithm:={algorithm}", f"num_envs:={num_envs}", f"config:={config}", "seed:=5",

@@ -106,7 +106,7 @@ def test_robots_of_two_namespaces_feed_one_learner(tmp_path):
 # -- methods that learn all the time -----------------------------------------------------------------------------------
 
 # Random actions for 40 of all ticks, then an update per tick and robot, on small networks.
-OFF_POLICY = ["learning_starts:=80", "batch_size:=16", "actor_hidden:=8", "critic_hidden:=8"]
+OFF_POLICY = ["learning_starts:=80", "batch_size:=16", "actor_hidden:=8", "critic_hidden:=8", "embedding_size:=0"]
 
 
 def replayed(folder):

@@ -119,7 +119,7 @@ def test_targets_start_as_copies():
 
 
 def test_the_network_of_the_report_is_256_layernorm_256():
-    learner = DDPG(DDPGConfig(network="report", replay_capacity=5), 1, 105, 8, seed=0)
+    learner = DDPG(DDPGConfig(network="report", replay_capacity=1), 1, 105, 8, seed=0)
     for model, inputs, outputs in ((learner.actor, 105, 8), (learner.critic, 113, 1)):
         assert [weight.shape for weight in model.get_weights()] == [
             (inputs, 256), (256,), (256,), (256,), (256, 256), (256,), (256, outputs), (outputs,)]

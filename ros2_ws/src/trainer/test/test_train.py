@@ -149,6 +149,7 @@ def test_resumed_after_an_interrupt_it_goes_on_as_if_there_was_none(unbroken, tm
 
 OFF_POLICY = {"num_envs": "1", "num_threads": "1", "total_steps": "150", "learning_starts": "60",
               "updates_per_step": "0.5", "batch_size": "4", "actor_hidden": "8", "critic_hidden": "8",
+              "embedding_size": "0",
               "checkpoint_interval": "50", "curve_interval": "20", "evaluation_interval": "60",
               "evaluation_episodes": "1", "seed": "3"}
 
