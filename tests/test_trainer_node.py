@@ -154,8 +154,8 @@ def test_an_off_policy_method_learns_from_every_tick_once(tmp_path):
 
         # Random torques, then those of one new version after another, with the noise that the bundle asks for.
         manifests = [bundle.unpack(bytes(message.bundle)).manifest for message in policies]
-        assert manifests[0].explores == Exploration("uniform")
-        assert manifests[-1].explores == Exploration("gaussian", 0.1)
+        assert manifests[0].explores == Exploration("uniform", limit=0.5)
+        assert manifests[-1].explores == Exploration("gaussian", 0.1, limit=0.5)
         versions = [manifest.version for manifest in manifests]
         assert versions == sorted(set(versions)) and len(versions) >= 3
         acted = [t.policy_version for t in expected]
