@@ -56,8 +56,8 @@ class TD3(OffPolicyLearner):
     """Learner for `num_envs` robots; see `TD3Config`.
 
     Two critics learn from the smaller of their two targets, whose action carries clipped noise; the actor climbs the
-    critics, and the targets follow, at every `actor_interval`-th update. With `critic_batch_renorm` only the
-    actor has a target.
+    critics, and the targets follow, at every `actor_interval`-th update. With `critic_batch_renorm` only the actor has a
+    target.
 
     Differs from the paper in: learned embeddings beside observations and actions, and layers of 128 units; an actor that
     climbs the mean of both critics; torques of at most a half, and half as much noise on the target's; one learning rate
