@@ -32,7 +32,7 @@ class KerasGraph:
     """
 
     def __init__(self, model: bytes, compiled: bool = True) -> None:
-        loaded = _load(model)
+        loaded = load_model(model)
         if not isinstance(loaded.output, dict):
             raise BundleError(f"expected a Keras model with named outputs, found {type(loaded.output).__name__}")
         self.inputs = {tensor.name: tuple(tensor.shape[1:]) for tensor in loaded.inputs}
@@ -50,7 +50,8 @@ class KerasGraph:
         return {name: np.array(tensor) for name, tensor in outputs.items()}
 
 
-def _load(model: bytes) -> keras.Model:
+def load_model(model: bytes) -> keras.Model:
+    """The Keras model in the bytes of a .keras file, with its weights; BundleError as of `KerasGraph`."""
     with tempfile.TemporaryDirectory() as folder:  # Keras reads from paths only
         path = os.path.join(folder, "actor.keras")
         with open(path, "wb") as file:

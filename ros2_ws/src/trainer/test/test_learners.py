@@ -106,7 +106,7 @@ CASES = {
         dict(OFF_POLICY, actor_learning_rate=2e-3, critic_learning_rate=4e-3, encoder_learning_rate=2e-3, width=32,
              target_interval=20, exploration_std=0.3),
         dict(OFF_POLICY_CHANGES, **NOISE_CHANGES, actor_learning_rate=1e-2, critic_learning_rate=1e-2,
-             encoder_learning_rate=1e-2, width=6, target_interval=3), dict(width=8, target_interval=2),
+             encoder_learning_rate=1e-2, width=6, target_interval=3, actor_starts=3), dict(width=8, target_interval=2),
         dict(target_interval=50, exploration_std=0.2)),
     "dqn": off_policy(
         dict(OFF_POLICY, learning_rate=4e-3, target_share=0.1, hidden=(64,), levels=9, max_torque=1.0, epsilon=0.3,
@@ -117,6 +117,7 @@ CASES = {
         dict(hidden=(64, 64), learning_rate=2e-3, target_share=0.02)),
 }
 METHODS = list(ALGORITHMS)
+TRIED_ELSEWHERE = {"initial_policy"}  # needs a file, see test_td7.py
 
 
 def make(name, settings, env, seed=0):
@@ -162,7 +163,7 @@ def test_every_method_is_tried_with_every_setting():
     assert set(CASES) == set(ALGORITHMS)
     for name, case in CASES.items():
         config = ALGORITHMS[name].config(**case.small)
-        assert set(case.changes) == {field.name for field in fields(config)}, name
+        assert set(case.changes) == {field.name for field in fields(config)} - TRIED_ELSEWHERE, name
         same = [key for key, value in case.changes.items() if value == getattr(config, key)]
         assert not same, f"{name}: {same} must be other values than those of `small`"
 

@@ -10,6 +10,7 @@ from ant_rl_core import bundle as policy_bundle
 from by_hand import (ELU, RELU, Adam, act, disturb, embedding, flat, headed, in_float64, learned_encoder, observe,
                      prediction, recorded, slope)
 from policy_node.actor import load_actor
+from trainer.algorithms.td3 import TD3, TD3Config
 from trainer.algorithms.td7 import METRICS, TD7, TD7Config
 
 SMALL = TD7Config(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
@@ -174,6 +175,93 @@ def test_the_exported_policy_is_the_live_one(backend, eager):
     np.testing.assert_allclose(learner.value(observation), np.min(values, axis=0), atol=1e-4)
 
 
+# -- going on from a policy --------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    """Path of the bundle of a small TD7, and the learner that made it."""
+    learner = TD7(SMALL, 2, 2, 1, seed=6)
+    rng = np.random.default_rng(3)
+    disturb([learner.actor, learner.fixed_encoder[0]], rng)
+    path = tmp_path_factory.mktemp("policies") / "small.zip"
+    policy_bundle.write(path, learner.policy())
+    return path, learner
+
+
+def test_a_given_policy_acts_from_the_start_and_the_actor_waits_for_the_critics(policy, eager):
+    path, given = policy
+    config = replace(SMALL, initial_policy=str(path), actor_starts=6)
+    learner, rng = TD7(config, 2, 2, 1, seed=1), np.random.default_rng(4)
+    observation = rng.normal(0, 3, (50, 2)).astype(np.float32)
+    best = load_actor(policy_bundle.read(path))
+    expected = act(best, observation)[0]
+    # No random actions, though learning has not started.
+    noise = copy.deepcopy(learner.noise).standard_normal((50, 1), np.float32)
+    np.testing.assert_allclose(act(learner, observation)[0], np.clip(expected + config.exploration_std * noise, -1, 1),
+                               atol=1e-5)
+    first = policy_bundle.unpack(learner.policy())
+    assert first.manifest.exploration.kind == "gaussian"
+    np.testing.assert_array_equal(act(load_actor(first), observation)[0], expected)
+    for encoder in (learner.encoder, learner.fixed_encoder, learner.target_encoder):
+        assert np.array_equal(flat(encoder[0]), flat(given.fixed_encoder[0]))
+    assert np.array_equal(flat(learner.target_actor), flat(given.actor))
+
+    predictor, critics = flat(learner.encoder[1]), list(map(flat, learner.critics))
+    while learner.experience.updates < config.actor_starts:
+        observe(learner, rng)
+        learner.ready() and learner.update()
+    assert learner.experience.updates == 6  # the next one moves the actor, which learns from every second
+    assert np.array_equal(flat(learner.actor), flat(given.actor))
+    assert not np.array_equal(flat(learner.encoder[1]), predictor)
+    assert all(not np.array_equal(flat(critic), before) for critic, before in zip(learner.critics, critics))
+    while learner.experience.updates < 12:
+        observe(learner, rng)
+        learner.ready() and learner.update()
+    assert not np.array_equal(flat(learner.actor), flat(given.actor))
+    assert np.array_equal(flat(learner.encoder[0]), flat(given.fixed_encoder[0]))  # stays as it is
+
+
+def test_a_restored_run_does_not_depend_on_what_the_policy_has_become(policy, tmp_path, eager):
+    path, given = policy
+    copy_of_it = tmp_path / "policy.zip"
+    copy_of_it.write_bytes(path.read_bytes())
+    config = replace(SMALL, initial_policy=str(copy_of_it))
+
+    def go_on(learner, ticks, rng):
+        for _ in range(ticks):
+            observe(learner, rng)
+            learner.ready() and learner.update()
+        return flat(learner.actor), flat(learner.encoder[0]), flat(learner.encoder[1])
+
+    unbroken = TD7(config, 2, 2, 1, seed=1)
+    rng = np.random.default_rng(4)
+    go_on(unbroken, 8, rng)
+    state, later = copy.deepcopy((unbroken.save(), rng))
+    expected = go_on(unbroken, 8, rng)
+    policy_bundle.write(copy_of_it, TD7(SMALL, 2, 2, 1, seed=8).policy())
+    resumed = TD7(config, 2, 2, 1, seed=1)
+    assert not np.array_equal(flat(resumed.encoder[0]), flat(given.fixed_encoder[0]))
+    resumed.restore(state)
+    for found, value in zip(go_on(resumed, 8, later), expected, strict=True):
+        assert np.array_equal(found, value)
+
+
+@pytest.mark.parametrize(("change", "sizes", "text"), [
+    ({"width": 3}, (2, 1), "initial_policy must be one of td7 with width 3 and observations as they come, found .*"
+                           "small.zip, of td7 with other layers"),
+    ({}, (3, 1), "the robot has 3 observations and 1 actions, but the bundle was made for 2 and 1")])
+def test_a_policy_of_other_sizes_is_refused(change, sizes, text, policy):
+    with pytest.raises(ValueError, match=text):
+        TD7(replace(SMALL, initial_policy=str(policy[0]), **change), 1, *sizes, seed=0)
+
+
+def test_a_policy_of_another_method_is_refused(tmp_path):
+    path = tmp_path / "td3.zip"
+    policy_bundle.write(path, TD3(TD3Config(embedding_size=0, actor_hidden=(2,)), 1, 2, 1, seed=0).policy())
+    with pytest.raises(ValueError, match="initial_policy must be one of td7 .*, of td3 with other layers"):
+        TD7(replace(SMALL, initial_policy=str(path)), 1, 2, 1, seed=0)
+
+
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("change", "text"), [
@@ -185,7 +273,10 @@ def test_the_exported_policy_is_the_live_one(backend, eager):
     ({"exploration_std": -0.1}, "exploration_std must be at least 0"),
     ({"target_noise_std": -0.1}, "target_noise_std must be at least 0"),
     ({"target_noise_clip": -0.1}, "target_noise_clip must be at least 0"),
-    ({"width": 0}, "width must be at least 1, found 0")])
+    ({"width": 0}, "width must be at least 1, found 0"),
+    ({"actor_starts": -1}, "actor_starts must be at least 0"),
+    ({"initial_policy": "default", "normalize_observations": True},
+     "normalize_observations must be false with initial_policy, found True")])
 def test_settings_out_of_range_are_refused(change, text):
     with pytest.raises(ValueError, match=f"^{text}"):
         replace(SMALL, **change)

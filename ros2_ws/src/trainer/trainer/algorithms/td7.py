@@ -10,7 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.exploration import Exploration
+from policy_node.keras_actor import load_model
 from trainer import export, guard
 from trainer.algorithms.inputs import as_tensors
 from trainer.algorithms.off_policy import OffPolicyLearner, trained_by_adam, variables_of
@@ -33,6 +35,9 @@ class TD7Config(OffPolicyConfig):
         target_noise_std: standard deviation of the noise on the target's action.
         target_noise_clip: that noise is clipped to this magnitude.
         width: size of every hidden layer and of the embeddings.
+        initial_policy: policy to go on from, a bundle of this method and width or the name of a shipped one. It acts,
+            with noise, instead of random actions, and its encoder of observations stays as it is; empty for none.
+        actor_starts: gradient steps before the actor learns: until then critics learn what a given policy is worth.
     """
 
     learning_starts: int = 25_000
@@ -49,6 +54,8 @@ class TD7Config(OffPolicyConfig):
     target_noise_std: float = 0.2
     target_noise_clip: float = 0.5
     width: int = 256
+    initial_policy: str = ""
+    actor_starts: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,7 +68,10 @@ class TD7Config(OffPolicyConfig):
             (self.exploration_std >= 0, "exploration_std must be at least 0"),
             (self.target_noise_std >= 0, "target_noise_std must be at least 0"),
             (self.target_noise_clip >= 0, "target_noise_clip must be at least 0"),
-            (self.width >= 1, "width must be at least 1"))
+            (self.width >= 1, "width must be at least 1"),
+            (self.actor_starts >= 0, "actor_starts must be at least 0"),
+            (not (self.initial_policy and self.normalize_observations),
+             "normalize_observations must be false with initial_policy"))
 
 
 class TD7(OffPolicyLearner):
@@ -70,6 +80,9 @@ class TD7(OffPolicyLearner):
     An encoder learns to predict the embedding of the next state from those of state and action. Actor and critics
     take the embeddings of a fixed copy of it as further inputs; the copies are renewed together, seldom. Draws are
     prioritised with the loss that belongs to that (LAP), and targets are clipped to the range of values seen.
+
+    With `initial_policy` it goes on from a policy whose critics are lost: they are learned anew from what that does,
+    while the actor waits (`actor_starts`).
 
     Differs from the paper in: no checkpoints, the present policy is the one that acts and is handed over (as the
     authors' code does with that option off); optional n-step returns and normalised observations.
@@ -86,7 +99,8 @@ class TD7(OffPolicyLearner):
             self._encoder(name) for name in ("encoder", "fixed_encoder", "target_encoder"))
         self.actor, self.target_actor = self._actor("actor"), self._actor("target_actor")
         self.critics, self.target_critics = self._critics("critic"), self._critics("target_critic")
-        self._parts = [variables_of(networks) for networks in (self.encoder, self.critics, [self.actor])]
+        encoder = self.encoder[1:] if config.initial_policy else self.encoder
+        self._parts = [variables_of(networks) for networks in (encoder, self.critics, [self.actor])]
         self.optimizers = list(map(trained_by_adam, self._parts, (
             config.encoder_learning_rate, config.critic_learning_rate, config.actor_learning_rate)))
         # Range of all targets so far, and what it was at the last copy, to which the new ones are clipped.
@@ -94,6 +108,8 @@ class TD7(OffPolicyLearner):
         observation = keras.Input((observation_size,), dtype="float32")
         network = keras.Model(observation, self.actor([observation, self.fixed_encoder[0](observation)]))
         self._graph = export.deterministic_graph(network, self.experience.normaliser)
+        if config.initial_policy:
+            self._begin_from(config.initial_policy, network)
         # One call each: in a graph that is not compiled as a whole, an optimizer's many small operations cost most.
         self._apply = [tf.function(lambda *gradients, i=i: self.optimizers[i].apply(gradients, self._parts[i]),
                                    jit_compile=True, autograph=False) for i in range(len(self.optimizers))]
@@ -102,7 +118,7 @@ class TD7(OffPolicyLearner):
         self._value = self._by_row(self._state_value)
 
     def _exploration(self) -> Exploration:
-        if self.experience.warming_up:
+        if self.experience.warming_up and not self.config.initial_policy:
             return Exploration("uniform")
         return Exploration("gaussian", self.config.exploration_std)
 
@@ -114,6 +130,8 @@ class TD7(OffPolicyLearner):
         """Continue from what `save` returned; ValueError if it was of networks or a buffer of other sizes."""
         super().restore(state)
         self._range, self._bounds = state["range"].copy(), state["bounds"].copy()
+        if self.config.initial_policy:  # the encoder of observations is not learned: its copy is what was saved
+            weights.copy(self.fixed_encoder[0], self.encoder[0])
 
     def _learned(self) -> list[keras.Variable]:
         return [v for variables in self._parts for v in variables]
@@ -134,7 +152,7 @@ class TD7(OffPolicyLearner):
         self._range[:] = min(self._range[0], low), max(self._range[1], high)
         self.experience.prioritize(batch, np.maximum(error.numpy(), _HUBER_BOUND))
         found = dict(zip(METRICS, figures.numpy().tolist(), strict=True))
-        if self.experience.updates % config.actor_interval == 0:
+        if self.experience.updates > config.actor_starts and self.experience.updates % config.actor_interval == 0:
             found["actor_loss"] = float(self._learn_actor(observation, embedding))
         if self.experience.updates % config.target_interval == 0:
             self._renew_targets()
@@ -183,6 +201,19 @@ class TD7(OffPolicyLearner):
     def _descend(self, part: int, tape: tf.GradientTape, loss: tf.Tensor) -> None:
         gradients = tape.gradient(loss, [v.value for v in self._parts[part]])
         self._apply[part](*gradients)
+
+    def _begin_from(self, policy: str, network: keras.Model) -> None:
+        """Give actor and encoders of observations the weights of a policy; ValueError where it has others."""
+        bundle = policy_bundle.read(policy_bundle.resolve_policy(policy))
+        bundle.check_sizes(self.observation_size, self.action_size)
+        given = load_model(bundle.member("actor.keras")).get_weights()
+        if [value.shape for value in given] != [variable.shape for variable in network.weights]:
+            raise ValueError(f"initial_policy must be one of td7 with width {self.config.width} and observations as "
+                             f"they come, found {policy}, of {bundle.manifest.algorithm} with other layers")
+        network.set_weights(given)
+        weights.copy(self.actor, self.target_actor)
+        for encoder in (self.encoder, self.target_encoder):
+            weights.copy(self.fixed_encoder[0], encoder[0])
 
     def _renew_targets(self) -> None:
         pairs = [(self.actor, self.target_actor), *zip(self.critics, self.target_critics, strict=True),
