@@ -113,14 +113,14 @@ class ShapedEnv:
 
 
 def make(num_envs: int, seed: int | None = None, num_threads: int | None = None,
-         shaping: ShapingConfig | None = None) -> VectorEnv:
+         shaping: ShapingConfig | None = None, max_episode_steps: int = 1000) -> VectorEnv:
     """Ants behind the stack's environment contract (with `save` and `restore`).
 
     Args:
-        num_envs, seed, num_threads: as of `VectorAnt`.
+        num_envs, seed, num_threads, max_episode_steps: as of `VectorAnt`.
         shaping: constants of the shaping; None for the default reward.
     """
-    return shape(TimeStepEnv(VectorAnt(num_envs, seed, num_threads)), shaping)
+    return shape(TimeStepEnv(VectorAnt(num_envs, seed, num_threads, max_episode_steps=max_episode_steps)), shaping)
 
 
 def shape(env: TimeStepEnv, shaping: ShapingConfig | None) -> TimeStepEnv | ShapedEnv:

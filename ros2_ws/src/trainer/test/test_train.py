@@ -259,6 +259,13 @@ def test_a_finished_run_can_be_finished_again_and_prolonged(tmp_path):
     assert len(rows(tmp_path)) == 3
     assert train.main("ppo", again) == 0, "the longer run is now the one that was begun"
 
+def test_episodes_to_learn_from_can_be_shorter_those_to_evaluate_not(tmp_path):
+    changes = {"max_episode_steps": "5", "evaluation_interval": "0"}
+    assert train.main("ppo", settings(tmp_path, 4, **changes)) == 0
+    assert {float(row["mean_length"]) for row in rows(tmp_path)} == {5.0}  # nothing falls as fast
+    (evaluation,) = rows(tmp_path, "evaluation.csv")
+    assert float(evaluation["mean_return"]) > 100  # standing earns 1 a step
+
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
@@ -268,6 +275,7 @@ def test_what_cannot_be_trained_is_refused_in_one_sentence(tmp_path, capsys):
             ("ppo", {"learningrate": "1"}, "nearest one is 'learning_rate'"),
             ("ppo", {"num_envs": "-1"}, "num_envs must be at least 0, found -1"),
             ("ppo", {"evaluation_episodes": "0"}, "evaluation_episodes must be at least 1, found 0"),
+            ("ppo", {"max_episode_steps": "0"}, "max_episode_steps must be at least 1, found 0"),
             ("ppo", {"num_envs": "x"}, "num_envs must be a whole number, found 'x'"),
             ("ppo", {"seed": "-1"}, "seed must be at least 0"),
             ("ppo", {"minibatch_size": "7"}, "must be a multiple of minibatch_size = 7"),

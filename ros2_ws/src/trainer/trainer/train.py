@@ -53,7 +53,7 @@ class Run:
         self.folder = config.folder(algorithm)
         self.curve, self.evaluations = Table(self.folder / "curve.csv"), Table(self.folder / "evaluation.csv")
         self.env = shaping.make(config.num_envs, config.seed, config.num_threads or None,
-                                shaping_config if config.shaping else None)
+                                shaping_config if config.shaping else None, config.max_episode_steps)
         self.learner = ALGORITHMS[algorithm].learner(learner_config, config.num_envs, self.env.observation_size,
                                                      self.env.action_size, config.seed, robot=ANT.name)
         self.returns = EpisodeReturns(config.num_envs)

@@ -31,6 +31,7 @@ class TrainConfig:
             at the end.
         evaluation_episodes: deterministic episodes of an evaluation (seeds 1000, 1001, …); the policy bundle tells of
             those at the end.
+        max_episode_steps: time limit of the episodes that are learned from; a shorter one gives more of their starts.
         shaping: learn from a shaped reward, whose constants follow; what is shown and written stays the default reward.
         resume: go on from the checkpoint in the output folder, with the settings of then where none are given.
     """
@@ -43,12 +44,13 @@ class TrainConfig:
     curve_interval: int = 2048
     evaluation_interval: int = 0
     evaluation_episodes: int = 20
+    max_episode_steps: int = 1000
     shaping: bool = False
     resume: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("num_envs", 0), ("num_threads", 0), ("seed", 0), ("checkpoint_interval", 1),
-                            ("curve_interval", 1), ("evaluation_interval", 0),
+                            ("curve_interval", 1), ("evaluation_interval", 0), ("max_episode_steps", 1),
                             ("evaluation_episodes", min(1, self.evaluation_interval))):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
