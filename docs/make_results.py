@@ -40,7 +40,7 @@ def keep(run: Path) -> Path:
 
 def draw(algorithm: str) -> None:
     """One picture of all kept runs of a method: return over steps and over wall time."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure = Figure(figsize=(9, 3.7), layout="constrained")
     for axes, column, unit, label in zip(figure.subplots(1, 2, sharey=True), COLUMNS, (1e6, 60.0),
                                          ("environment steps [million]", "wall time [min]"), strict=False):
         for i, folder in enumerate(sorted(RESULTS.glob(f"{algorithm}-*/"))):
@@ -54,7 +54,7 @@ def draw(algorithm: str) -> None:
         axes.set_xlabel(label)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("return")
-    figure.axes[0].legend(fontsize="small")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     figure.suptitle(f"{algorithm}: line, last 100 episodes, exploring; dots, 20 deterministic episodes")
     figure.savefig(RESULTS / f"{algorithm}.png", dpi=110)
 
