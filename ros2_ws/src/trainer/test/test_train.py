@@ -259,6 +259,7 @@ def test_a_finished_run_can_be_finished_again_and_prolonged(tmp_path):
     assert len(rows(tmp_path)) == 3
     assert train.main("ppo", again) == 0, "the longer run is now the one that was begun"
 
+
 def test_episodes_to_learn_from_can_be_shorter_those_to_evaluate_not(tmp_path):
     changes = {"max_episode_steps": "5", "evaluation_interval": "0"}
     assert train.main("ppo", settings(tmp_path, 4, **changes)) == 0
