@@ -49,7 +49,7 @@ class Case(NamedTuple):
         small: settings for a few updates of tiny networks in which every setting plays a part.
         changes: another value for each setting of `small`.
         pendulum: settings that differ from `learning` on the pendulum.
-        pendulum_steps, pendulum_envs: environment steps that it needs there, and robots.
+        pendulum_steps, pendulum_envs: environment steps that it needs there, and robots; 0 where it is not tried.
     """
 
     learning: dict[str, Any]
@@ -86,7 +86,7 @@ CASES = {
              initial_log_std=0.0), steps=2560, pendulum_steps=64_000),
     "a2c": on_policy(
         dict(ON_POLICY, rollout_length=8), dict(ON_POLICY_CHANGES, rms_decay=0.5, rms_epsilon=0.1),
-        dict(rollout_length=4), dict(learning_rate=2e-3), steps=6400, pendulum_steps=64_000),
+        dict(rollout_length=4), {}, steps=6400, pendulum_steps=0),
     "ddpg": off_policy(
         dict(ACTOR_CRITIC, n_step=1, max_torque=1.0, exploration_std=0.3, exploration_std_end=0.1),
         dict(ACTOR_CRITIC_CHANGES, max_torque=0.8, network="report", exploration_std=0.9, exploration_std_end=0.5,
@@ -242,8 +242,9 @@ def pendulum_return(policy, episodes=30):
     return total
 
 
-# One gradient step per rollout is too little for a few thousand steps of this task: test_a2c.py has an easier one.
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "a2c"])
+# A2C's one gradient step per rollout is too little here (-1,244 became -1,110 in 128,000 steps): test_a2c.py has an
+# easier task.
+@pytest.mark.parametrize("name", [name for name in METHODS if CASES[name].pendulum_steps])
 def test_another_task_of_gymnasium_is_learned(name):
     """Swinging a pendulum up and holding it: doing nothing gives about -1200, the best about -150."""
     case = CASES[name]
