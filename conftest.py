@@ -4,21 +4,21 @@ from pathlib import PurePath
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadFileScheduling
 
-# Packages whose tests only compute.
+# Packages whose tests start no nodes.
 _COMPUTING = {"ant_rl_core", "trainer"}
 
 
-class _NodesTogether(LoadScopeScheduling):
+class _NodesTogether(LoadFileScheduling):
     """One process takes all tests that start nodes, one after the other, so that no two of them are timed at once.
 
     Each file of the packages that only compute goes to whichever process is free.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = PurePath(nodeid.split("::")[0])
-        return file.stem if file.parent.parent.name in _COMPUTING else "nodes"
+        file = super()._split_scope(nodeid)
+        return file if PurePath(file).parent.parent.name in _COMPUTING else "nodes"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _NodesTogether:

@@ -79,7 +79,9 @@ def test_variants_come_in_one_bundle_with_a_report(given, capsys):
 
 def test_speed_is_measured_as_it_is_and_under_the_limits(given, monkeypatch):
     monkeypatch.setattr(compression, "measure", partial(measure, runs=1))
-    assert command.main(str(given), ["float16"], {**QUICK, "seconds": "0.05", "keras": "false", "core_share": "0.9"}) == 0
+    # With the Pi's share of a core the start of Keras takes most of a minute.
+    arguments = {**QUICK, "seconds": "0.05", "keras": "false", "core_share": "0.9"}
+    assert command.main(str(given), ["float16"], arguments) == 0
     rows = {row["name"]: row for row in json.loads((given.parent / "runs/compress/report.json").read_text())["rows"]}
     assert list(rows) == ["Keras eager", "Keras tf.function", "numpy", "float32", "float16"]
     for row in rows.values():

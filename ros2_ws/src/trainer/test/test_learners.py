@@ -49,7 +49,8 @@ class Case(NamedTuple):
         small: settings for a few updates of tiny networks in which every setting plays a part.
         changes: another value for each setting of `small`.
         pendulum: settings that differ from `learning` on the pendulum.
-        pendulum_steps, pendulum_envs: environment steps that it needs there, and robots; 0 where it is not tried.
+        pendulum_steps: environment steps that it needs there; 0 where it is not tried.
+        pendulum_envs: robots there.
     """
 
     learning: dict[str, Any]
