@@ -42,8 +42,9 @@ class Echo:
         self.peer.__exit__()
 
     def meet(self):
-        self.peer.until(lambda: self.questions.get_subscription_count()
-                        and self.peer.node.count_publishers(f"{self.namespace}/answer"), "the echo node")
+        # Each side may find the other before it is found. A node that is heard has found this peer, and a question is
+        # sent again until the node has it.
+        self.peer.until(lambda: self.questions.get_subscription_count() and self.timings.messages, "the echo node")
 
     def ask(self, text):
         self.questions.publish(String(data=text))
