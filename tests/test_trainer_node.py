@@ -72,6 +72,9 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(tmp_path):
         system.until(lambda: progress, "an update after the resume")
         assert progress[0].env_steps == steps + ROLLOUT
         assert progress[0].policy_version > version + 1
+        # Ended by Ctrl-C, it loses what it did of a rollout only.
+        assert system.processes[-1].stop() == 0
+        assert int(checkpoint.load(tmp_path / "run" / "checkpoint.npz")["env_steps"]) >= progress[-1].env_steps
 
 
 @pytest.mark.timeout(240)
@@ -187,11 +190,19 @@ def test_a_killed_off_policy_trainer_goes_on_with_its_replay(tmp_path):
         system.trainer(**arguments, resume=True)
         system.until(lambda: progress and progress[-1].updates > 20, "updates after the resume")
         assert progress[-1].env_steps > steps and progress[-1].policy_version > running
-        # Whoever ends it while the robots are on hold lets them go.
+        # Whoever ends it while the robots are on hold lets them go, and loses nothing.
         trainer = system.processes[-1]
         system.until(lambda: system.timings["env"].state == "paused", "the robots to be held")
         assert trainer.stop() == 0
         system.until(lambda: system.timings["env"].state == "running", "the robots to go on")
+        assert 2 * len(replayed(tmp_path)[2]) >= progress[-1].env_steps > steps
+        # It is neither overwritten nor taken for that of another method.
+        again = system.trainer(**arguments)
+        assert again.wait() == 2 and "already holds a training: add resume:=true to go on with it" in again.said()
+        other = system.trainer(output=arguments["output"], algorithm="ppo", config=config(1), resume=True)
+        assert other.wait() == 2
+        assert "the checkpoint is of other networks than these settings give" in other.said()
+        assert "Traceback" not in again.said() + other.said()
         # No update is made twice: those that were owed, and one per tick since.
         assert progress[-1].updates <= owed + (progress[-1].env_steps - steps) // 2
 

@@ -25,6 +25,15 @@ def test_what_is_saved_is_loaded_and_a_save_replaces_the_one_before(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["checkpoint.npz"]
 
 
+def test_what_is_not_there_is_told_in_a_sentence(tmp_path):
+    checkpoint.save(tmp_path / "checkpoint.npz", {"a.weights": np.ones(3)})
+    saved = checkpoint.load(tmp_path / "checkpoint.npz")
+    assert "weights" in checkpoint.Part(saved, "a.") and "bias" not in checkpoint.Part(saved, "a.")
+    with pytest.raises(checkpoint.CheckpointError, match=r"^/.*/checkpoint.npz: expected a.bias in it, found none: it is "
+                       "of another method or of another version of this program; begin anew in another folder$"):
+        checkpoint.Part(saved, "a.")["bias"]
+
+
 @pytest.fixture
 def file_size_limit(tmp_path):
     """A folder in which no file may exceed 100 kB, and how to lift that."""

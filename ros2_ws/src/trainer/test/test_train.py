@@ -80,6 +80,14 @@ def quick_and_quiet(eager, monkeypatch):
     monkeypatch.setattr(progress, "_LINE_INTERVAL", 1e9)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def as_on_a_terminal():
+    """Ctrl-C is heard also where the tests were started with SIGINT ignored, as by nohup or "&" in a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     """A run that nothing disturbed."""
@@ -113,14 +121,15 @@ def test_the_command_in_the_policy_makes_it_again(unbroken, tmp_path):
     assert_same_run(tmp_path, unbroken)
 
 
-def interrupted_in(monkeypatch, name, learner, after, arguments):
-    """A run that Ctrl-C ends in its update number `after` + 1."""
+def interrupted_in(monkeypatch, name, learner, after, arguments, presses=2):
+    """A run that Ctrl-C ends in its update number `after` + 1: pressed twice at once, pressed once after it."""
     updates, calls = learner.update, []
 
     def update(self):
         calls.append(1)
-        if len(calls) > after:
-            raise KeyboardInterrupt
+        if len(calls) == after + 1:
+            for _ in range(presses):
+                signal.raise_signal(signal.SIGINT)
         return updates(self)
 
     with monkeypatch.context() as patch:
@@ -129,7 +138,7 @@ def interrupted_in(monkeypatch, name, learner, after, arguments):
 
 
 def interrupted(folder, monkeypatch, after, **changes):
-    """A run of PPO that Ctrl-C ends in its update number `after` + 1."""
+    """A run of PPO that Ctrl-C, twice, ends in its update number `after` + 1."""
     interrupted_in(monkeypatch, "ppo", PPO, after, settings(folder, UPDATES, **changes))
 
 
@@ -163,11 +172,12 @@ def test_an_off_policy_run_goes_on_too_as_if_there_was_no_interrupt(tmp_path, mo
     assert [row["critic_loss"] == "" for row in curve] == [True] * 3 + [False] * 5
     assert all(np.isfinite(float(row["actor_loss"])) for row in curve[3:])
     assert [int(row["env_steps"]) for row in rows(unbroken, "evaluation.csv")] == [60, 120, 150]
-    # Before the first row with figures, within one, between two checkpoints, and after a row that will be made again.
-    for updates, saved in ((0, 60), (3, 60), (25, 100), (15, 100)):
+    # Before it learns, between two rows, whose figures must not be lost, and after a row that will be made again. Pressed
+    # once, Ctrl-C saves after the step; pressed twice, it leaves what was saved then or after each 50 steps.
+    for updates, presses, saved in ((0, 2, 50), (0, 1, 63), (3, 2, 63), (10, 1, 85), (20, 2, 100)):
         arguments = {"resume": "true"} if broken.exists() else OFF_POLICY
-        interrupted_in(monkeypatch, "td3", TD3, updates, {**arguments, "output": str(broken)})
-        assert learned(broken)["learner.env_steps"] == saved, "saved at the first row after each 50 steps"
+        interrupted_in(monkeypatch, "td3", TD3, updates, {**arguments, "output": str(broken)}, presses)
+        assert learned(broken)["learner.env_steps"] == saved
     assert int(rows(broken, "evaluation.csv")[-1]["env_steps"]) == 120
     assert train.main("td3", {"output": str(broken), "resume": "true"}) == 0
     assert_same_run(broken, unbroken)
@@ -387,7 +397,6 @@ def processes():
 def _train_process(arguments, log):
     sys.stdout = sys.stderr = open(log, "w", buffering=1)
     tf.config.run_functions_eagerly(True)
-    # As on a terminal, also where the tests themselves were started with SIGINT ignored (nohup, "&" in a script).
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(train.main("ppo", arguments))
 
@@ -440,13 +449,16 @@ def test_killed_at_any_moment_it_resumes_to_the_same_end(processes, unbroken, tm
     assert not list(folder.glob(".*.part"))
 
 
-def test_ctrl_c_ends_it_with_a_sentence_and_exit_code_130(processes, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_with_a_checkpoint_a_sentence_and_exit_code_130(processes, unbroken, tmp_path, number):
     folder = tmp_path / "run"
-    process = start(processes, tmp_path, settings(folder, 100_000))
+    process = start(processes, tmp_path, settings(folder, UPDATES, checkpoint_interval="1000000"))
     assert wait_until(lambda: count(folder / "curve.csv") > 2, process)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     process.join(30)
     text = (tmp_path / "log.txt").read_text()
     assert process.exitcode == 130, text
-    assert "go on from the last checkpoint, " in text and "Traceback" not in text
-    checkpoint.load(folder / "checkpoint.npz")
+    steps = learned(folder)["learner.env_steps"]
+    assert f"stopped at {steps} steps; go on from the last checkpoint, " in text and "Traceback" not in text
+    assert train.main("ppo", {"output": str(folder), "resume": "true"}) == 0
+    assert_same_run(folder, unbroken)

@@ -37,6 +37,10 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None
                               "make room or choose another folder") from error
 
 
+class _LacksArray(CheckpointError, KeyError):
+    __str__ = RuntimeError.__str__  # that of KeyError would put the sentence in quotes
+
+
 class Checkpoint(Mapping[str, np.ndarray]):
     """The arrays of a checkpoint by name, each read from the disk whenever it is asked for; see `load`.
 
@@ -50,7 +54,8 @@ class Checkpoint(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._archive.files:
-            raise KeyError(name)
+            raise _LacksArray(f"{self._path}: expected {name} in it, found none: it is of another method or of another "
+                              "version of this program; begin anew in another folder")
         try:
             return self._archive[name]
         except Exception as error:  # zipfile and numpy answer damage with many types, from struct.error to EOFError

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ant_rl_core.bundle import write_atomically
 
 
@@ -34,6 +36,17 @@ class Means:
         means = {name: total / count if count else math.nan for name, (total, count) in self._sums.items()}
         self._sums = {}
         return means
+
+    def save(self) -> dict[str, np.ndarray]:
+        """What was added since `take`, for a checkpoint."""
+        totals, counts = zip(*self._sums.values()) if self._sums else ((), ())
+        return {"names": np.array(list(self._sums), str), "totals": np.array(totals, np.float64),
+                "counts": np.array(counts, np.int64)}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `save` gave."""
+        self._sums = {name: (total, count) for name, total, count in zip(
+            saved["names"].tolist(), saved["totals"].tolist(), saved["counts"].tolist())}
 
 
 class Table:

@@ -52,5 +52,18 @@ def check(figures: Mapping[str, float], variables: Iterable[keras.Variable], env
             raise FloatingPointError(_text(name, value, env_steps, f" (and {lost[0]} with it)" if lost else ""))
 
 
+def check_weights(state: Mapping[str, np.ndarray], env_steps: int) -> None:
+    """FloatingPointError where networks or optimizers lost their values, as they can with losses still finite.
+
+    Args:
+        state: what a learner saves.
+        env_steps: for the message.
+    """
+    for name, array in state.items():
+        if name.startswith("variable_") and not np.isfinite(array).all():
+            raise FloatingPointError(_text(f"{name}, an array of shape {array.shape},",
+                                           array[~np.isfinite(array)].flat[0], env_steps))
+
+
 def _text(name: str, value: float, env_steps: int, more: str = "") -> str:
     return f"{name} became {value:g}{more} at {env_steps} environment steps; the last checkpoint is the last good one"

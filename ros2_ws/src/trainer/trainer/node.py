@@ -16,7 +16,7 @@ from ant_rl_core.step import Transition
 from ant_rl_interfaces.msg import Observation
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_observation
-from ant_rl_ros.node import StackNode, peer_hint, run
+from ant_rl_ros.node import EXIT_CONFIGURATION, StackNode, peer_hint, run
 from ant_rl_ros.parameters import Parameter
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
@@ -37,7 +37,8 @@ PARAMETERS = (
     Parameter("seed", 0, "Seed of networks and of the order of learning.", minimum=0),
     Parameter("output", "runs/ros", "Folder for checkpoint and policy."),
     Parameter("checkpoint_interval", 250_000, "Environment steps between checkpoints.", minimum=1),
-    Parameter("resume", False, "Go on from the checkpoint in the output folder, if there is one."),
+    Parameter("resume", False, "Go on from the checkpoint in the output folder, if there is one; without it a folder "
+              "that holds one is refused."),
     Parameter("policy_interval", 1.0, "Time between new policies of a method that learns all the time; other methods "
               "publish one after each update [s].", minimum=0.0),
 )
@@ -65,7 +66,7 @@ class TrainerNode(StackNode):
     def configure(self) -> None:
         """Import the method, check its settings and the output folder."""
         # TensorFlow takes seconds to import: not at the top, so that --help and a wrong parameter answer at once.
-        from trainer import checkpoint, returns, settings
+        from trainer import checkpoint, guard, returns, settings
         from trainer.algorithms.table import ALGORITHMS
         from trainer.experience import mean_figures
 
@@ -77,6 +78,7 @@ class TrainerNode(StackNode):
         arguments = dict(text.partition(":=")[::2] for text in self.settings["config"] if text)
         (self._config,) = settings.build([method.config], arguments)
         self._checkpoint, self._returns_module, self._mean_figures = checkpoint, returns, mean_figures
+        self._check_weights = guard.check_weights
         self._folder = Path(self.settings["output"])
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +87,10 @@ class TrainerNode(StackNode):
                              "output") from error
         if not os.access(self._folder, os.W_OK):
             raise ValueError(f"can't write to the output folder {self._folder}: choose another output")
+        self._checkpoint_path = self._folder / "checkpoint.npz"
+        if self._checkpoint_path.exists() and not self.settings["resume"]:
+            raise ValueError(f"{self._folder} already holds a training: add resume:=true to go on with it, or choose "
+                             "another output")
         self._namespaces = [ns.strip("/") for ns in self.settings["namespaces"]]
         prefixes = {ns: (f"/{ns}/" if ns else "") for ns in self._namespaces}
         self._out = TrainingTopics(self, prefixes.values(), holds=self.settings["mode"] == "lockstep")
@@ -139,7 +145,13 @@ class TrainerNode(StackNode):
             self._say_waiting()
 
     def finished(self) -> None:
-        """Let the environments go on."""
+        """Save what a stop from outside would lose, and let the environments go on."""
+        try:
+            if self._learner is not None and self.exit_code == 0 and self._saved_steps != self._learner.env_steps:
+                self._save()
+        except FloatingPointError as error:
+            self.get_logger().fatal(str(error))
+            self.exit_code = 1
         self._out.release()
 
     def values(self) -> dict[str, float]:
@@ -199,10 +211,16 @@ class TrainerNode(StackNode):
         self._returns, self._updates = self._returns_module.EpisodeReturns(rows), 0
         self._outrun_by, self._recent = 0, []
         self._offer: Future[tuple[bytes, int]] | None = None
-        path = self._folder / "checkpoint.npz"
-        resumed = self.settings["resume"] and path.exists()
+        path = self._checkpoint_path
+        resumed = path.exists()
         if resumed:
-            self._learner.restore(self._checkpoint.load(path))
+            try:
+                self._learner.restore(self._checkpoint.load(path))
+            except (ValueError, self._checkpoint.CheckpointError) as error:
+                self._learner = None
+                self.get_logger().fatal(str(error))
+                self.finish(EXIT_CONFIGURATION)
+                return
             # Versions after the checkpoint may be out there, with other weights: theirs are not used again.
             self._learner.version = (self._learner.version // _VERSIONS_PER_START + 1) * _VERSIONS_PER_START
             self.get_logger().info(f"resumed from {path} at {self._learner.env_steps} steps")
@@ -213,7 +231,7 @@ class TrainerNode(StackNode):
             self._snapshot = self._learner.save()
             if resumed:
                 self._save()
-        self._next_checkpoint = self._learner.env_steps + self.settings["checkpoint_interval"]
+        self._saved_steps = self._learner.env_steps
         self._updated, self._steps_at_update = time.monotonic(), self._learner.env_steps
         self._publish_policy()
         self._finish_if_done()
@@ -239,9 +257,7 @@ class TrainerNode(StackNode):
         self._out.release()
         self._updates += 1
         self._publish_progress(metrics)
-        if learner.env_steps >= self._next_checkpoint:
-            self._next_checkpoint = learner.env_steps + self.settings["checkpoint_interval"]
-            self._save()
+        self._save_if_due()
         self._finish_if_done()
 
     def _mind_learning(self) -> None:
@@ -266,9 +282,7 @@ class TrainerNode(StackNode):
             self._offer = background.call(self._export)
         if now - self._updated >= _PERIOD and (self._recent or learner.env_steps != self._steps_at_update):
             self._publish_recent()
-        if learner.env_steps >= self._next_checkpoint:
-            self._next_checkpoint = learner.env_steps + self.settings["checkpoint_interval"]
-            self._save()
+        self._save_if_due()
         if not behind:
             self._finish_if_done()
 
@@ -323,22 +337,30 @@ class TrainerNode(StackNode):
         self._updated, self._steps_at_update = now, learner.env_steps
         self._out.send_progress(learner.name, figures, metrics)
 
+    def _save_if_due(self) -> None:
+        if self._learner.env_steps - self._saved_steps >= self.settings["checkpoint_interval"]:
+            self._save()
+
     def _save(self) -> str | None:
         """Write a checkpoint; returns what went wrong, if anything did.
 
         Of an on-policy learner it is the state after the last update: within a rollout there is none to go on from.
         """
-        path = self._folder / "checkpoint.npz"
+        self._saved_steps = self._learner.env_steps
         try:
             if self._background is None:
-                self._checkpoint.save(path, self._snapshot)
+                self._write(self._snapshot)
             else:
                 self._out.hold()  # what comes meanwhile might be more than the inbox holds
-                self._background.call(lambda: self._checkpoint.save(path, self._learner.save())).result()
+                self._background.call(lambda: self._write(self._learner.save())).result()
         except self._checkpoint.CheckpointError as error:
             self.say("checkpoint", str(error))
             return str(error)
         return None
+
+    def _write(self, state: dict[str, Any]) -> None:
+        self._check_weights(state, self._learner.env_steps)
+        self._checkpoint.save(self._checkpoint_path, state)
 
     def _save_now(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._learner is None:
@@ -346,7 +368,7 @@ class TrainerNode(StackNode):
             return response
         problem = self._save()
         response.success = problem is None
-        response.message = problem or f"saved to {self._folder / 'checkpoint.npz'}"
+        response.message = problem or f"saved to {self._checkpoint_path}"
         return response
 
     def _say_waiting(self) -> None:

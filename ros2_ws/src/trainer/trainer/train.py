@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from ant_rl_core.arguments import ArgumentError
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
 from policy_node.actor import load_actor
-from trainer import checkpoint, loop, plot, provenance, settings
+from trainer import checkpoint, guard, loop, plot, provenance, settings
 from trainer.algorithms.table import ALGORITHMS
 from trainer.curve import Means, Table
 from trainer.evaluate import evaluate
@@ -59,6 +61,7 @@ class Run:
         self.returns = EpisodeReturns(config.num_envs)
         self.wall_seconds = 0.0
         self._figures = Means()
+        self._stopping = False
         self._clock = time.monotonic()
         self._start = self._resume() if config.resume else self._begin()
         self._row_steps = self._evaluated_steps = self._saved_steps = self.learner.env_steps
@@ -67,13 +70,15 @@ class Run:
         for group, table in (("train", self.curve), ("evaluation", self.evaluations)):
             self._events.add(group, table.read()[1])
 
-    def train(self) -> Path:
-        """Train to the end; returns the path of the policy bundle."""
+    def train(self) -> Path | None:
+        """Train to the end; returns the path of the policy bundle, None where `stop` ended it before."""
         total = self.learner_config.total_steps
         self._progress = Progress(total, self.learner.env_steps)
         try:
             if self.learner.env_steps < total:
                 loop.run(self.env, self.learner, self.learner, self._start, self._on_step, self._on_update)
+            if self.learner.env_steps < total:
+                return None
             evaluation = self._evaluate() if self.config.evaluation_episodes else None
         finally:
             self._progress.close()
@@ -81,6 +86,10 @@ class Run:
         path = self.folder / "policy.zip"
         policy_bundle.write(path, self.policy(evaluation))
         return path
+
+    def stop(self) -> None:
+        """Ask `train` to end after the update that it is at, with a checkpoint; from a signal's handler too."""
+        self._stopping = True
 
     @property
     def checkpoint(self) -> Path:
@@ -125,6 +134,7 @@ class Run:
         saved = checkpoint.load(self.checkpoint)
         self.learner.restore(checkpoint.Part(saved, "learner."))
         self.returns.restore(checkpoint.Part(saved, "returns."))
+        self._figures.restore(checkpoint.Part(saved, "figures."))
         self.wall_seconds = float(saved["wall_seconds"])
         versions = [*str(saved["code_version"]).split(", "), provenance.code_version()]
         self._code_version = ", ".join(dict.fromkeys(versions))  # of all code that the run was made with
@@ -159,11 +169,11 @@ class Run:
             self._evaluate()
         if finished or _passed(config.curve_interval, self._row_steps, steps):
             self._add_row(steps, mean_return, mean_length)
-            # Only here, where no figures wait for their row, so that a resumed run writes the same rows.
-            if finished or _passed(config.checkpoint_interval, self._saved_steps, steps):
-                self._saved_steps = steps
-                self.save_checkpoint()
-        return finished
+        ends = finished or self._stopping
+        if ends or _passed(config.checkpoint_interval, self._saved_steps, steps):
+            self._saved_steps = steps
+            self.save_checkpoint()
+        return ends
 
     def _add_row(self, steps: int, mean_return: float, mean_length: float) -> None:
         seconds = self._elapsed()
@@ -177,7 +187,7 @@ class Run:
     def _evaluate(self) -> dict[str, Any]:
         """Deterministic episodes of the actor as it is exported: a row of evaluation.csv, and what the bundle tells."""
         start, steps, count = time.monotonic(), self.learner.env_steps, self.config.evaluation_episodes
-        self._check_weights(self.learner.save())
+        guard.check_weights(self.learner.save(), steps)
         wall_seconds = self._elapsed()
         actor = load_actor(policy_bundle.unpack(self.policy()))
         episodes = evaluate(actor, count, _EVALUATION_SEED, num_threads=self.config.num_threads)
@@ -202,22 +212,15 @@ class Run:
             CheckpointError: there is no room; the checkpoint before it is kept.
             FloatingPointError: weights were lost; the checkpoint before it is kept.
         """
-        parts = {"learner.": self.learner.save(), "env.": self.env.save(), "returns.": self.returns.save()}
-        self._check_weights(parts["learner."])
+        parts = {"learner.": self.learner.save(), "env.": self.env.save(), "returns.": self.returns.save(),
+                 "figures.": self._figures.save()}
+        guard.check_weights(parts["learner."], self.learner.env_steps)
         for table in (self.curve, self.evaluations):
             table.sync()  # they must never lack rows that a checkpoint is ahead of
         arrays = {"wall_seconds": np.asarray(self._elapsed()), "code_version": np.asarray(self._code_version)}
         for prefix, part in parts.items():
             arrays.update({prefix + name: array for name, array in part.items()})
         checkpoint.save(self.checkpoint, arrays)
-
-    def _check_weights(self, state: Mapping[str, np.ndarray]) -> None:
-        """FloatingPointError where networks or optimizers lost their values, as they can with losses still finite."""
-        for name, array in state.items():
-            if name.startswith("variable_") and not np.isfinite(array).all():
-                raise FloatingPointError(
-                    f"{name}, an array of shape {array.shape}, became {array[~np.isfinite(array)].flat[0]} at "
-                    f"{self.learner.env_steps} environment steps; the last checkpoint is the last good one")
 
     def _elapsed(self) -> float:
         """Seconds of training without the evaluations, those before a resumption included."""
@@ -246,6 +249,29 @@ def _limit_threads(count: int) -> None:
         os.environ.update(TF_NUM_INTRAOP_THREADS=str(count), TF_NUM_INTEROP_THREADS="1")
 
 
+@contextmanager
+def _first_signal(do: Callable[[], None]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM does this, and says so; another one interrupts.
+
+    Where the process was started to ignore SIGINT, as a shell's background jobs are, it goes on to.
+    """
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+
+    def first(number: int, frame: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.default_int_handler)
+        do()
+        # Straight to the terminal: the signal may have come within a print.
+        os.write(2, b"\nstopping after this update, with a checkpoint; Ctrl-C once more stops at once\n")
+
+    before = {number: signal.signal(number, first) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main(algorithm: str, arguments: Mapping[str, str]) -> int:
     """Train in one process; returns the exit code."""
     try:
@@ -261,11 +287,12 @@ def main(algorithm: str, arguments: Mapping[str, str]) -> int:
     except KeyboardInterrupt:
         print("stopped before the training began", file=sys.stderr)
         return 130
+    path = None
     try:
-        path = run.train()
+        with _first_signal(run.stop):
+            path = run.train()
     except KeyboardInterrupt:
-        print(f"stopped at {run.learner.env_steps} steps; {run.how_to_go_on()}", file=sys.stderr)
-        return 130
+        pass  # at once; there is no path
     except OSError as error:
         print(f"can't write to {run.folder} ({error.strerror}): make room; {run.how_to_go_on()}", file=sys.stderr)
         return 1
@@ -277,6 +304,9 @@ def main(algorithm: str, arguments: Mapping[str, str]) -> int:
         return 1
     finally:
         run.close()
+    if path is None:
+        print(f"stopped at {run.learner.env_steps} steps; {run.how_to_go_on()}", file=sys.stderr)
+        return 130
     mean_return, _ = run.returns.means()
     print(f"{run.learner.env_steps} steps, mean return of the last episodes {mean_return:.0f}, policy in {path}")
     return 0
