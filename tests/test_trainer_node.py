@@ -208,6 +208,21 @@ def test_a_killed_off_policy_trainer_goes_on_with_its_replay(tmp_path):
 
 
 @pytest.mark.timeout(240)
+def test_lost_weights_end_it_with_a_sentence_and_are_not_saved(tmp_path):
+    with System(tmp_path) as system:
+        # An infinite rate, one robot and so one gradient step at a time: the first losses are finite, the weights are not.
+        trainer = system.trainer(output=str(tmp_path / "run"), algorithm="td3", checkpoint_interval=1,
+                                 config=[*OFF_POLICY, "critic_learning_rate:=1e39", "total_steps:=1000000"])
+        system.env(num_envs=1)
+        system.policy(policy="", explore=True)
+        system.until(lambda: trainer.process.poll() is not None, "the end of the training")
+        assert trainer.wait() == 1
+        assert "; the last checkpoint is the last good one" in trainer.said() and "Traceback" not in trainer.said()
+        saved = checkpoint.load(tmp_path / "run" / "checkpoint.npz")
+        assert all(np.isfinite(array).all() for name, array in saved.items() if name.startswith("variable_"))
+
+
+@pytest.mark.timeout(240)
 def test_in_real_time_the_robots_go_on_while_it_learns(tmp_path):
     with System(tmp_path) as system:
         progress = system.listen(TrainingProgress, "training")
