@@ -397,7 +397,7 @@ def processes():
 def _train_process(arguments, log):
     sys.stdout = sys.stderr = open(log, "w", buffering=1)
     tf.config.run_functions_eagerly(True)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server may be older than `as_on_a_terminal`
     sys.exit(train.main("ppo", arguments))
 
 

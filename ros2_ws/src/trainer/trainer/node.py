@@ -212,7 +212,7 @@ class TrainerNode(StackNode):
         self._outrun_by, self._recent = 0, []
         self._offer: Future[tuple[bytes, int]] | None = None
         path = self._checkpoint_path
-        resumed = path.exists()
+        resumed = self.settings["resume"] and path.exists()
         if resumed:
             try:
                 self._learner.restore(self._checkpoint.load(path))
