@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ant_env_node.vec_env import load_model
-from ant_rl.video import Panel, VideoConfig, load
+from ant_rl_tools.video.command import Panel, VideoConfig, load
 from ant_rl_core.spec import ANT
 from PIL import Image
 from viewer_node.offscreen import Camera

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from ant_rl_core import bundle
 from policy_node.actor import load_actor
-from trainer.evaluate import evaluate
+from trainer.runs.evaluate import evaluate
 from walls import DESKTOP, behind_wall
 
 pytest.importorskip("rclpy", reason="ROS is not installed")

@@ -13,7 +13,7 @@ import termios
 
 import numpy as np
 import pytest
-from ant_rl.recorded import Recording
+from ant_rl_tools.recorded import Recording
 from ant_rl_core import bundle
 from ant_rl_core.spec import ACTUATOR_NAMES, ANT
 from ant_rl_core.step import Previous

@@ -10,8 +10,8 @@ import sys
 import browser
 import numpy as np
 import pytest
-from ant_rl.recorded import Recording
-from ant_rl.report.reading import read
+from ant_rl_tools.recorded import Recording
+from ant_rl_tools.report.reading import read
 from ant_rl_core.spec import ACTUATOR_NAMES
 from ant_rl_interfaces.msg import NodeStats
 from system import WAIT, System, command

@@ -46,7 +46,7 @@ from ant_rl_ros.node import system_stamp
 from nav_msgs.msg import Odometry
 from rcl_interfaces.srv import GetParameters
 from system import NodeProcess, System
-from trainer.codec import encode_policy
+from trainer.ros.codec import encode_policy
 
 ROOT = Path(__file__).resolve().parents[1]
 DEVICE = "wlan0"

@@ -12,7 +12,7 @@ LEARNING = {"tensorflow", "keras"}
 SIMULATION = {"mujoco", "gymnasium"}
 # What a robot has no use for, and what requirements/pi.txt therefore leaves out.
 DESKTOP = LEARNING | SIMULATION | {"matplotlib", "scipy", "plotly", "tqdm", "rich", "ai_edge_quantizer", "rosbags",
-                                   "rerun", "av", "PIL", "trainer", "ant_env_node", "viewer_node"}
+                                   "rerun", "av", "PIL", "trainer", "ant_env_node", "viewer_node", "ant_rl_tools"}
 
 
 def wall(blocked: Iterable[str]) -> str:

@@ -14,5 +14,5 @@ setup(
     maintainer_email="maintainers@ant-rl.example.org",
     description="Learning methods, their buffers and networks, and the node that learns from observations.",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["trainer_node = trainer.node:main"]},
+    entry_points={"console_scripts": ["trainer_node = trainer.ros.node:main"]},
 )

@@ -62,7 +62,7 @@ def _run(words: list[str]) -> int:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_VERBS)}"
         raise ArgumentError(f"there is no command {verb}; {hint}")
     if quiet and verb in _WITH_PROGRESS:
-        from trainer import progress
+        from trainer.runs import progress
         progress.show_lines_only()
     if verb == "eval":
         return _evaluate(rest, wants_help)
@@ -77,7 +77,7 @@ def _run(words: list[str]) -> int:
     if verb == "repair":
         return _repair(rest, wants_help)
     if verb == "bench":
-        from ant_rl import bench
+        from ant_rl_tools import bench
         suite = rest.pop(0) if rest and rest[0] in bench.SUITES else ""
         if wants_help:
             print(bench.help_text(suite))
@@ -117,7 +117,7 @@ def _styled(entry: stack.NodeEntry, live: bool) -> stack.NodeEntry:
 
 
 def _train(algorithm: str, words: list[str], wants_help: bool) -> int:
-    from trainer import train, train_config
+    from trainer.runs import train, train_config
     if algorithm == "--list":
         print(train_config.list_text())
         return 0
@@ -134,7 +134,7 @@ def _evaluate(words: list[str], wants_help: bool) -> int:
             raise ArgumentError(sentence)
         print(sentence)
         return 0
-    from trainer import evaluate
+    from trainer.runs import evaluate
     return evaluate.main(words[0], stack.split(words[1:]))
 
 
@@ -151,7 +151,7 @@ def _compress(words: list[str], wants_help: bool) -> int:
 
 
 def _report(words: list[str], wants_help: bool) -> int:
-    from ant_rl.report import command
+    from ant_rl_tools.report import command
     if not wants_help:
         return command.main(words)
     print(command.help_text())
@@ -159,7 +159,7 @@ def _report(words: list[str], wants_help: bool) -> int:
 
 
 def _replay(words: list[str], wants_help: bool) -> int:
-    from ant_rl.replay import command
+    from ant_rl_tools.replay import command
     if wants_help:
         print(command.help_text())
         return 0
@@ -175,15 +175,15 @@ def _replay(words: list[str], wants_help: bool) -> int:
 
 
 def _video(words: list[str], wants_help: bool) -> int:
-    from ant_rl import video
+    from ant_rl_tools.video import command
     if wants_help:
-        print(video.help_text())
+        print(command.help_text())
         return 0
     names = [word for word in words if ":=" not in word]
     if not names:
         raise ArgumentError("video needs policy bundles, paths or names of shipped ones: ./run video BUNDLE … "
                             "key:=value …")
-    return video.main(names, stack.split([word for word in words if ":=" in word]))
+    return command.main(names, stack.split([word for word in words if ":=" in word]))
 
 
 def _repair(words: list[str], wants_help: bool) -> int:

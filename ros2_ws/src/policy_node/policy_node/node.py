@@ -18,7 +18,7 @@ from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.wire import FlatCodec
 
 from policy_node.actor import BACKENDS, load_actor
-from policy_node.codec import Responder
+from policy_node.responder import Responder
 from policy_node.slot import ActorSlot
 
 PARAMETERS = (

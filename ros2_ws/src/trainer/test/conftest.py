@@ -24,7 +24,7 @@ def eager():
 @pytest.fixture(scope="session")
 def ant_bundle():
     """Bytes of a bundle of a small, untrained policy for Ant-v5."""
-    from trainer.algorithms.ppo import PPO, PPOConfig
+    from trainer.algorithms.on_policy.ppo import PPO, PPOConfig
 
     learner = PPO(PPOConfig(actor_hidden=(8,), critic_hidden=(8,), initial_log_std=-1.0), 1, 105, 8, seed=3)
     learner.model.learned_from(np.random.default_rng(0).normal(0.3, 2.0, (1, 50, 105)))

@@ -7,7 +7,7 @@ import pytest
 import on_policy_by_hand as by_hand
 from ant_rl_core.step import TimeStepEnv
 from trainer import loop
-from trainer.algorithms.a2c import A2C, METRICS, A2CConfig
+from trainer.algorithms.on_policy.a2c import A2C, METRICS, A2CConfig
 
 
 class Reference(by_hand.Reference):

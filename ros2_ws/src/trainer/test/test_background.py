@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ant_rl_core.step import Transition
-from trainer.background import BackgroundLearning
+from trainer.ros.background import BackgroundLearning
 
 WAIT = 20.0  # [s] bound of every wait
 

@@ -12,7 +12,7 @@ from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.bundle import BundleError, Manifest
 from policy_node.actor import BundleActor
 from policy_node.litert_actor import LiteRTGraph
-from trainer import export
+from trainer.export import policy_graph
 from trainer.algorithms.table import ALGORITHMS
 from trainer.compress import distil, fit, prune, qat, quantize, variants
 from trainer.compress.differentiable import DifferentiableGraph
@@ -34,7 +34,7 @@ def actor(hidden=(64, 48)):
     for size in hidden:
         x = keras.layers.Dense(size, "relu")(x)
     action = keras.ops.tanh(keras.layers.Dense(8)(x))
-    return export.litert_bytes(keras.Model(inputs, {"action": action}))
+    return policy_graph.litert_bytes(keras.Model(inputs, {"action": action}))
 
 
 @cache
@@ -46,7 +46,7 @@ def recurrent():
     x = keras.layers.Dense(24, "tanh")(x)
     x = keras.layers.Dense(24, "tanh")(x)
     after = keras.layers.Reshape((2, 3))(keras.layers.Dense(6, "tanh")(x))
-    return export.litert_bytes(keras.Model({"observation": observation, "state_0": state},
+    return policy_graph.litert_bytes(keras.Model({"observation": observation, "state_0": state},
                                            {"action": keras.layers.Dense(8, "tanh")(x), "state_0": after}))
 
 
@@ -117,7 +117,7 @@ def test_an_actor_that_picks_from_a_few_actions_can_be_quantised_but_not_be_taug
 
 def test_an_unknown_layer_is_named():
     x = keras.Input((105,), dtype="float32", name="observation")
-    model = export.litert_bytes(keras.Model(x, {"action": keras.layers.Dense(8)(keras.ops.sin(x))}))
+    model = policy_graph.litert_bytes(keras.Model(x, {"action": keras.layers.Dense(8)(keras.ops.sin(x))}))
     with pytest.raises(BundleError, match="expected a float32 actor of operations that can be learned.* found SIN"):
         DifferentiableGraph(model)
     with pytest.raises(BundleError, match="expected a float32 actor"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ant_rl_core import bundle as policy_bundle
 from policy_node.actor import load_actor
-from trainer.algorithms.ppo import PPO, PPOConfig
+from trainer.algorithms.on_policy.ppo import PPO, PPOConfig
 from trainer.algorithms.table import ALGORITHMS
 from trainer.compress import command, compression, distil, fit, report, variants
 from trainer.compress.measure import Speed, measure
@@ -68,7 +68,7 @@ def test_variants_come_in_one_bundle_with_a_report(given, capsys):
         assert row["share_of_float_return"] == pytest.approx(row["mean_return"] / rows["float32"]["mean_return"])
     assert rows["float32"]["max_action_difference"] < 1e-5
     assert rows["distil_6"]["max_action_difference"] > rows["int8"]["max_action_difference"] > 1e-5
-    from trainer.evaluate import evaluate
+    from trainer.runs.evaluate import evaluate
     expected = evaluate(load_actor(made, variant="int8"), 3, 70, num_threads=1)
     assert rows["int8"]["returns"] == [episode.episode_return for episode in expected]
     text = (folder / "report.md").read_text()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.curve import Means, Table
-from trainer.events import Events
+from trainer.runs.curve import Means, Table
+from trainer.runs.events import Events
 
 
 @pytest.fixture

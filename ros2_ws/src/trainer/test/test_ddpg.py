@@ -9,7 +9,7 @@ import pytest
 from ant_rl_core import bundle as policy_bundle
 from by_hand import Adam, EmbeddedInputs, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
 from policy_node.actor import load_actor
-from trainer.algorithms.ddpg import DDPG, METRICS, DDPGConfig
+from trainer.algorithms.off_policy.ddpg import DDPG, METRICS, DDPGConfig
 
 SMALL = DDPGConfig(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                    discount=0.9, n_step=1, max_torque=1.0, actor_learning_rate=0.02, critic_learning_rate=0.03,

@@ -8,7 +8,7 @@ import pytest
 from ant_rl_core import bundle as policy_bundle
 from by_hand import Adam, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
 from policy_node.actor import load_actor
-from trainer.algorithms.dqn import DQN, METRICS, DQNConfig
+from trainer.algorithms.off_policy.dqn import DQN, METRICS, DQNConfig
 
 SMALL = DQNConfig(total_steps=200, learning_starts=8, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                   prioritized=False, discount=0.9, n_step=2, levels=3, max_torque=1.0, learning_rate=0.03,

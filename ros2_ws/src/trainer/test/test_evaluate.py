@@ -8,7 +8,7 @@ import pytest
 
 from ant_rl_core.step import Previous
 from ant_rl_core.testing import FakeActor
-from trainer import evaluate
+from trainer.runs import evaluate
 
 
 class Wobbler(FakeActor):
@@ -103,7 +103,7 @@ def test_bad_bundles_and_arguments_get_one_sentence(ant_bundle, tmp_path, capsys
 
 
 def test_a_policy_for_another_robot_is_refused(tmp_path, capsys):
-    from trainer.algorithms.ppo import PPO, PPOConfig
+    from trainer.algorithms.on_policy.ppo import PPO, PPOConfig
 
     small = tmp_path / "small.zip"
     small.write_bytes(PPO(PPOConfig(actor_hidden=(4,), critic_hidden=(4,)), 1, 6, 2, seed=0).policy())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ant_rl_core.step import Transition
-from trainer.experience import Experience, OffPolicyConfig, mean_figures
+from trainer.algorithms.off_policy.experience import Experience, OffPolicyConfig, mean_figures
 
 SMALL = OffPolicyConfig(total_steps=100, learning_starts=0, batch_size=64, replay_capacity=1000)
 

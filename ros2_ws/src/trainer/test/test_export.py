@@ -14,10 +14,10 @@ from ant_rl_core.step import Previous
 from policy_node.actor import load_actor
 from policy_node.keras_actor import KerasGraph
 from policy_node.litert_actor import LiteRTGraph
-from trainer import export
+from trainer.export import policy_graph
 from trainer.networks import sale
 from trainer.networks.mlp import mlp
-from trainer.statistics import Normaliser
+from trainer.networks.statistics import Normaliser
 
 MEAN = np.linspace(-3, 3, 105)
 STD = np.geomspace(1e-3, 30, 105)
@@ -42,7 +42,7 @@ def normaliser():
 
 
 def stochastic(network):
-    return export.stochastic_graph(network, keras.Variable(LOG_STD), normaliser())
+    return policy_graph.stochastic_graph(network, keras.Variable(LOG_STD), normaliser())
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_the_manifest_says_where_the_policy_came_from(bundle):
 
 
 def test_a_learner_hands_over_the_policy_it_acts_with(ant_bundle):
-    from trainer.algorithms.ppo import PPO, PPOConfig
+    from trainer.algorithms.on_policy.ppo import PPO, PPOConfig
 
     learner = PPO(PPOConfig(actor_hidden=(8,), critic_hidden=(8,), initial_log_std=-1.0), 1, 105, 8, seed=3)
     learner.model.learned_from(np.random.default_rng(0).normal(0.3, 2.0, (1, 50, 105)))
@@ -205,14 +205,14 @@ def tanh(x):
 
 
 GRAPHS = {
-    "deterministic": (lambda: mlp(105, (16,), 8, seed=3, name="actor"), export.deterministic_graph, tanh),
-    "one joint": (lambda: mlp(105, (16,), 1, seed=3, name="actor"), export.deterministic_graph, tanh),
+    "deterministic": (lambda: mlp(105, (16,), 8, seed=3, name="actor"), policy_graph.deterministic_graph, tanh),
+    "one joint": (lambda: mlp(105, (16,), 1, seed=3, name="actor"), policy_graph.deterministic_graph, tanh),
     "layer norm": (lambda: mlp(105, (16, 16), 8, seed=3, layer_norm=True, activation="relu", name="actor"),
-                   export.deterministic_graph, tanh),
-    "embedded": (embedded, export.deterministic_graph, tanh),
-    "gaussian": (two_heads, lambda *args: export.gaussian_graph(args[0], (-2.0, 1.5), *args[1:]), of_two_heads),
+                   policy_graph.deterministic_graph, tanh),
+    "embedded": (embedded, policy_graph.deterministic_graph, tanh),
+    "gaussian": (two_heads, lambda *args: policy_graph.gaussian_graph(args[0], (-2.0, 1.5), *args[1:]), of_two_heads),
     "greedy": (lambda: mlp(105, (16,), 32, seed=3, name="critic"),
-               lambda *args: export.greedy_graph(args[0], 4, *args[1:]), of_levels),
+               lambda *args: policy_graph.greedy_graph(args[0], 4, *args[1:]), of_levels),
 }
 
 
@@ -252,13 +252,13 @@ def test_exports_act_as_the_network_and_are_converted_once(kind, scaled, monkeyp
 
 def test_later_exports_are_what_a_conversion_gives(network):
     log_std, found = keras.Variable(LOG_STD), normaliser()
-    graph = export.stochastic_graph(network, log_std, found)
+    graph = policy_graph.stochastic_graph(network, log_std, found)
     graph.files()
     log_std.assign(LOG_STD - 1)
     found.statistics.mean, found.statistics.variance = MEAN + 0.5, STD**2 * 1.3
     observation = (MEAN + STD * np.random.default_rng(0).normal(0, 1, (50, 105))).astype(np.float32)
     exported = LiteRTGraph(graph.files()["actor.tflite"])({"observation": observation})
-    converted = LiteRTGraph(export.litert_bytes(graph.renew()))({"observation": observation})
+    converted = LiteRTGraph(policy_graph.litert_bytes(graph.renew()))({"observation": observation})
     for name in converted:
         np.testing.assert_allclose(exported[name], converted[name], atol=2e-6)
     np.testing.assert_allclose(exported["log_std"][0], LOG_STD - 1)
@@ -268,7 +268,7 @@ def test_what_trains_in_bfloat16_acts_in_float32():
     network = embedded("bfloat16")
     twin = embedded()
     twin.set_weights(network.get_weights())
-    files = export.deterministic_graph(network).files()
+    files = policy_graph.deterministic_graph(network).files()
     observation = np.random.default_rng(0).normal(0, 1, (5, 105)).astype(np.float32)
     for runs in (LiteRTGraph(files["actor.tflite"]), KerasGraph(files["actor.keras"])):
         np.testing.assert_allclose(runs({"observation": observation})["action"], np.tanh(twin(observation)), atol=1e-5)
@@ -277,14 +277,14 @@ def test_what_trains_in_bfloat16_acts_in_float32():
 @pytest.mark.parametrize("fault", ["not found", "wrong"])
 def test_a_file_that_can_not_be_renewed_is_converted(fault, monkeypatch):
     network = mlp(105, (8,), 8, seed=3, name="actor")
-    graph = export.deterministic_graph(network)
+    graph = policy_graph.deterministic_graph(network)
     if fault == "not found":
         def refuse(*_):
             raise LookupError
         monkeypatch.setattr(export, "Template", refuse)
     else:
         graph.files()
-        monkeypatch.setattr(export.Template, "fill", lambda self, weights: self._data)
+        monkeypatch.setattr(policy_graph.Template, "fill", lambda self, weights: self._data)
     shaken(network, 0)
     observation = np.random.default_rng(0).normal(0, 1, (5, 105)).astype(np.float32)
     files = graph.files()
@@ -295,7 +295,7 @@ def test_a_file_that_can_not_be_renewed_is_converted(fault, monkeypatch):
 
 @pytest.mark.parametrize("exploration", [Exploration("uniform"), Exploration("gaussian", 0.1)])
 def test_the_bundle_says_how_to_explore(network, exploration):
-    graph = export.deterministic_graph(network)
+    graph = policy_graph.deterministic_graph(network)
     data = graph.bundle(algorithm="td3", robot="Ant-v5", version=3, provenance={}, exploration=exploration)
     manifest = policy_bundle.unpack(data).manifest
     assert manifest.explores == exploration and not manifest.stochastic and manifest.observation_statistics == {}

@@ -7,8 +7,8 @@ import pytest
 
 from ant_rl_core import exploration
 from ant_rl_core.step import TimeStep, transition
-from trainer.returns import EpisodeReturns, unshaped_reward
-from trainer.statistics import Normaliser, RunningStatistics
+from trainer.runs.returns import EpisodeReturns, unshaped_reward
+from trainer.networks.statistics import Normaliser, RunningStatistics
 
 
 @pytest.mark.parametrize("shape", [(), (5,)])

@@ -10,7 +10,7 @@ from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.bundle import BundleError
 from policy_node.actor import BundleActor
 from policy_node.litert_actor import LiteRTGraph
-from trainer import export
+from trainer.export import policy_graph
 from trainer.algorithms.table import ALGORITHMS
 from trainer.compress import numpy_graph, quantize
 from trainer.compress.litert_file import LiteRTFile
@@ -24,7 +24,7 @@ VARIANTS = [*((name, {}) for name in ALGORITHMS), ("ddpg", {"network": "report"}
 def exported(function, size=3):
     """The .tflite file of functions of an observation, given as a function to outputs by name."""
     x = keras.Input((size,), dtype="float32", name="observation")
-    return export.litert_bytes(keras.Model(x, function(x)))
+    return policy_graph.litert_bytes(keras.Model(x, function(x)))
 
 
 @pytest.mark.parametrize(("name", "settings"), VARIANTS)
@@ -50,7 +50,7 @@ def test_a_recurrent_actor_acts_as_in_litert():
     x = keras.layers.Concatenate()([observation, keras.layers.Flatten()(state)])
     after = keras.layers.Reshape((2, 3))(keras.layers.Dense(6, "tanh")(x))
     action = keras.layers.Dense(8, "tanh")(x)
-    model = export.litert_bytes(keras.Model({"observation": observation, "state_0": state},
+    model = policy_graph.litert_bytes(keras.Model({"observation": observation, "state_0": state},
                                             {"action": action, "state_0": after}))
     expected, graph = LiteRTGraph(model), NumpyGraph(model)
     assert graph.inputs == expected.inputs == {"observation": (105,), "state_0": (2, 3)}
@@ -100,7 +100,7 @@ def test_a_small_network_as_by_hand_in_float64(dtype, rtol):
     model = keras.Model(observation, {"action": keras.ops.tanh(layers[1](layers[0](observation)))})
     layers[0].set_weights([kernel, bias])
     layers[1].set_weights([last])
-    graph = NumpyGraph(export.litert_bytes(model), dtype)
+    graph = NumpyGraph(policy_graph.litert_bytes(model), dtype)
     x = rng.normal(0, 1, (6, 3)).astype(np.float32)
     hidden = np.maximum(np.einsum("ni,io->no", x.astype(np.float64), kernel) + bias, 0.0)
     found = graph({"observation": x})["action"]

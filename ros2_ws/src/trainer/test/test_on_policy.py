@@ -8,8 +8,8 @@ import pytest
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.step import Previous, TimeStepEnv, Transition
 from trainer import loop
-from trainer.algorithms.a2c import A2C, A2CConfig
-from trainer.algorithms.ppo import PPO, PPOConfig
+from trainer.algorithms.on_policy.a2c import A2C, A2CConfig
+from trainer.algorithms.on_policy.ppo import PPO, PPOConfig
 
 TINY = dict(rollout_length=8, total_steps=1000, actor_hidden=(8,), critic_hidden=(8,))
 SMALL = {PPO: PPOConfig(epochs=2, minibatch_size=8, **TINY), A2C: A2CConfig(**TINY)}

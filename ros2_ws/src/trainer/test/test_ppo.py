@@ -11,7 +11,7 @@ from ant_rl_core.spec import RobotSpec
 from ant_rl_core.testing import FakeVectorEnv
 from by_hand import Adam
 from trainer import loop
-from trainer.algorithms.ppo import METRICS, PPO, PPOConfig
+from trainer.algorithms.on_policy.ppo import METRICS, PPO, PPOConfig
 
 SMALL = PPOConfig(rollout_length=8, epochs=2, minibatch_size=8, total_steps=1000, actor_hidden=(8,),
                   critic_hidden=(8,))

@@ -10,7 +10,7 @@ from ant_rl_core import bundle as policy_bundle
 from by_hand import (Adam, EmbeddedInputs, act, disturb, flat, in_float64, moments, moved_moments, observe,
                      perceptron, recorded, renormed_perceptron, slope)
 from policy_node.actor import load_actor
-from trainer.algorithms.sac import ACTOR_METRICS, CRITIC_METRICS, SAC, SACConfig
+from trainer.algorithms.off_policy.sac import ACTOR_METRICS, CRITIC_METRICS, SAC, SACConfig
 
 SMALL = SACConfig(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                   discount=0.9, actor_learning_rate=0.02, critic_learning_rate=0.03, temperature_learning_rate=0.05,

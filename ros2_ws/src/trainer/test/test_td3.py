@@ -12,7 +12,7 @@ from by_hand import (Adam, EmbeddedInputs, act, disturb, flat, in_float64, momen
                      perceptron, recorded, renormed_perceptron, slope)
 from policy_node.actor import load_actor
 from trainer import loop
-from trainer.algorithms.td3 import METRICS, TD3, TD3Config
+from trainer.algorithms.off_policy.td3 import METRICS, TD3, TD3Config
 
 SMALL = TD3Config(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                   discount=0.9, embedding_size=0, actor_learning_rate=0.02, critic_learning_rate=0.03,

@@ -10,8 +10,8 @@ from ant_rl_core import bundle as policy_bundle
 from by_hand import (ELU, RELU, Adam, act, disturb, embedding, flat, headed, in_float64, learned_encoder, observe,
                      prediction, recorded, slope)
 from policy_node.actor import load_actor
-from trainer.algorithms.td3 import TD3, TD3Config
-from trainer.algorithms.td7 import METRICS, TD7, TD7Config
+from trainer.algorithms.off_policy.td3 import TD3, TD3Config
+from trainer.algorithms.off_policy.td7 import METRICS, TD7, TD7Config
 
 SMALL = TD7Config(total_steps=200, learning_starts=6, updates_per_step=1.5, batch_size=8, replay_capacity=100,
                   discount=0.9, encoder_learning_rate=0.01, actor_learning_rate=0.02, critic_learning_rate=0.03,

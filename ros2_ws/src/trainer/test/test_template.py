@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from trainer.template import Template, ZipTemplate
+from trainer.export.template import Template, ZipTemplate
 
 RNG = np.random.default_rng(0)
 MARKS = [RNG.uniform(0.5, 1.5, shape).astype(np.float32) for shape in ((3, 4), (4,), (5, 2), (1,))]

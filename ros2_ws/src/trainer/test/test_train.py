@@ -19,9 +19,10 @@ import tensorflow as tf
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.step import Previous
 from policy_node.actor import load_actor
-from trainer import checkpoint, progress, train
-from trainer.algorithms.ppo import PPO
-from trainer.algorithms.td3 import TD3
+from trainer import checkpoint
+from trainer.runs import progress, train
+from trainer.algorithms.on_policy.ppo import PPO
+from trainer.algorithms.off_policy.td3 import TD3
 
 UPDATES = 36
 SETTINGS = {"num_envs": "2", "num_threads": "1", "rollout_length": "16", "minibatch_size": "32", "epochs": "2",
@@ -390,7 +391,7 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(tmp_path, monkeypatc
 def processes():
     """Fresh processes that have the trainer imported already, which takes seconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trainer.train"])
+    context.set_forkserver_preload(["trainer.runs.train"])
     return context
 
 

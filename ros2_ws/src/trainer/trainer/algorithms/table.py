@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from trainer.algorithms.a2c import A2C, A2CConfig
-from trainer.algorithms.ddpg import DDPG, DDPGConfig
-from trainer.algorithms.dqn import DQN, DQNConfig
-from trainer.algorithms.ppo import PPO, PPOConfig
-from trainer.algorithms.sac import SAC, SACConfig
-from trainer.algorithms.td3 import TD3, TD3Config
-from trainer.algorithms.td7 import TD7, TD7Config
+from trainer.algorithms.on_policy.a2c import A2C, A2CConfig
+from trainer.algorithms.off_policy.ddpg import DDPG, DDPGConfig
+from trainer.algorithms.off_policy.dqn import DQN, DQNConfig
+from trainer.algorithms.on_policy.ppo import PPO, PPOConfig
+from trainer.algorithms.off_policy.sac import SAC, SACConfig
+from trainer.algorithms.off_policy.td3 import TD3, TD3Config
+from trainer.algorithms.off_policy.td7 import TD7, TD7Config
 
 
 class Method(NamedTuple):

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.arguments import ArgumentError, check_writable
-from trainer import settings
+from ant_rl_core import settings
 from trainer.compress import report, variants
 from trainer.compress.compression import CompressConfig, compress
 

@@ -18,7 +18,7 @@ from ant_rl_core.spec import ANT
 from policy_node.actor import BundleActor, load_actor
 from policy_node.keras_actor import KerasGraph
 from policy_node.litert_actor import LiteRTGraph
-from trainer import provenance
+from trainer.runs import provenance
 from trainer.compress import variants
 from trainer.compress.limits import Limits
 from trainer.compress.litert_file import LiteRTFile
@@ -26,8 +26,8 @@ from trainer.compress.measure import measure
 from trainer.compress.probe import Job
 from trainer.compress.report import Report, Row
 from trainer.compress.samples import Teacher
-from trainer.evaluate import evaluate
-from trainer.progress import numbered
+from trainer.runs.evaluate import evaluate
+from trainer.runs.progress import numbered
 
 _COMPARED_SAMPLES = 2_000
 # What one would use otherwise, by the probe's name for it.

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from ant_rl_core.bundle import BundleError
-from trainer import export
+from trainer.export import policy_graph
 from trainer.compress.fit import Course, Student, first_lesson, teach
 from trainer.compress.litert_file import LiteRTFile
 from trainer.compress.samples import Samples, Teacher
@@ -49,7 +49,7 @@ def distilled(model: bytes, hidden: Sequence[int], teacher: Teacher, course: Cou
     def graph(inputs: dict[str, Any]) -> dict[str, Any]:
         return network(inputs["observation"] if names == ["observation"] else dict(inputs))
 
-    student = Student(graph, [v.value for v in network.trainable_variables], lambda: export.litert_bytes(network))
+    student = Student(graph, [v.value for v in network.trainable_variables], lambda: policy_graph.litert_bytes(network))
     teach(student, teacher, course, rng, tell, samples)
     return student.litert()
 

@@ -1,0 +1,170 @@
+"""The command: which rows, in which order, and the summary."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ant_rl_core import bundle
+from ant_rl_core.arguments import ArgumentError, check_writable
+from ant_rl_core.bundle import BundleError
+from ant_rl_core.machine import machine
+from ant_rl_core import settings
+from trainer.runs.progress import numbered
+
+from ant_rl_tools.bench import report
+from ant_rl_tools.bench.learn import suite as learn
+from ant_rl_tools.bench.rows import GOALS, Goal, Group, Measured, as_json
+from ant_rl_tools.unavailable import Unavailable
+
+_VECTOR_ROWS = tuple(goal.name for goal in GOALS if goal.name.startswith("vector_ant"))
+_BUSY = 1.0  # load average
+_POLICY_ROWS = ("round_trip", "policy_litert_memory", "policy_litert_cpu")
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Arguments of the benchmark.
+
+    Attributes:
+        rows: names of the rows to measure, with commas in between; empty means all.
+        seconds: length of one measured segment; each comparison takes several of each side.
+        rounds: segments of each side.
+        policy: policy bundle to run, a path or the name of a shipped one.
+        summary: file for the figures as JSON; empty means none.
+    """
+
+    rows: str = ""
+    seconds: float = 1.0
+    rounds: int = 5
+    policy: str = "default"
+    summary: str = ""
+
+
+class Suite(NamedTuple):
+    """Rows that are measured by one command.
+
+    Attributes:
+        config: dataclass of its arguments; it has rows, seconds, rounds and summary.
+        goals: the rows.
+        check: refuses arguments that can't be used, given them and the names of the rows.
+        groups: who measures which rows.
+    """
+
+    config: type[Any]
+    goals: Sequence[Goal]
+    check: Callable[[Any, Sequence[str]], None]
+    groups: Callable[[Any], list[Group]]
+
+
+def main(arguments: Mapping[str, str], suite: str = "") -> int:
+    """Measure, print the table and write the summary; returns the exit code: 0 whatever the verdicts."""
+    try:
+        config, names = read_arguments(arguments, suite)
+    except ValueError as error:  # of settings, of the summary's path or of the bundle
+        print(f"ant_rl: {error}", file=sys.stderr)
+        return 2
+    facts, start = machine(), time.monotonic()
+    if facts["load_average"] > _BUSY:
+        print(f"bench: the machine is busy, load average {facts['load_average']:.1f}: figures will be low, and "
+              "programs whose threads wait for each other suffer most", file=sys.stderr, flush=True)
+    found = measure(names, SUITES[suite].groups(config))
+    rows = [as_json(goal, found[goal.name]) for goal in SUITES[suite].goals if goal.name in names]
+    print(report.table(rows))
+    if config.summary:
+        summary = {"rows": rows, "machine": facts, "seconds": round(time.monotonic() - start, 1)}
+        text = json.dumps(summary, indent=2, allow_nan=False)
+        try:
+            bundle.write_atomically(Path(config.summary), text.encode())
+        except OSError as error:
+            print(f"ant_rl: can't write the summary {config.summary} ({error.strerror}): make room or choose another "
+                  "path", file=sys.stderr)
+            return 1
+    return 0
+
+
+def read_arguments(arguments: Mapping[str, str], suite: str = "") -> tuple[Any, list[str]]:
+    """The configuration and the names of the rows that it asks for; ValueError says what can't be used."""
+    chosen = SUITES[suite]
+    (config,) = settings.build([chosen.config], arguments)
+    known = [goal.name for goal in chosen.goals]
+    names = [name for name in config.rows.split(",") if name] or known
+    for name in names:
+        if name not in known:
+            raise ArgumentError(f"rows must be of {', '.join(known)}; found {name!r}")
+    if not config.seconds > 0.0 or config.rounds < 1:
+        raise ArgumentError("seconds must be more than 0 and rounds at least 1, found "
+                            f"seconds:={config.seconds} rounds:={config.rounds}")
+    if config.summary:
+        check_writable("summary", config.summary)
+    chosen.check(config, names)
+    return config, names
+
+
+def measure(names: list[str], groups: Sequence[Group]) -> dict[str, Measured]:
+    """Measure the rows, in groups that share what they need; what can't be measured gets the reason.
+
+    The groups import what they need when their turn comes: processes are forked before ROS makes threads, and
+    TensorFlow is loaded last.
+    """
+    found: dict[str, Measured] = {}
+    chosen = [(wanted, run) for members, run in groups if (wanted := [name for name in members if name in names])]
+    for place, (wanted, run) in numbered(chosen):
+        print(f"bench: {', '.join(wanted)} ({place}) ...", file=sys.stderr, flush=True)
+        start = time.monotonic()
+        try:
+            found.update(run(wanted))
+        except (Unavailable, BundleError) as error:
+            found.update({name: Measured(reason=str(error)) for name in wanted})
+        print(f"bench:   {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    return found
+
+
+def help_text(suite: str = "") -> str:
+    """Every row and every argument with its default and meaning."""
+    chosen = SUITES[suite]
+    lines = [f"usage: ./run bench {suite}{' ' if suite else ''}[key:=value …]", ""]
+    if not suite:
+        lines += ["./run bench learn measures the learners, against stable-baselines3 and the machine's limits.", ""]
+    lines += ["rows:", *(f"  {goal.name:<22} {goal.what}: {goal.goal}" for goal in chosen.goals), "",
+              "arguments, with their defaults:"]
+    return "\n".join([*lines, *(f"  {name}:={default}\n        {meaning}"
+                                for name, default, meaning in settings.describe(chosen.config))])
+
+
+def _check(config: BenchConfig, names: Sequence[str]) -> None:
+    if {*_POLICY_ROWS, "lockstep_1", "lockstep_64"} & set(names):
+        bundle.read(bundle.resolve_policy(config.policy))
+
+
+def _groups(config: BenchConfig) -> list[Group]:
+    def vector(names: list[str]) -> dict[str, Measured]:
+        from ant_rl_tools.bench import simulation
+        return simulation.measure(names, config.seconds, config.rounds)
+
+    def lockstep(names: list[str]) -> dict[str, Measured]:
+        from ant_rl_tools.bench import lockstep as group
+        (name,) = names
+        return {name: group.measure(int(name.removeprefix("lockstep_")), config.policy, config.seconds,
+                                    config.rounds)}
+
+    def policy(names: list[str]) -> dict[str, Measured]:
+        from ant_rl_tools.bench import policy as group
+        return group.measure(names, config.policy)
+
+    def learning(names: list[str]) -> dict[str, Measured]:
+        from ant_rl_tools.bench import learning as group
+        return {"ppo_overhead": group.measure()}
+
+    return [(_VECTOR_ROWS, vector), (("lockstep_1",), lockstep), (("lockstep_64",), lockstep),
+            (_POLICY_ROWS, policy), (("ppo_overhead",), learning)]
+
+
+# By the word after `bench`; the first one is measured without a word.
+SUITES = {"": Suite(BenchConfig, GOALS, _check, _groups),
+          "learn": Suite(learn.LearnBenchConfig, learn.GOALS, learn.check, learn.groups)}

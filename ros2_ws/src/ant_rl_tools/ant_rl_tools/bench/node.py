@@ -1,0 +1,160 @@
+"""The benchmark's own place in the ROS graph: it stands in for an environment, or pauses one and reads its rate."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import rclpy
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import TimeStep
+from ant_rl_interfaces.msg import NodeTiming, Observation
+from ant_rl_ros import qos
+from ant_rl_ros.messages import Tick, decode_torques, encode_observation
+from ant_rl_ros.node import system_stamp
+from ant_rl_ros.wait_loop import WaitLoop
+from ant_rl_ros.wire import FlatCodec
+from std_srvs.srv import SetBool
+
+from ant_rl_tools.asker import RESEND_PERIOD, Asker
+from ant_rl_tools.node_process import NodeProcess, ros_variables
+from ant_rl_tools.unavailable import Unavailable
+
+# Apart from any stack that runs on this machine already.
+NAMESPACE = f"/bench_{os.getpid()}"
+_PATIENCE = 20.0  # [s] for a node to start and be found
+
+
+class BenchNode:
+    """A node in the namespace of the benchmark; a context manager that begins and ends ROS in this process."""
+
+    def __init__(self) -> None:
+        os.environ.update(ros_variables())  # read when ROS begins
+        rclpy.init(args=[])
+        self._node = rclpy.create_node("bench", namespace=NAMESPACE)
+        self._loop = WaitLoop(self._node)
+
+    def __enter__(self) -> BenchNode:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.close()
+        self._node.destroy_node()
+        rclpy.try_shutdown()
+
+    def play_environment(self) -> PlayedEnvironment:
+        """Stand in for the environment."""
+        return PlayedEnvironment(self._node, self._loop)
+
+    def watch_environment(self, process: NodeProcess) -> WatchedEnvironment:
+        """Drive and measure a real one."""
+        return WatchedEnvironment(self._node, self._loop, process)
+
+
+class PlayedEnvironment:
+    """Sends observations of one robot as the environment node does and takes the answers; without physics."""
+
+    def __init__(self, node: rclpy.node.Node, loop: WaitLoop) -> None:
+        self._loop, self._asker = loop, Asker(node, loop)
+        self._wire, self._message = FlatCodec(Observation), Observation()
+        self._session = time.time_ns()
+        self._ids = itertools.count()
+        random = np.random.default_rng(0)
+        no = np.zeros(1, bool)
+        self._action = np.zeros((1, ANT.action_size), np.float32)
+        self._steps = [TimeStep(row, np.ones(1, np.float32), no, no, row, np.zeros(1, np.int64), np.ones(1, np.uint32))
+                       for row in random.normal(size=(64, 1, ANT.observation_size)).astype(np.float32)]
+
+    def find(self, policy: NodeProcess) -> None:
+        """Wait until the policy node answers; Unavailable if it ends or stays silent."""
+        end = time.monotonic() + _PATIENCE
+        while self._ask(next(self._ids), patience=RESEND_PERIOD) is None:
+            policy.check()
+            if time.monotonic() > end:
+                raise Unavailable(f"{policy.name} gave no torques for {_PATIENCE:.0f} s")
+
+    def round_trips(self, count: int) -> np.ndarray:
+        """Durations [s] from a time step to the action that answers it, encoding and decoding included."""
+        durations = np.empty(count)
+        for i in range(count):
+            start = time.perf_counter()
+            if self._ask(next(self._ids), _PATIENCE) is None:
+                raise Unavailable(f"the policy node fell silent for {_PATIENCE:.0f} s")
+            durations[i] = time.perf_counter() - start
+        return durations
+
+    def keep_pace(self, seconds: float) -> float:
+        """Ask at the control rate for so long; returns the seconds it took."""
+        start = time.monotonic()
+        for tick in range(1, round(seconds / ANT.control_period) + 1):
+            self._ask(next(self._ids), _PATIENCE)
+            while (left := start + tick * ANT.control_period - time.monotonic()) > 0.0:
+                self._loop.wait(left)
+        return time.monotonic() - start
+
+    def _ask(self, step_id: int, patience: float) -> np.ndarray | None:
+        tick = Tick(self._session, step_id, self._steps[step_id % len(self._steps)], self._action)
+        message = self._wire.write(encode_observation(tick, system_stamp(), self._message))
+        torques = self._asker.ask(message, self._session, step_id, patience)
+        return None if torques is None else decode_torques(torques, 1, ANT).action
+
+
+class WatchedEnvironment:
+    """Pauses a real environment node, lets it go on, and reads its rate from its `timing` once per second.
+
+    `timing` costs the node nothing more than it spends anyway; listening to its observations would.
+    """
+
+    def __init__(self, node: rclpy.node.Node, loop: WaitLoop, process: NodeProcess) -> None:
+        self._loop, self._process = loop, process
+        self._inbox = loop.subscribe(NodeTiming, "timing", qos.profile("timing"))
+        self._pause = node.create_client(SetBool, "env/pause")
+        loop.refresh()
+
+    def pause(self, wanted: bool, others: Iterable[NodeProcess] = ()) -> None:
+        """Pause the environment or let it go on; Unavailable if it or one of the others has ended or is silent."""
+        processes = [self._process, *others]
+        self._wait_until(self._pause.service_is_ready, processes, "offers no pause")
+        answer = self._pause.call_async(SetBool.Request(data=wanted))
+        self._wait_until(answer.done, processes, "doesn't answer to pause")
+
+    def rate(self, seconds: float, others: Iterable[NodeProcess] = ()) -> float:
+        """Ticks per second of the running environment, over at least so long."""
+        processes = [self._process, *others]
+        self._inbox.clear()
+        first_time, first_ticks = self._next_mark(processes)
+        while True:
+            now, ticks = self._next_mark(processes)
+            if now - first_time >= seconds:
+                if ticks == first_ticks:
+                    raise Unavailable(f"{self._process.name} made no tick in {now - first_time:.1f} s")
+                return (ticks - first_ticks) / (now - first_time)
+
+    def _next_mark(self, processes: list[NodeProcess]) -> tuple[float, float]:
+        """Time [s] and number of ticks at the next report of the environment."""
+        mark: list[tuple[float, float]] = []
+
+        def is_there() -> bool:
+            while self._inbox and not mark:
+                message = self._inbox.popleft()
+                values = dict(zip(message.value_names, message.value_values))
+                if message.node == self._process.name and "ticks" in values:
+                    stamp = message.header.stamp
+                    mark.append((stamp.sec + 1e-9 * stamp.nanosec, values["ticks"]))
+            return bool(mark)
+
+        self._wait_until(is_there, processes, "doesn't report its timing")
+        return mark[0]
+
+    def _wait_until(self, condition, processes: list[NodeProcess], complaint: str) -> None:
+        end = time.monotonic() + _PATIENCE
+        while not condition():
+            for process in processes:
+                process.check()
+            if time.monotonic() > end:
+                raise Unavailable(f"{self._process.name} {complaint} within {_PATIENCE:.0f} s")
+            self._inbox.clear()  # what the condition has left: a wait would return at once because of it
+            self._loop.wait(0.05)

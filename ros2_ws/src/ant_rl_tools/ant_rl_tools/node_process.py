@@ -1,0 +1,82 @@
+"""One node of the stack as a process, for as long as a command needs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import psutil
+
+from ant_rl import stack
+from ant_rl.supervisor import NotBuiltError, die_with, node_command, share_folder
+from ant_rl_tools.unavailable import Unavailable
+
+_PATIENCE = 6.0  # [s] from SIGINT to SIGKILL
+
+
+def ros_variables() -> dict[str, str]:
+    """The environment variables with which the arrangement `sim` runs ROS; NotBuiltError if it is not built."""
+    return stack.environment("sim", os.environ, share_folder() / "config")
+
+
+class NodeProcess:
+    """One node of the arrangement `sim`, with the parameters that `sim` gives it; a context manager that ends it.
+
+    Args:
+        name: env or policy.
+        namespace: apart from any stack that runs on this machine already.
+        arguments: launch arguments that differ from the defaults.
+
+    Raises:
+        Unavailable: the node is not built.
+    """
+
+    def __init__(self, name: str, namespace: str, arguments: Mapping[str, Any]) -> None:
+        values = {**stack.parse("sim", {"namespace": namespace, "status": "false"}), **arguments}
+        (entry,) = (entry for entry in stack.nodes("sim", values) if entry.name == name)
+        self.name = f"{namespace}/{name}"
+        try:
+            config = share_folder() / "config"
+            command = node_command(replace(entry, log_level="warn"), [str(config / "stack.yaml")], ros_variables())
+        except NotBuiltError as error:
+            raise Unavailable(str(error)) from error
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            command.argv, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+            env={**os.environ, **command.environment}, start_new_session=True, preexec_fn=die_with(os.getpid()))
+        self._statistics = psutil.Process(self._process.pid)
+
+    def check(self) -> None:
+        """Unavailable, with its last words, if the process has ended."""
+        code = self._process.poll()
+        if code is not None:
+            self._log.seek(0)
+            words = self._log.read().decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+            raise Unavailable(f"the node {self.name} ended with exit code {code}; its last words: {words[0]}")
+
+    def resident_mb(self) -> float:
+        """Resident memory [10^6 bytes]."""
+        return self._statistics.memory_info().rss / 1e6
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all its threads since its start [s]."""
+        times = self._statistics.cpu_times()
+        return times.user + times.system
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()

@@ -1,0 +1,119 @@
+"""`./run replay BAG [policy|env|trainer] key:=value …`: does it still do what was recorded?"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from collections.abc import Mapping
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from ant_rl_core import bundle
+from ant_rl_core.arguments import ArgumentError, check_writable
+from recorder_node.storage import BagError
+from ant_rl_core import settings
+
+from ant_rl_tools.recorded import Recording
+from ant_rl_tools.replay.outcome import Outcome
+from ant_rl_tools.unavailable import Unavailable
+
+_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """Settings of every replay.
+
+    Attributes:
+        namespace: of the robots, where the bag holds several.
+        summary: path for the outcome as JSON; empty means none.
+    """
+
+    namespace: str = ""
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class PolicyReplayConfig(ReplayConfig):
+    """Settings of a replay to a policy node.
+
+    Attributes:
+        policy: policy bundle, a path or the name of a shipped one; empty means the policies that the bag holds, or
+            default where it holds none.
+        variant: which of the policy's variants to run: float32, or a smaller one that its bundle has, such as int8.
+        backend: litert or keras.
+        explore: explore as the policy's bundle says; bit-equal with the recorded seed, from the first tick on.
+        seed: seed of the exploration.
+        tolerance: largest difference of a torque that passes, as share of the actuator's limit; 0 means bit-equal.
+    """
+
+    policy: str = ""
+    variant: str = bundle.FLOAT32
+    backend: str = "litert"
+    explore: bool = False
+    seed: int = 0
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.backend not in ("litert", "keras"):
+            raise ArgumentError(f"backend must be litert or keras, found {self.backend!r}")
+        if self.seed < 0:
+            raise ArgumentError(f"seed must be at least 0, found {self.seed}")
+        if not 0.0 <= self.tolerance < 2.0:
+            raise ArgumentError(f"tolerance must be from 0 to 2, found {self.tolerance}")
+
+
+TARGETS = {
+    "policy": (PolicyReplayConfig, "feed the recorded observations to a policy node and compare its torques with the "
+                                   "recorded ones"),
+    "env": (ReplayConfig, "feed the recorded torques to a fresh environment with the recorded seed: every observation "
+                          "must be bit-equal"),
+    "trainer": (ReplayConfig, "feed the recorded transitions to a learner: every policy and figure that was published "
+                              "must be bit-equal"),
+}
+
+
+def main(bag: str, target: str, arguments: Mapping[str, str]) -> int:
+    """Replay a bag to a target; returns 0 where it did what was recorded, 1 where not, 2 where it can't be told."""
+    (config,) = settings.build([TARGETS[target][0]], arguments)
+    if config.summary:
+        check_writable("summary", config.summary)
+    try:
+        with Recording(Path(bag), config.namespace or None) as recording:
+            outcome = _replay(recording, target, config)
+    except (BagError, Unavailable, bundle.BundleError, FloatingPointError) as error:
+        print(f"ant_rl: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(outcome.lines))
+    if config.summary:
+        bundle.write(config.summary, json.dumps(outcome.summary, indent=2).encode())
+    return 0 if outcome.passed else 1
+
+
+def _replay(recording: Recording, target: str, config: ReplayConfig) -> Outcome:
+    """The target's replay, imported when it is used: TensorFlow takes seconds, and a policy needs no physics."""
+    if target == "env":
+        from ant_rl_tools.replay import environment
+        return environment.replay(recording)
+    if target == "trainer":
+        recording.require("policy")
+        from ant_rl_tools.replay import learner
+        return learner.replay(recording)
+    from ant_rl_tools.replay import policy
+    return policy.replay(recording, config.policy, config.variant, config.backend, config.explore, config.seed,
+                         config.tolerance)
+
+
+def help_text() -> str:
+    """What the command does, and every setting with its default and meaning."""
+    lines = ["usage: ./run replay BAG [policy|env|trainer] [key:=value …]", ""]
+    for name, (_, what) in TARGETS.items():
+        lines += textwrap.wrap(what, _WIDTH, initial_indent=f"  {name:<10}", subsequent_indent=" " * 12)
+    return "\n".join([*lines, "", "Without one of them: policy. Exit code 0: it does what was recorded, 1: it does not, "
+                      "2: that can't be told.", "", "settings, with their defaults:",
+                      *settings.help_lines(ReplayConfig), "", "of policy:",
+                      *settings.help_lines(PolicyReplayConfig)[2 * 2:]])

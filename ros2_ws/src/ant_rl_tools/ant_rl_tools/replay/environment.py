@@ -1,0 +1,138 @@
+"""Recorded torques on a fresh environment: the observations must be the recorded ones, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from collections.abc import Mapping
+
+import numpy as np
+from ant_env_node.codec import software
+from ant_env_node.shaping import ShapingConfig, make
+from ant_rl_core.contracts import VectorEnv
+from ant_rl_core.step import TimeStep
+from ant_rl_interfaces.msg import Session
+from ant_rl_ros.messages import Tick
+from recorder_node.storage import BagError
+from trainer.runs.progress import track
+
+from ant_rl_tools.recorded import Recording
+from ant_rl_tools.replay.outcome import Outcome, first_unequal
+
+# Of a tick's time step, in the order in which a difference is looked for.
+_FIELDS = ("terminated", "truncated", "final_observation", "observation", "reward", "episode_id", "step")
+_FIRST_FIELDS = ("observation", "episode_id", "step")
+
+
+def replay(recording: Recording) -> Outcome:
+    """Step an environment, reset as the recorded one was, with the recorded torques, up to the first difference.
+
+    Raises:
+        BagError: the bag does not tell how a session began, does not hold its beginning, or has a gap.
+    """
+    player = _Player(recording)
+    try:
+        for tick in track(recording.ticks(), recording.topics["observation"], "tick"):
+            found = player.play(tick)
+            if found is not None:
+                return player.outcome(found)
+    finally:
+        player.close()
+    return player.outcome(None)
+
+
+class _Player:
+    """The environment that is stepped, and how far it has come."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._path = recording.path
+        self._sessions = {message.session: message for _, _, message in recording.messages("session")}
+        self._env: VectorEnv | None = None
+        self._last: Tick | None = None
+        self._ticks = self._episodes = self._num_sessions = 0
+        self._first_episode = 0
+        self._software: list[str] = []
+
+    def play(self, tick: Tick) -> Mapping[str, Any] | None:
+        """Take the recorded tick; returns how what the environment makes differs from it, None where it does not."""
+        if self._last is None or tick.session != self._last.session:
+            made = self._begin(tick)
+            # An environment node counts on from session to session.
+            self._first_episode = tick.time_step.episode_id[0] - made.episode_id[0]
+        elif tick.step_id != self._last.step_id + 1:
+            raise BagError(f"the bag {self._path} must have every tick, found {tick.step_id} after "
+                           f"{self._last.step_id}: a recording from the start by record:=, in lock-step, misses none")
+        else:
+            made = self._env.step(tick.action)
+        self._last = tick
+        self._ticks += 1
+        self._episodes += int(np.count_nonzero(tick.time_step.done))
+        return _difference(tick, replace(made, episode_id=made.episode_id + self._first_episode))
+
+    def outcome(self, found: Mapping[str, Any] | None) -> Outcome:
+        """The verdict, with the difference that ended the replay, if one did."""
+        here = software()
+        summary = {"replay": "env", "bag": str(self._path), "passed": found is None, "ticks": self._ticks,
+                   "sessions": self._num_sessions, "episodes": self._episodes, "first_difference": found,
+                   "software": {"recorded": self._software, "here": here}}
+        done = f"{self._ticks} ticks, {self._episodes} episode ends, {self._num_sessions} sessions"
+        if found is None:
+            return Outcome(True, [done, "passed: bit-equal"], summary)
+        place = f"{found['field']}{found['index']}" if found["index"] else found["field"]
+        verdict = (f"FAILED at step {found['step_id']} of session {found['session']}: {place} of robot "
+                   f"{found['robot']} was recorded as {found['recorded']!r} and is {found['replayed']!r} now")
+        if found["difference"] is not None:
+            verdict += f" (differs by {found['difference']:.3g})"
+        if self._software != here:
+            verdict += f"; it was recorded with {', '.join(self._software)}, this is {', '.join(here)}"
+        return Outcome(False, [done, verdict], summary)
+
+    def close(self) -> None:
+        """Release the environment."""
+        if self._env is not None:
+            self._env.close()
+
+    def _begin(self, tick: Tick) -> TimeStep:
+        """Reset as the recorded session was."""
+        begun = self._sessions.get(tick.session)
+        if begun is None:
+            raise BagError(f"the bag {self._path} must tell how session {tick.session} began (topic session), found "
+                           f"{len(self._sessions)} other sessions: record from the start, by record:=")
+        if tick.step_id:
+            raise BagError(f"the bag {self._path} must hold session {tick.session} from tick 0, found tick "
+                           f"{tick.step_id} first: record from the start, by record:=")
+        if len(begun.seed) != tick.num_envs:
+            raise BagError(f"session {tick.session} of the bag {self._path} must have one seed for each of its "
+                           f"{tick.num_envs} robots, found {len(begun.seed)}")
+        self._num_sessions += 1
+        self._software = list(begun.software)
+        if begun.reseeded:
+            self.close()
+            self._env = make(tick.num_envs, shaping=_shaping(begun))
+            return self._env.reset(int(begun.seed[0]))
+        if self._env is None:
+            raise BagError(f"session {tick.session} of the bag {self._path} goes on with the random streams of the "
+                           "one before, which the bag does not hold: record from the start, by record:=")
+        return self._env.reset()
+
+
+def _shaping(begun: Session) -> ShapingConfig | None:
+    return ShapingConfig(**dict(zip(begun.shaping_names, begun.shaping_values))) if begun.shaping_names else None
+
+
+def _difference(tick: Tick, made: TimeStep) -> dict[str, Any] | None:
+    """The first number of a tick that is not the recorded one."""
+    recorded = tick.time_step
+    # A message that completes no transition has nothing of one.
+    pairs = {name: (getattr(recorded, name), getattr(made, name))
+             for name in (_FIELDS if tick.action is not None else _FIRST_FIELDS)}
+    if "unshaped_reward" in recorded.info:
+        pairs["unshaped_reward"] = recorded.info["unshaped_reward"], made.info["unshaped_reward"]
+    for name, (theirs, ours) in pairs.items():
+        index = first_unequal(theirs, ours.astype(theirs.dtype))
+        if index is not None:
+            was, now = theirs[index].item(), ours[index].item()
+            size = abs(now - was) if isinstance(was, float) else None
+            return {"session": tick.session, "step_id": tick.step_id, "field": name, "robot": index[0],
+                    "index": list(index[1:]), "recorded": was, "replayed": now, "difference": size}
+    return None

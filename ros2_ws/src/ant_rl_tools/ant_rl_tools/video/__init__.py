@@ -1,0 +1,1 @@
+"""Policies walking side by side, as an MP4."""

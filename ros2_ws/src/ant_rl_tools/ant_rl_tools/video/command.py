@@ -1,0 +1,202 @@
+"""Policies walking side by side as a video: `./run video BUNDLE[:VARIANT] … key:=value …`."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ant_env_node.vec_env import VectorAnt, load_model
+from ant_rl_core import bundle as policy_bundle
+from ant_rl_core.arguments import ArgumentError, check_writable
+from ant_rl_core.contracts import Actor
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import Previous, TimeStepEnv
+from policy_node.actor import load_actor
+from ant_rl_core import settings
+from trainer.runs.progress import Progress
+from viewer_node.offscreen import Camera, OffscreenError
+
+from ant_rl_tools.video.film import Film, captioned, side_by_side
+
+_EPISODE = 1000  # [ticks] at most
+_SMALLEST, _LARGEST = 64, 2048  # [pixels]
+_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class VideoConfig:
+    """Settings of a video.
+
+    Attributes:
+        output: file (.mp4) to write.
+        seed: seed of the first episode; the episodes are those of ./run eval with this seed.
+        episodes: how many episodes of each policy, one after the other.
+        steps: end after so many control ticks of 0.05 s; 0 means when all episodes have ended.
+        variant: variant of the bundles that are named without one.
+        width: of the picture of each policy, an even number of pixels.
+        height: of the picture of each policy, an even number of pixels.
+    """
+
+    output: str = "video.mp4"
+    seed: int = 1000
+    episodes: int = 1
+    steps: int = 0
+    variant: str = policy_bundle.FLOAT32
+    width: int = 480
+    height: int = 360
+
+    def __post_init__(self) -> None:
+        for name, least in (("seed", 0), ("episodes", 1), ("steps", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
+        for name in ("width", "height"):
+            value = getattr(self, name)
+            if value % 2 or not _SMALLEST <= value <= _LARGEST:
+                raise ValueError(f"{name} must be an even number from {_SMALLEST} to {_LARGEST}, found {value}")
+        check_writable("output", self.output)
+
+
+@dataclass
+class Panel:
+    """One policy walking, and what is written above it.
+
+    Attributes:
+        name: of the policy.
+        actor: what walks.
+        config: of the video.
+        ant: the simulation.
+        episode: index of the present episode.
+        total: return of the present episode so far.
+        tick: control ticks of the present episode.
+        finished: whether all its episodes have ended.
+    """
+
+    name: str
+    actor: Actor
+    config: VideoConfig
+    ant: VectorAnt = field(init=False)
+    episode: int = -1
+    total: float = 0.0
+    tick: int = 0
+    finished: bool = False
+    _latencies: list[float] = field(default_factory=list)
+    _processor_seconds: float = 0.0
+    _picture: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        self.ant = VectorAnt(1, self.config.seed, 1)
+        self._env = TimeStepEnv(self.ant)
+        self._begin()
+
+    def step(self) -> None:
+        """One control tick; the tick after an episode's last begins the next one."""
+        if self.finished:
+            return
+        if self._time_step.done[0]:
+            self._begin()
+        started, processor = time.perf_counter(), time.thread_time()
+        action, _, self._state = self.actor.act(self._time_step.observation, self._previous, self._state,
+                                                self._time_step.step == 0)
+        self._processor_seconds += time.thread_time() - processor
+        self._latencies.append(time.perf_counter() - started)
+        self._time_step = self._env.step(action)
+        self._previous = Previous(action, self._time_step.reward, self._time_step.done)
+        self.total += float(self._time_step.reward[0])
+        self.tick += 1
+        self.finished = bool(self._time_step.done[0]) and self.episode + 1 == self.config.episodes
+
+    def picture(self, camera: Camera) -> np.ndarray:
+        """The robot with its caption; at the end of an episode the one before, as the robot is reset at once."""
+        if not self._time_step.done[0] or self._picture is None:
+            self._picture = camera.picture(self.ant.data(0))
+        return captioned(self._picture, self.caption())
+
+    def caption(self) -> list[str]:
+        """Which policy, how it does, what a decision costs at 20 per second."""
+        share = self._processor_seconds / len(self._latencies) / ANT.control_period if self._latencies else 0.0
+        latency = float(np.median(self._latencies)) if self._latencies else 0.0
+        end = ", over" if self._time_step.done[0] else ""
+        return [self.name, f"seed {self.config.seed + self.episode}   return {self.total:.0f}   "
+                f"{self.tick * ANT.control_period:.2f} s{end}",
+                f"CPU {100 * share:.2f} % of a core   latency {1e3 * latency:.3f} ms"]
+
+    def close(self) -> None:
+        """End the simulation's threads."""
+        self._env.close()
+
+    def _begin(self) -> None:
+        self.episode, self.total, self.tick = self.episode + 1, 0.0, 0
+        self._time_step = self._env.reset(self.config.seed + self.episode)
+        self._previous, self._state = Previous.none(1, self._env.action_size), self.actor.initial_state(1)
+
+
+def main(words: Sequence[str], arguments: Mapping[str, str]) -> int:
+    """Make a video of the policies that `words` name (BUNDLE or BUNDLE:VARIANT); returns the exit code."""
+    try:
+        (config,) = settings.build([VideoConfig], arguments)
+        panels = [Panel(word, load(word, config.variant), config) for word in words]
+    except ValueError as error:  # of the settings or of a bundle
+        raise ArgumentError(str(error)) from error
+    try:
+        model = load_model()
+        camera = Camera(model, config.width, config.height, model.body("torso").id)
+    except OffscreenError as error:
+        raise ArgumentError(str(error)) from error
+    try:
+        frames = _film(panels, camera, config)
+    except OSError as error:
+        print(f"can't write the video {config.output} ({error.strerror}): make room or choose another path",
+              file=sys.stderr)
+        return 1
+    finally:
+        camera.close()
+        for panel in panels:
+            panel.close()
+    for panel in panels:
+        print("   ".join(panel.caption()))
+    print(f"{config.output}: {frames} frames, {frames * ANT.control_period:.2f} s, "
+          f"{Path(config.output).stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def help_text() -> str:
+    """What the command does, and every setting with its default and meaning."""
+    text = ("Draws policies (paths or the names of shipped ones) walking side by side, without a display, with return, "
+            "processor time and latency of each written above it. BUNDLE:VARIANT takes a smaller variant of a bundle: "
+            "./run video default default:int8.")
+    return "\n".join(["usage: ./run video BUNDLE[:VARIANT] … [key:=value …]", "",
+                      *textwrap.wrap(text, _WIDTH), "", "settings, with their defaults:",
+                      *settings.help_lines(VideoConfig)])
+
+
+def _film(panels: Sequence[Panel], camera: Camera, config: VideoConfig) -> int:
+    """Walk and draw until the end; returns the number of frames, one for each tick."""
+    limit = config.steps or config.episodes * _EPISODE
+    progress = Progress(limit, 0)
+    frames = 0
+    try:
+        with Film(config.output, round(1 / ANT.control_period)) as film:
+            while frames < limit and not all(panel.finished for panel in panels):
+                for panel in panels:
+                    panel.step()
+                film.add(side_by_side([panel.picture(camera) for panel in panels]))
+                frames += 1
+                progress.show(frames, float(np.mean([panel.total for panel in panels])))
+    finally:
+        progress.close()
+    return frames
+
+
+def load(word: str, variant: str = policy_bundle.FLOAT32) -> Actor:
+    """The actor of BUNDLE or BUNDLE:VARIANT; a file with a colon in its name is itself."""
+    name, colon, own = word.rpartition(":")
+    if colon and not Path(word).exists():
+        word, variant = name, own
+    policy = policy_bundle.read(policy_bundle.resolve_policy(word))
+    policy.check_sizes(ANT.observation_size, ANT.action_size)
+    return load_actor(policy, "litert", variant)

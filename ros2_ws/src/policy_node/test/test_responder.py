@@ -1,0 +1,160 @@
+"""One observation in, one answer out: each tick once, memory per session, the actor exchanged between ticks only."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import Previous
+from ant_rl_core.testing import FakeActor, FakeVectorEnv
+from ant_rl_core.timing import StageTimer
+from ant_rl_ros.messages import Tick, decode_torques, encode_observation
+from builtin_interfaces.msg import Time
+from policy_node.responder import Responder
+from policy_node.slot import ActorSlot, Loaded
+
+
+def stamp():
+    return Time(sec=7)
+
+
+class Run:
+    """A responder with fake actors, fed by a fake environment."""
+
+    def __init__(self, num_envs=2, session=11, **actor):
+        self.counters, self.stages = Counter(), StageTimer()
+        self.slot = ActorSlot(lambda checked: None, ANT)
+        self.responder = Responder(self.slot, ANT, 99, self.counters, self.stages)
+        self.run_actor(FakeActor(**{"version": 1, "recurrent": True, **actor}))
+        self.start(session, num_envs)
+
+    def run_actor(self, actor):
+        self.slot.current = Loaded(actor, "")
+
+    def start(self, session, num_envs=2):
+        self.env = FakeVectorEnv(num_envs, lengths=(3, 4))
+        self.tick = Tick(session, 0, self.env.reset())
+
+    def answer(self, tick=None):
+        message = self.responder.answer(encode_observation(tick or self.tick, stamp()), stamp)
+        return None if message is None else decode_torques(message, (tick or self.tick).num_envs, ANT)
+
+    def step(self, action, version=1):
+        self.tick = Tick(self.tick.session, self.tick.step_id + 1, self.env.step(action), action,
+                         policy_version=version)
+
+
+def test_answers_are_the_actors_with_the_ids_of_the_tick():
+    run, reference = Run(), FakeActor(version=1, recurrent=True)
+    state, previous = reference.initial_state(2), Previous.none(2, 8)
+    for tick in range(12):
+        answer = run.answer()
+        step = run.tick.time_step
+        action, _, state = reference.act(step.observation, previous, state, step.step == 0)
+        assert np.array_equal(answer.action, action)
+        assert (answer.session, answer.step_id, answer.policy_version, answer.policy_node) == (11, tick, 1, 99)
+        assert answer.inference_time > 0 and not answer.extras
+        run.step(answer.action)
+        previous = Previous(action, run.tick.time_step.reward, run.tick.time_step.done)
+    assert run.counters == {"answered": 12} and run.stages.summary()["inference"].count == 12
+
+
+def test_a_tick_that_was_answered_gets_the_kept_answer_and_nothing_advances():
+    run, undisturbed = Run(explore=True), Run(explore=True)
+    for _ in range(5):
+        first = run.answer()
+        again = [run.answer() for _ in range(3)]
+        expected = undisturbed.answer()
+        for other in (*again, expected):
+            assert np.array_equal(other.action, first.action) and other.step_id == first.step_id
+            assert np.array_equal(other.extras["log_prob"], first.extras["log_prob"])
+        assert [other.inference_time for other in again] == [first.inference_time] * 3
+        run.step(first.action)
+        undisturbed.step(first.action)
+    assert run.slot.current.actor.calls == 5 and run.counters == {"answered": 5, "resent": 15}
+
+
+def test_a_tick_that_was_overtaken_is_not_answered():
+    run = Run()
+    old = run.tick
+    run.step(run.answer().action)
+    run.answer()
+    assert run.answer(old) is None and run.counters["outdated"] == 1
+    assert run.slot.current.actor.calls == 2
+
+
+def test_a_new_session_forgets_what_was():
+    run, fresh = Run(), Run(session=12)
+    for _ in range(2):
+        run.step(run.answer().action)
+    run.start(session=12)
+    run.tick = Tick(12, 0, run.tick.time_step)
+    assert np.array_equal(run.answer().action, fresh.answer().action)
+    step = fresh.env.step(np.zeros((2, 8), np.float32))
+    late = Tick(13, 40, step, np.zeros((2, 8), np.float32))  # another run again, in the middle of an episode
+    assert np.array_equal(run.answer(late).action, Run().answer(late).action)
+
+
+def test_another_number_of_robots_starts_anew():
+    run = Run(num_envs=2)
+    run.step(run.answer().action)
+    run.env = FakeVectorEnv(3)
+    run.tick = Tick(11, 2, run.env.reset())
+    assert run.answer().action.shape == (3, 8) and run.slot.num_envs == 3
+
+
+def test_the_actor_is_exchanged_between_ticks_and_starts_with_an_empty_memory():
+    run = Run()
+    run.step(run.answer().action)
+    run.slot._ready = Loaded(FakeActor(version=2, recurrent=True), "")
+    answer, again = run.answer(), run.answer()
+    assert (answer.policy_version, again.policy_version) == (2, 2)
+    expected = FakeActor(version=2, recurrent=True)
+    action, _, _ = expected.act(run.tick.time_step.observation, run.tick.previous(8), expected.initial_state(2),
+                                run.tick.reset_mask)
+    assert np.array_equal(answer.action, action) and run.counters["swaps"] == 1
+
+
+def test_a_kept_answer_keeps_the_version_that_gave_it():
+    run = Run()
+    first = run.answer()
+    run.slot._ready = Loaded(FakeActor(version=2, recurrent=True), "")
+    again = run.answer()
+    assert again.policy_version == 1 and np.array_equal(again.action, first.action)
+    run.step(first.action)
+    assert run.answer().policy_version == 2
+
+
+def test_without_an_actor_there_is_no_answer_until_one_comes():
+    run = Run()
+    actor, run.slot.current = run.slot.current, None
+    assert run.answer() is None and not run.counters
+    run.slot.current = actor
+    assert run.answer().step_id == 0
+
+
+def test_wrong_observations_are_refused_and_change_nothing():
+    run, undisturbed = Run(), Run()
+    run.step(run.answer().action)
+    undisturbed.step(undisturbed.answer().action)
+    wrong = encode_observation(run.tick, stamp())
+    wrong.observation = wrong.observation[:54]  # 27 per robot
+    with pytest.raises(ValueError, match="observation must have 210 values .2 x 105., found 54"):
+        run.responder.answer(wrong, stamp)
+    assert np.array_equal(run.answer().action, undisturbed.answer().action)
+
+
+def test_unsafe_actions_are_made_safe_and_counted():
+    run = Run()
+    actor = run.slot.current.actor
+    unsafe = np.zeros((2, 8), np.float32)
+    unsafe[0, :2], unsafe[1, 0] = (2, -3), np.nan
+    actor.expected = lambda *_: unsafe
+    assert run.answer().action.tolist() == [[1, -1, 0, 0, 0, 0, 0, 0], [0] * 8]
+    assert run.counters == {"answered": 1, "clipped": 2, "zeroed": 1}
+
+
+def test_what_the_actor_reports_is_sent():
+    run = Run(explore=True)
+    assert run.answer().extras["log_prob"].tolist() == [-1, -1]
+    assert run.answer().extras["value"].tolist() == [10, 10]

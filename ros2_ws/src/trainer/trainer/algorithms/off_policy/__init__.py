@@ -1,0 +1,1 @@
+"""Methods that learn from replay: DDPG, TD3, SAC, TD7, DQN."""

@@ -1,0 +1,148 @@
+"""Deep deterministic policy gradient (Lillicrap et al., arXiv:1509.02971)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ant_rl_core.exploration import Exploration
+from trainer import guard
+from trainer.export import policy_graph
+from trainer.algorithms.off_policy.inputs import as_tensors, inputs
+from trainer.algorithms.off_policy.base import ActorCriticConfig, OffPolicyLearner, trained_by_adam, variables_of
+from trainer.networks import weights
+from trainer.networks.mlp import first_seed
+
+METRICS = ("critic_loss", "q_value", "actor_loss")
+# Hidden layers of actor and critic whose sums are normalised before their activation, see `mlp`.
+NETWORKS = {"default": {"actor": (), "critic": True}, "report": {"actor": (0,), "critic": (0,)},
+            "plain": {"actor": (), "critic": ()}}
+
+
+@dataclass(frozen=True)
+class DDPGConfig(ActorCriticConfig):
+    """Settings of DDPG.
+
+    Attributes:
+        max_torque: the largest torque that the actor gives, as a share of what the joints can.
+        network: default, which normalises the sums of every hidden layer of the critic; report, which normalises those
+            of the first one of actor and critic, so that hidden layers of 256 and 256 become 256-LayerNorm-256; or
+            plain, which normalises nothing.
+        exploration_std: standard deviation of the noise on the actions that collect data, at the start.
+        exploration_std_end: the same at the end of its decay, and from there on.
+        exploration_steps: environment steps over which it decays, in a straight line.
+    """
+
+    n_step: int = 5
+    max_torque: float = 0.2
+    network: str = "default"
+    exploration_std: float = 0.2
+    exploration_std_end: float = 0.05
+    exploration_steps: int = 200_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        report, plain = self.network == "report", self.network == "plain"
+        guard.check_config(
+            self, (0 < self.max_torque <= 1, "max_torque must be above 0 and at most 1"),
+            (self.network in NETWORKS, f"network must be {' or '.join(NETWORKS)}"),
+            (0 <= self.exploration_std < np.inf, "exploration_std must be at least 0"),
+            (0 <= self.exploration_std_end < np.inf, "exploration_std_end must be at least 0"),
+            (self.exploration_steps >= 1, "exploration_steps must be at least 1"),
+            (len(self.actor_hidden) >= report, "actor_hidden must hold a size to normalise with network report"),
+            (len(self.critic_hidden) >= report, "critic_hidden must hold a size to normalise with network report"),
+            (not self.embedding_size or plain, "embedding_size must be 0 unless network is plain"))
+
+
+class DDPG(OffPolicyLearner):
+    """Learner for `num_envs` robots; see `DDPGConfig`.
+
+    The critic learns from its own target's value of the target actor's action; the actor climbs the critic.
+
+    Differs from the paper in: Gaussian noise with a decaying standard deviation instead of an Ornstein-Uhlenbeck
+    process; targets that follow five times as fast; networks of 256 and 256 units that take the action in the first
+    layer, without weight decay, and layer instead of batch normalisation; other step sizes and batches; returns of five
+    steps and torques of at most a fifth, with which the robot can hardly fall; the first actions are random for 10,000
+    steps; optional prioritised replay and normalised observations.
+    """
+
+    name = "ddpg"
+
+    def __init__(self, config: DDPGConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
+                 robot: str = "Ant-v5") -> None:
+        super().__init__(config, num_envs, observation_size, action_size, seed, robot,
+                         network_streams=2 + bool(config.embedding_size))
+        actor_stream, critic_stream = self._network_streams[:2]
+
+        options = {name: {"layer_norm": layers} for name, layers in NETWORKS[config.network].items()}
+        self.inputs = inputs(config, observation_size, action_size, self._network_streams[2:], **options)
+        self.actor, self.target_actor = (self.inputs.actor(action_size, first_seed(actor_stream), name)
+                                         for name in ("actor", "target_actor"))
+        self.critic, self.target_critic = (self.inputs.critic(first_seed(critic_stream), name)
+                                           for name in ("critic", "target_critic"))
+        self._actor_variables = self.actor.trainable_variables
+        self._critic_variables = self.critic.trainable_variables
+        self._target_variables = variables_of([self.target_actor, self.target_critic])
+        self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
+        self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
+        self._graph = policy_graph.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normaliser,
+                                                 config.max_torque)
+        self._learn = self._compiled(self._step)
+        self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.inputs.of(x))})
+        self._value = self._by_row(lambda x: self._worth(self.actor, self.critic, self.inputs.of(x)))
+
+    def _exploration(self) -> Exploration:
+        if self.experience.warming_up:
+            return Exploration("uniform", limit=self.config.max_torque)
+        start, end = self.config.exploration_std, self.config.exploration_std_end
+        left = max(0.0, 1.0 - self.env_steps / self.config.exploration_steps)
+        return Exploration("gaussian", end + (start - end) * left, limit=self.config.max_torque)
+
+    def _learned(self) -> list[keras.Variable]:
+        return [*self.inputs.learned(), *self._critic_variables, *self._actor_variables]
+
+    def _state(self) -> list[keras.Variable]:
+        return [*self._actor_variables, *self._critic_variables, *self._target_variables, *self.inputs.state(),
+                *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer)]
+
+    def _gradient_step(self) -> dict[str, float]:
+        batch = self.experience.draw()
+        observation, action, following = as_tensors(batch)
+        figures, error = self._learn(observation, action, batch.reward, batch.discount, following, batch.weight)
+        self.experience.prioritize(batch, error.numpy() + 1e-6)
+        return dict(zip(METRICS + self.inputs.metrics, figures.numpy().tolist(), strict=True))
+
+    def _step(self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor,
+              next_observation: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One gradient step of inputs and critic, then of the actor, after which the targets follow.
+
+        Takes arrays as of `ReplayBatch`; returns `METRICS` with those of the inputs, and the error of each row [m].
+        """
+        found, state = self.inputs.learn(observation, action, next_observation), self.inputs.of(observation)
+        next_state = self.inputs.of(next_observation)
+        target = reward + discount * self._worth(self.target_actor, self.target_critic, next_state)
+        taken = self.inputs.with_action(state, action)
+        with tf.GradientTape() as tape:
+            values = self.critic(taken)[:, 0]
+            critic_loss = tf.reduce_mean(weight * tf.square(values - target))
+        gradients = tape.gradient(critic_loss, [v.value for v in self._critic_variables])
+        self.critic_optimizer.apply(gradients, self._critic_variables)
+        with tf.GradientTape() as tape:
+            actor_loss = -tf.reduce_mean(self._worth(self.actor, self.critic, state))
+        gradients = tape.gradient(actor_loss, [v.value for v in self._actor_variables])
+        self.actor_optimizer.apply(gradients, self._actor_variables)
+        weights.follow(self._target_variables, [*self._actor_variables, *self._critic_variables],
+                       self.config.target_share)
+        return tf.stack([critic_loss, tf.reduce_mean(values), actor_loss, *found]), tf.abs(values - target)
+
+    def _worth(self, actor: keras.Model, critic: keras.Model, state: Any) -> tf.Tensor:
+        """What the critic gives for the actor's action, float32 [m]; `state` as of `PlainInputs.of`."""
+        return critic(self.inputs.with_action(state, self._action(actor, state)))[:, 0]
+
+    def _action(self, actor: keras.Model, state: Any) -> tf.Tensor:
+        """What the actor does, float32 [m, action_size]; `state` as of `PlainInputs.of`."""
+        return self.config.max_torque * tf.tanh(actor(state))

@@ -1,0 +1,168 @@
+"""Decoupled Q-learning (Seyde et al., Solving Continuous Control via Q-learning, arXiv:2210.12566)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ant_rl_core.exploration import Exploration, torque_levels
+from trainer import guard
+from trainer.export import policy_graph
+from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
+from trainer.algorithms.off_policy.experience import OffPolicyConfig
+from trainer.networks import weights
+from trainer.networks.mlp import first_seed, mlp
+
+METRICS = ("critic_loss", "q_value", "gradient_norm")
+
+
+@dataclass(frozen=True)
+class DQNConfig(OffPolicyConfig):
+    """Settings of decoupled Q-learning.
+
+    Attributes:
+        levels: evenly spaced torques that each joint chooses from.
+        max_torque: the largest of them, the least is its negative; 1 is all that the joints give.
+        learning_rate: step size of Adam.
+        target_share: how far the target networks follow the learned ones at each update.
+        clipped_double: learn from the smaller of the two targets' values instead of their mean.
+        epsilon: probability, per joint and step, of a random level.
+        huber_threshold: errors beyond it count linearly in the loss, smaller ones by their square.
+        max_gradient_norm: longer gradients are shortened to this norm.
+        hidden: sizes of the hidden layers.
+        layer_norm: normalise the first hidden layer.
+    """
+
+    learning_starts: int = 5_000
+    prioritized: bool = True
+    n_step: int = 3
+    levels: int = 3
+    max_torque: float = 0.35
+    learning_rate: float = 1e-4
+    target_share: float = 0.005
+    clipped_double: bool = True
+    epsilon: float = 0.05
+    huber_threshold: float = 100.0
+    max_gradient_norm: float = 400.0
+    hidden: tuple[int, ...] = (256, 256)
+    layer_norm: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        guard.check_config(
+            self, (self.levels >= 2, "levels must be at least 2"),
+            (0 < self.max_torque <= 1, "max_torque must be above 0 and at most 1"),
+            (0 < self.learning_rate < np.inf, "learning_rate must be positive"),
+            (0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
+            (0 <= self.epsilon <= 1, "epsilon must be from 0 to 1"),
+            (self.huber_threshold > 0, "huber_threshold must be positive"),
+            (self.max_gradient_norm > 0, "max_gradient_norm must be positive"),
+            (min(self.hidden, default=1) >= 1, "hidden must hold sizes of at least 1"))
+
+
+class DQN(OffPolicyLearner):
+    """Learner for `num_envs` robots; see `DQNConfig`.
+
+    A critic gives a value to every torque level of every joint, and the mean over the joints of the levels taken is
+    the value of the action. So the best action is the best level of each joint, found without trying their
+    combinations. Two critics learn from one target: the value that their target networks give (the smaller one) for the
+    levels that are best for the mean of the learned ones (double Q-learning).
+
+    Differs from the paper in: the smaller of the targets' values instead of their mean (Fujimoto et al.,
+    arXiv:1802.09477), as the mean rises and rises with a gradient step for every environment step instead of every
+    eighth; squares of errors up to 100 instead of 1, and a longest gradient to go with it, since counting errors linearly
+    makes values medians rather than means, which know nothing of a fall that is less likely than not; layers of 256
+    instead of 512, random levels half as often, torques of at most about a third, targets that follow a little at every
+    update instead of copies after every 100, both critics choosing levels together, and random levels alone in the first
+    `learning_starts` = 5,000 steps.
+    """
+
+    name = "dqn"
+
+    def __init__(self, config: DQNConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
+                 robot: str = "Ant-v5") -> None:
+        super().__init__(config, num_envs, observation_size, action_size, seed, robot, network_streams=2)
+
+        def critics(name: str) -> list[keras.Model]:
+            return [mlp(observation_size, config.hidden, action_size * config.levels, activation="relu",
+                        seed=first_seed(stream), layer_norm=(0,) if config.layer_norm else (),
+                        precision=config.precision, name=f"{name}_{i}")
+                    for i, stream in enumerate(self._network_streams)]
+
+        def mean(models: list[keras.Model]) -> keras.Model:
+            inputs = keras.Input((observation_size,), dtype="float32")
+            return keras.Model(inputs, keras.layers.average([model(inputs) for model in models]))
+
+        self.critics, self.target_critics = critics("critic"), critics("target_critic")
+        self.mean = mean(self.critics)
+        self._variables, self._target_variables = map(variables_of, (self.critics, self.target_critics))
+        self.optimizer = trained_by_adam(self._variables, config.learning_rate)
+        self._learn = self._compiled(self._critic_step)
+        self._graph = policy_graph.greedy_graph(self.mean, config.levels, self.experience.normaliser, config.max_torque)
+        self._action = self._by_row(self._greedy_action)
+
+    def _outputs(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"action": self._action(observation)}
+
+    def _value(self, observation: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.reduce_max(self._values(self.mean, observation), axis=2), axis=1)
+
+    def _exploration(self) -> Exploration:
+        epsilon = 1.0 if self.experience.warming_up else self.config.epsilon
+        return Exploration("epsilon_greedy", epsilon, self.config.levels, self.config.max_torque)
+
+    def _values(self, model: keras.Model, observation: tf.Tensor) -> tf.Tensor:
+        """Value of each level of each joint, [m, action_size, levels]."""
+        return tf.reshape(model(observation), (-1, self.action_size, self.config.levels))
+
+    def _greedy_action(self, observation: tf.Tensor) -> tf.Tensor:
+        best = tf.argmax(self._values(self.mean, observation), axis=2)
+        return tf.gather(tf.constant(torque_levels(self.config.levels, self.config.max_torque)), best)
+
+    def _learned(self) -> list[keras.Variable]:
+        return self._variables
+
+    def _state(self) -> list[keras.Variable]:
+        return [*self._variables, *self._target_variables, *weights.of_optimizer(self.optimizer)]
+
+    def _gradient_step(self) -> dict[str, float]:
+        batch = self.experience.draw()
+        highest = self.config.levels - 1
+        nearest = np.rint((batch.action / self.config.max_torque + 1.0) * (0.5 * highest))
+        level = np.clip(nearest, 0, highest).astype(np.int32)
+        figures, error = self._learn(batch.observation, level, batch.reward, batch.discount, batch.next_observation,
+                                     batch.weight)
+        self.experience.prioritize(batch, error.numpy() + 1e-6)
+        return dict(zip(METRICS, figures.numpy().tolist(), strict=True))
+
+    def _critic_step(self, observation: tf.Tensor, level: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor,
+                     next_observation: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One gradient step of both critics, which the targets follow; returns `METRICS` and mean errors [m]."""
+        config = self.config
+        best = tf.argmax(self._values(self.mean, next_observation), axis=2)
+        following = [self._of_action(self._values(critic, next_observation), best) for critic in self.target_critics]
+        following = tf.minimum(*following) if config.clipped_double else tf.add_n(following) / len(following)
+        target = reward + discount * following
+        with tf.GradientTape() as tape:
+            values = [self._of_action(self._values(critic, observation), level) for critic in self.critics]
+            errors = [tf.abs(value - target) for value in values]
+            loss = tf.add_n([tf.reduce_mean(weight * _huber(error, config.huber_threshold)) for error in errors])
+        gradients = tape.gradient(loss, [v.value for v in self._variables])
+        gradients, norm = tf.clip_by_global_norm(gradients, config.max_gradient_norm)
+        self.optimizer.apply(gradients, self._variables)
+        weights.follow(self._target_variables, self._variables, config.target_share)
+        return tf.stack([loss, tf.reduce_mean(values[0]), norm]), tf.add_n(errors) / len(errors)
+
+    def _of_action(self, values: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
+        """Value of an action [m]: the mean over the joints of the values of their levels."""
+        taken = tf.one_hot(level, self.config.levels)
+        return tf.reduce_sum(values * taken, axis=(1, 2)) / self.action_size
+
+
+def _huber(error: tf.Tensor, threshold: float) -> tf.Tensor:
+    """Half the square of an error >= 0, continued as a straight line from the threshold on."""
+    inside = tf.minimum(error, threshold)
+    return inside * (error - 0.5 * inside)

@@ -1,0 +1,155 @@
+"""What off-policy learners share: settings, replay, observation statistics, and how many gradient steps are owed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ant_rl_core.step import Transition
+from trainer import checkpoint, guard
+from trainer.buffers.replay import ReplayBatch, ReplayBuffer
+from trainer.networks.mlp import PRECISIONS
+from trainer.networks.statistics import Normaliser
+
+
+@dataclass(frozen=True)
+class OffPolicyConfig:
+    """Settings that all off-policy methods have.
+
+    Attributes:
+        total_steps: environment steps to learn from.
+        learning_starts: environment steps with random actions before learning starts.
+        updates_per_step: gradient steps per environment step.
+        batch_size: transitions per gradient step.
+        replay_capacity: transitions that are kept, the newest ones.
+        n_step: steps that are summed before a value is taken from the critic.
+        discount: gamma.
+        prioritized: draw transitions in proportion to their errors instead of uniformly.
+        priority_exponent: how far the errors count for the draws; 0 is uniform.
+        importance_exponent, importance_exponent_end: how far the bias of such draws is undone by weights, at the start
+            and after total_steps; linear in between.
+        normalize_observations: scale observations by their running mean and standard deviation.
+        observation_min_std: least standard deviation that observations are scaled by: what hardly ever varies, such as
+            most contact forces, would become huge when it does.
+        observation_clip: scaled observations are clipped to this many standard deviations.
+        precision: of the matrix products in learning, float32 or bfloat16.
+    """
+
+    total_steps: int = 1_000_000
+    learning_starts: int = 10_000
+    updates_per_step: float = 1.0
+    batch_size: int = 256
+    replay_capacity: int = 1_000_000
+    n_step: int = 1
+    discount: float = 0.99
+    prioritized: bool = False
+    priority_exponent: float = 0.6
+    importance_exponent: float = 0.4
+    importance_exponent_end: float = 1.0
+    normalize_observations: bool = False
+    observation_min_std: float = 1.0
+    observation_clip: float = 10.0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        guard.check_config(
+            self, (self.total_steps >= 1, "total_steps must be at least 1"),
+            (self.learning_starts >= 0, "learning_starts must be at least 0"),
+            (0 < self.updates_per_step < np.inf, "updates_per_step must be positive"),
+            (self.batch_size >= 1, "batch_size must be at least 1"),
+            (self.replay_capacity >= 1, "replay_capacity must be at least 1"),
+            (self.n_step >= 1, "n_step must be at least 1"),
+            (0 <= self.discount < 1, "discount must be from 0 to below 1"),
+            (0 <= self.priority_exponent <= 1, "priority_exponent must be from 0 to 1"),
+            (0 <= self.importance_exponent <= 1, "importance_exponent must be from 0 to 1"),
+            (0 <= self.importance_exponent_end <= 1, "importance_exponent_end must be from 0 to 1"),
+            (0 < self.observation_min_std < np.inf, "observation_min_std must be positive"),
+            (self.observation_clip > 0, "observation_clip must be positive"),
+            (self.precision in PRECISIONS, f"precision must be {' or '.join(PRECISIONS)}"))
+
+
+class Experience:
+    """Takes what robots did and hands out batches to learn from.
+
+    Args:
+        config: see `OffPolicyConfig`.
+        num_envs, observation_size, action_size: sizes.
+        seed: of the draws.
+
+    Attributes:
+        env_steps: transitions observed.
+        updates: gradient steps made.
+    """
+
+    def __init__(self, config: OffPolicyConfig, num_envs: int, observation_size: int, action_size: int,
+                 seed: np.random.SeedSequence) -> None:
+        self.config, self.num_envs = config, num_envs
+        self.replay = ReplayBuffer(config.replay_capacity, num_envs, observation_size, action_size, seed,
+                                   n_step=config.n_step, discount=config.discount,
+                                   priority_exponent=config.priority_exponent if config.prioritized else None)
+        self.normaliser: Normaliser | None = None
+        if config.normalize_observations:
+            self.normaliser = Normaliser(observation_size, config.observation_clip, config.observation_min_std)
+        self.env_steps = self.updates = 0
+        self._largest_piece = max(1, math.ceil(num_envs * config.updates_per_step))
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether actions are still to be random."""
+        return self.env_steps < self.config.learning_starts
+
+    def observe(self, batch: Transition) -> None:
+        """Take one tick; FloatingPointError where it holds NaN or infinity."""
+        guard.check_transition(batch, self.env_steps)
+        self.replay.add(batch)
+        self.env_steps += self.num_envs
+        if self.normaliser is not None:
+            self.normaliser.update(batch.observation)
+
+    def owed(self) -> int:
+        """Gradient steps to be made now: those of one tick, or fewer."""
+        due = math.floor((self.env_steps - self.config.learning_starts) * self.config.updates_per_step)
+        return max(0, min(due - self.updates, self._largest_piece))
+
+    def draw(self) -> ReplayBatch:
+        """A batch with normalised observations, for one gradient step, which it counts."""
+        self.updates += 1
+        config = self.config
+        done = min(1.0, self.env_steps / config.total_steps)
+        exponent = config.importance_exponent + done * (config.importance_exponent_end - config.importance_exponent)
+        batch = self.replay.sample(config.batch_size, exponent)
+        if self.normaliser is None:
+            return batch
+        return replace(batch, observation=self.normalise(batch.observation),
+                       next_observation=self.normalise(batch.next_observation))
+
+    def prioritize(self, batch: ReplayBatch, priority: np.ndarray) -> None:
+        """Draw the rows of a drawn batch by these priorities [m] > 0 from now on; nothing where draws are uniform."""
+        if self.config.prioritized:
+            self.replay.update_priorities(batch.index, priority)
+
+    def normalise(self, observation: np.ndarray) -> np.ndarray:
+        """float32 [m, observation_size], as the networks take it."""
+        return observation if self.normaliser is None else self.normaliser(observation)
+
+    def save(self) -> dict[str, np.ndarray]:
+        """State as named arrays."""
+        return {**{f"replay_{name}": array for name, array in self.replay.save().items()},
+                **({} if self.normaliser is None else self.normaliser.save("observation_")),
+                "env_steps": np.asarray(self.env_steps), "updates": np.asarray(self.updates)}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `save` gave; ValueError if its replay buffer was another one."""
+        self.replay.restore(checkpoint.Part(saved, "replay_"))
+        if self.normaliser is not None:
+            self.normaliser.restore(saved, "observation_")
+        self.env_steps, self.updates = int(saved["env_steps"]), int(saved["updates"])
+
+
+def mean_figures(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each figure over the gradient steps that gave it."""
+    names = dict.fromkeys(name for step in steps for name in step)
+    return {name: float(np.mean([step[name] for step in steps if name in step])) for name in names}

@@ -1,0 +1,147 @@
+"""Proximal policy optimisation with a clipped ratio (Schulman et al., arXiv:1707.06347)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer import checkpoint, guard
+from trainer.algorithms.on_policy.base import Lesson, OnPolicyConfig, OnPolicyLearner, normalised
+
+METRICS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_share", "gradient_norm")
+
+# The adaptive learning rate, as in rsl_rl: divided or multiplied by the factor when the divergence leaves the band
+# around the desired one, and never below this share of the rate at the start.
+_KL_BAND = 2.0
+_RATE_FACTOR = 1.5
+_LEAST_RATE = 1e-2
+
+
+@dataclass(frozen=True)
+class PPOConfig(OnPolicyConfig):
+    """Settings of PPO.
+
+    Attributes:
+        epochs: passes over each rollout.
+        minibatch_size: transitions per gradient step.
+        clip_ratio: how far the probability ratio may leave 1.
+        desired_kl: how far an update is to move the policy at the start (KL divergence, in nats); it decays as the
+            learning rate does. The rate falls by a third after an update that went more than twice as far, and rises
+            by half, at most to its decay, after one that went less than half as far; 0 keeps to the decay.
+        target_kl: an update stops after the epoch in which the policy moved further than this; 0 never stops.
+    """
+
+    epochs: int = 10
+    minibatch_size: int = 128
+    clip_ratio: float = 0.2
+    desired_kl: float = 0.03
+    target_kl: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        guard.check_config(
+            self, (self.epochs >= 1, "epochs must be at least 1"),
+            (self.minibatch_size >= 2, "minibatch_size must be at least 2 to normalise advantages"),
+            (self.clip_ratio > 0, "clip_ratio must be positive"),
+            (0 <= self.desired_kl < np.inf, "desired_kl must be at least 0"),
+            (self.target_kl >= 0, "target_kl must be at least 0"))
+
+
+class PPO(OnPolicyLearner):
+    """Learner for `num_envs` robots; see `PPOConfig`.
+
+    Observations are normalised by running statistics that stay fixed during a rollout; value targets are divided by
+    the running standard deviation of the returns, and advantages are normalised per minibatch and recomputed with
+    the newest critic before each epoch.
+
+    Differs from the paper in: tanh-squashed actions of bounded-below width (the squashing cancels in the ratio, which
+    is taken between Gaussian densities); normalisation of observations, returns and advantages; gradient-norm clipping;
+    a learning rate that decays and adapts to the KL divergence (as in rsl_rl, Schwarke et al., arXiv:2509.10771, but
+    per update); recomputed advantages; separate networks for actor and critic; time limits bootstrap from the final
+    observation.
+    """
+
+    name = "ppo"
+
+    def __init__(self, config: PPOConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
+                 robot: str = "Ant-v5") -> None:
+        if config.rollout_length * num_envs % config.minibatch_size:
+            raise ValueError(f"rollout_length * num_envs = {config.rollout_length * num_envs} must be a multiple of "
+                             f"minibatch_size = {config.minibatch_size}")
+        *seeds, shuffle_seed = np.random.SeedSequence(seed).spawn(4)
+        super().__init__(config, num_envs, observation_size, action_size, seeds, robot,
+                         keras.optimizers.Adam(config.learning_rate, epsilon=1e-5))
+        self.rng = np.random.default_rng(shuffle_seed)
+        self._adaptive_rate = config.learning_rate
+        self._epoch = tf.function(self._run_epoch, jit_compile=True)
+
+    def save(self) -> dict[str, np.ndarray]:
+        """Everything an unbroken continuation needs."""
+        return {**super().save(), "rng": checkpoint.pack_generator(self.rng),
+                "adaptive_rate": np.asarray(self._adaptive_rate)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `save` returned; ValueError if it was of networks or a rollout of other sizes."""
+        super().restore(state)
+        checkpoint.unpack_generator(self.rng, state["rng"])
+        self._adaptive_rate = float(state["adaptive_rate"])
+
+    def _learn(self, lesson: Lesson, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+        config, model = self.config, self.model
+        data = [tf.constant(lesson.observation), tf.constant(lesson.squashed)]
+        data.append(model.log_prob(*data))
+        rate = config.learning_rate * rate_left
+        if config.desired_kl:
+            rate = min(rate, self._adaptive_rate)
+        self.optimizer.learning_rate.assign(rate)
+        for epoch in range(1, config.epochs + 1):
+            advantage, returns = lesson.advantages(model)
+            if epoch == 1:
+                model.return_statistics.update(returns.reshape(-1))
+            target = returns.reshape(-1) / model.return_scale()
+            order = self.rng.permutation(self.buffer.transitions).reshape(-1, config.minibatch_size)
+            losses = self._epoch(*data, tf.constant(advantage.reshape(-1), tf.float32),
+                                 tf.constant(target, tf.float32), tf.constant(order, tf.int32)).numpy()
+            kl = losses[METRICS.index("approximate_kl")]
+            if config.target_kl and kl > config.target_kl:
+                break
+        self._adaptive_rate = self._adapted(rate, kl, config.desired_kl * rate_left)
+        figures = dict(zip(METRICS, map(float, losses), strict=True))
+        return {**figures, "learning_rate": rate, "epochs": epoch}, advantage, returns
+
+    def _adapted(self, rate: float, kl: float, desired_kl: float) -> float:
+        """The rate that keeps the next update's divergence near the desired one, after one of `kl` at this rate."""
+        if kl > desired_kl * _KL_BAND:
+            rate /= _RATE_FACTOR
+        elif kl < desired_kl / _KL_BAND:
+            rate *= _RATE_FACTOR
+        most = self.config.learning_rate
+        return min(max(rate, most * _LEAST_RATE), most)
+
+    def _minibatch(self, observation: tf.Tensor, squashed: tf.Tensor, old_log_prob: tf.Tensor, advantage: tf.Tensor,
+                   target: tf.Tensor) -> tf.Tensor:
+        """One gradient step on rows of the rollout; returns `METRICS`."""
+        advantage, low, high = normalised(advantage), 1.0 - self.config.clip_ratio, 1.0 + self.config.clip_ratio
+        with tf.GradientTape() as tape:
+            log_ratio = self.model.log_prob(observation, squashed) - old_log_prob
+            ratio = tf.exp(log_ratio)
+            clipped = tf.clip_by_value(ratio, low, high)
+            policy_loss = -tf.reduce_mean(tf.minimum(ratio * advantage, clipped * advantage))
+            loss, value_loss, entropy = self._loss(policy_loss, observation, target)
+        norm = self._descend(tape, loss)
+        kl = tf.reduce_mean(ratio - 1.0 - log_ratio)  # the k3 estimate of KL(old, new), never negative
+        outside = tf.reduce_mean(tf.cast(tf.abs(ratio - 1.0) > self.config.clip_ratio, tf.float32))
+        return tf.stack([policy_loss, value_loss, entropy, kl, outside, norm])
+
+    def _run_epoch(self, observation: tf.Tensor, squashed: tf.Tensor, old_log_prob: tf.Tensor, advantage: tf.Tensor,
+                   target: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
+        """One pass over the rollout in the order int32 [minibatches, minibatch_size]; mean of `METRICS`."""
+        data = (observation, squashed, old_log_prob, advantage, target)
+        total = tf.zeros(len(METRICS))
+        for i in tf.range(tf.shape(order)[0]):
+            total += self._minibatch(*(tf.gather(array, order[i]) for array in data))
+        return total / tf.cast(tf.shape(order)[0], tf.float32)

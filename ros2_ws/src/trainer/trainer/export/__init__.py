@@ -1,0 +1,1 @@
+"""From learned networks to the files of a policy bundle."""

@@ -1,0 +1,232 @@
+"""From a learner's network to policy bundles: Keras and LiteRT forms of one graph."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ant_rl_core import bundle as policy_bundle
+from ant_rl_core.exploration import Exploration
+from policy_node.actor import Graph
+from policy_node.keras_actor import KerasGraph
+from policy_node.litert_actor import LiteRTGraph
+from trainer.networks.mlp import BFloat16Dense
+from trainer.networks.statistics import Normaliser
+from trainer.export.template import Template, ZipTemplate
+
+Head = Callable[[Any], dict[str, Any]]
+
+
+def stochastic_graph(network: keras.Model, log_std: keras.Variable,
+                     normaliser: Normaliser | None = None) -> PolicyGraph:
+    """Actor that draws from a squashed Gaussian of the same width everywhere.
+
+    Args:
+        network: from observations to the mean before the squashing, [n, action_size].
+        log_std: [action_size], logarithm of the standard deviation before the squashing.
+        normaliser: see `PolicyGraph`.
+    """
+    return PolicyGraph(network, lambda mean: {"action": keras.ops.tanh(mean), "mean": mean}, normaliser,
+                       {"log_std": log_std})
+
+
+def gaussian_graph(network: keras.Model, log_std_range: tuple[float, float],
+                   normaliser: Normaliser | None = None) -> PolicyGraph:
+    """Actor that draws from a squashed Gaussian whose width depends on the observation.
+
+    Args:
+        network: from observations to mean and log_std side by side, [n, 2 * action_size].
+        log_std_range: log_std is clipped to it.
+        normaliser: see `PolicyGraph`.
+    """
+    def head(x: Any) -> dict[str, Any]:
+        mean, log_std = keras.ops.split(x, 2, axis=-1)
+        return {"action": keras.ops.tanh(mean), "mean": mean, "log_std": keras.ops.clip(log_std, *log_std_range)}
+    return PolicyGraph(network, head, normaliser)
+
+
+def deterministic_graph(network: keras.Model, normaliser: Normaliser | None = None,
+                        limit: float = 1.0) -> PolicyGraph:
+    """Actor that gives `limit` * tanh of what `network` gives, [n, action_size]; for the others see `PolicyGraph`."""
+    return PolicyGraph(network, lambda x: {"action": limit * keras.ops.tanh(x) if limit != 1 else keras.ops.tanh(x)},
+                       normaliser)
+
+
+def greedy_graph(network: keras.Model, levels: int, normaliser: Normaliser | None = None,
+                 limit: float = 1.0) -> PolicyGraph:
+    """Actor that gives each joint the best of `levels` evenly spaced torques from -limit to limit.
+
+    Args:
+        network: from observations to the values of the levels of each joint, lowest torque first, [n, action_size,
+            levels] or [n, action_size * levels].
+        levels: number of torques, at least 2.
+        normaliser: see `PolicyGraph`.
+        limit: the largest torque, at most 1.
+    """
+    index = np.arange(levels, dtype=np.float32)
+
+    def head(x: Any) -> dict[str, Any]:
+        values = keras.ops.reshape(x, (-1, int(np.prod(x.shape[1:])) // levels, levels))
+        # The first of the best, as numpy's argmax; that of Keras has operations that LiteRT lacks.
+        best = values >= keras.ops.max(values, axis=-1, keepdims=True)
+        first = keras.ops.min(keras.ops.where(best, index, float(levels)), axis=-1)
+        return {"action": first * (2.0 * limit / (levels - 1)) - limit}
+    return PolicyGraph(network, head, normaliser)
+
+
+class PolicyGraph:
+    """Normalisation, network and head as one graph of built-in Keras parts, exported again and again.
+
+    The graph is converted once; after that an export puts the present weights into the kept files. Every LiteRT file
+    is run before it is handed out, and converted if it does not act as the graph does.
+
+    Args:
+        network: live functional model of Keras's own layers and operations, from float32 [n, observation_size]; it is
+            copied, and each export takes its weights as they are then.
+        head: named outputs of the graph, made from the network's; `action` is one of them.
+        normaliser: live, of the observations; None: they are taken as they come.
+        constants: further outputs, which do not depend on the observation: live variables by name.
+    """
+
+    def __init__(self, network: keras.Model, head: Head, normaliser: Normaliser | None = None,
+                 constants: Mapping[str, keras.Variable] | None = None) -> None:
+        self._network, self._head, self._size = network, head, network.input_shape[1]
+        self._normaliser = normaliser
+        self._constants = dict(constants or {})
+        self._model: keras.Model | None = None
+        self._templates: tuple[ZipTemplate, Template] | tuple[()] | None = None
+
+    def renew(self) -> keras.Model:
+        """The graph with the weights of now, from `observation` to the named outputs; the same object every time."""
+        if self._model is None:
+            self._model = self._build()
+        for target, source in self._pairs:
+            target.assign(source)
+        if self._normaliser is not None:
+            self._normalise.adapt_mean.assign(self._normaliser.mean)
+            self._normalise.adapt_variance.assign(self._normaliser.variance)
+            self._normalise.finalize_state()
+        return self._model
+
+    def files(self) -> dict[str, bytes]:
+        """The present graph as actor.keras and actor.tflite (float32)."""
+        self.renew()
+        if self._templates is None:
+            self._templates = self._make_templates()
+            self.renew()
+        if self._templates:
+            files = self._fill()
+            if self._acts_as(LiteRTGraph(files["actor.tflite"])):
+                return files
+        return {"actor.keras": keras_bytes(self._model), "actor.tflite": litert_bytes(self._model)}
+
+    def bundle(self, *, algorithm: str, robot: str, version: int, provenance: Mapping[str, Any],
+               exploration: Exploration | None = None) -> bytes:
+        """Bytes of a policy bundle of the present graph and the statistics in it.
+
+        Args:
+            algorithm, robot, version, provenance: see `Manifest`.
+            exploration: how policies are to explore; None: by the graph's own mean and log_std, if it gives them.
+        """
+        files, outputs, normaliser = self.files(), self._model.output, self._normaliser
+        stochastic = "log_std" in outputs
+        if stochastic and exploration == Exploration("squashed_gaussian"):
+            exploration = None  # what stochastic actors do anyway: no need to say it
+        manifest = policy_bundle.Manifest(
+            algorithm=algorithm, robot=robot, observation_size=self._size, action_size=outputs["action"].shape[1],
+            version=version, stochastic=stochastic, exploration=exploration, provenance=provenance,
+            observation_statistics={} if normaliser is None else {
+                "mean": normaliser.mean.tolist(), "variance": normaliser.variance.tolist()})
+        details = {"actor.keras": {"backend": "keras", "precision": "float32"},
+                   "actor.tflite": {"backend": "litert", "precision": "float32"}}
+        return policy_bundle.pack(manifest, files, details)
+
+    def _build(self) -> keras.Model:
+        # A copy: a layer remembers, and so keeps in memory, every graph that it is ever a part of.
+        copy = keras.models.clone_model(self._network, clone_function=_float32_copy, recursive=True)
+        self._pairs = list(zip(copy.variables, self._network.variables, strict=True))
+        x = keras.Input((self._size,), dtype="float32", name="observation")
+        outputs = self._head(copy(x))
+        for name, source in self._constants.items():
+            # A graph can't return a bare constant; a layer without weights on its input is one in effect.
+            layer = keras.layers.Dense(source.shape[0], kernel_initializer="zeros", name=name, trainable=False)
+            outputs[name] = layer(outputs["action"])
+            self._pairs.append((layer.bias, source))
+        self._weights = [target for target, _ in self._pairs]
+        model = keras.Model(x, outputs, name="policy")
+        self._reference = tf.function(model, autograph=False)
+        if self._normaliser is None:
+            return model
+        observation = keras.Input((self._size,), dtype="float32", name="observation")
+        self._normalise = keras.layers.Normalization(name="normalise")
+        x = keras.ops.clip(self._normalise(observation), -self._normaliser.clip, self._normaliser.clip)
+        self._weights += [self._normalise.adapt_mean, self._normalise.adapt_variance]
+        return keras.Model(observation, model(x), name="policy")
+
+    def _make_templates(self) -> tuple[ZipTemplate, Template] | tuple[()]:
+        """The files of the graph with random weights; () if not all of those can be found in them."""
+        rng = np.random.default_rng(0)
+        # All positive, so that they can stand for variances too.
+        marks = [rng.uniform(0.5, 1.5, variable.shape).astype(np.float32) for variable in self._weights]
+        self._set(marks)
+        try:
+            self._templates = (ZipTemplate(keras_bytes(self._model), "model.weights.h5", marks),
+                               Template(litert_bytes(self._model), marks))
+        except LookupError:
+            return ()
+        # Other weights, whose sums no activation saturates at.
+        self._set([(2.0 * mark - 2.0) / np.sqrt(len(mark)) if mark.ndim > 1 else 1.0 / mark for mark in marks])
+        files = self._fill()
+        right = self._acts_as(LiteRTGraph(files["actor.tflite"])) and self._acts_as(KerasGraph(files["actor.keras"]))
+        return self._templates if right else ()
+
+    def _set(self, weights: Sequence[np.ndarray]) -> None:
+        for variable, value in zip(self._weights, weights, strict=True):
+            variable.assign(value)
+        if self._normaliser is not None:
+            self._normalise.finalize_state()
+
+    def _fill(self) -> dict[str, bytes]:
+        weights = [variable.numpy() for variable in self._weights]
+        names = ("actor.keras", "actor.tflite")
+        return {name: template.fill(weights) for name, template in zip(names, self._templates, strict=True)}
+
+    def _acts_as(self, runs: Graph) -> bool:
+        """Whether a file gives what the graph gives, for observations as they are usual."""
+        normal = np.random.default_rng(1).standard_normal((4, self._size)).astype(np.float32)
+        observation = normal
+        if self._normaliser is not None:
+            mean, variance = self._normalise.adapt_mean.numpy(), self._normalise.adapt_variance.numpy()
+            observation = mean + np.sqrt(variance) * normal
+            normal = np.clip((observation - mean) / np.sqrt(variance), -self._normaliser.clip, self._normaliser.clip)
+        found = runs({"observation": observation})
+        return all(np.allclose(found[name], expected, rtol=1e-5, atol=1e-5)
+                   for name, expected in self._reference(tf.constant(normal)).items())
+
+
+def keras_bytes(model: keras.Model) -> bytes:
+    """The graph as a .keras file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "actor.keras"
+        model.save(path)
+        return path.read_bytes()
+
+
+def litert_bytes(model: keras.Model) -> bytes:
+    """The graph as a .tflite file with float32 weights and the batch size open."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Through a saved model: the converter keeps the weights of a bare function as variables.
+        model.export(folder, format="tf_saved_model", verbose=False)
+        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+
+
+def _float32_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A copy without weights; what trains in another precision acts in float32."""
+    kind = keras.layers.Dense if isinstance(layer, BFloat16Dense) else type(layer)
+    return kind.from_config(layer.get_config())

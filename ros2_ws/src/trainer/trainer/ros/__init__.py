@@ -1,0 +1,1 @@
+"""Over ROS: the trainer node and the order of learning that it drives."""

@@ -1,0 +1,65 @@
+"""What the trainer node says to the others: new policies, progress, and that the environments are to wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ant_rl_interfaces.msg import PolicyUpdate, TrainingProgress
+from ant_rl_ros.node import StackNode
+from std_srvs.srv import SetBool
+
+from trainer.ros.codec import encode_policy, encode_progress
+
+
+class TrainingTopics:
+    """The trainer's publishers, and its clients of the environments' service `pause`.
+
+    Args:
+        node: the node that has them.
+        prefixes: of the names of each namespace that is learned from, e.g. /a/ or nothing.
+        holds: whether environments can be held; a robot in real time goes on with the policy it has.
+
+    Attributes:
+        held: clients of environments that were held and are not let go yet.
+    """
+
+    def __init__(self, node: StackNode, prefixes: Iterable[str], holds: bool) -> None:
+        self._node, self._can_hold = node, holds
+        prefixes = list(prefixes)
+        self._progress = node.publisher(TrainingProgress, "training")
+        self._policies = [node.publisher(PolicyUpdate, prefix + "policy", last_words=True) for prefix in prefixes]
+        self._pauses = [node.create_client(SetBool, f"{prefix}env/pause") for prefix in prefixes]
+        # An earlier run of the node may have been killed while it held them.
+        self.held = set(self._pauses)
+
+    def close(self) -> None:
+        """Leave the graph."""
+        for publisher in (self._progress, *self._policies):
+            self._node.discard_publisher(publisher)
+        for client in self._pauses:
+            self._node.destroy_client(client)
+
+    def send_policy(self, bundle: bytes, version: int) -> None:
+        """Hand a new policy to the policy nodes."""
+        message = encode_policy(bundle, version, self._node.stamp())
+        for publisher in self._policies:
+            publisher.publish(message)
+
+    def send_progress(self, algorithm: str, figures: Mapping[str, float], metrics: Mapping[str, float]) -> None:
+        """Say how learning goes; see `encode_progress`."""
+        self._progress.publish(encode_progress(algorithm, figures, metrics, self._node.stamp()))
+
+    def hold(self) -> None:
+        """Pause the environments that can be reached."""
+        if self._can_hold:
+            for client in self._pauses:
+                if client.service_is_ready():
+                    client.call_async(SetBool.Request(data=True))
+                    self.held.add(client)
+
+    def release(self) -> None:
+        """Let the environments go on; one that can't be reached yet, the next time."""
+        for client in list(self.held):
+            if client.service_is_ready():
+                client.call_async(SetBool.Request(data=False))
+                self.held.remove(client)

@@ -1,0 +1,1 @@
+"""One process: training runs, evaluation, what they write and show."""

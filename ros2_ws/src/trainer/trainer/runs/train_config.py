@@ -1,0 +1,131 @@
+"""What is chosen for a training run in one process: settings of the run, of the shaped reward and of the method."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ant_env_node.shaping import ShapingConfig
+from ant_rl_core.arguments import ArgumentError
+from ant_rl_core import settings
+from trainer.algorithms.table import ALGORITHMS, Method
+
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run, whatever the method.
+
+    Attributes:
+        num_envs: robots that collect in parallel; 0 means as many as the method likes best.
+        num_threads: threads that step physics, and threads within one operation of TensorFlow; 0 means one per core.
+        seed: seed of networks, exploration and environments.
+        output: folder for checkpoint, curve and policy; empty means runs/ALGORITHM-SEED.
+        checkpoint_interval: environment steps between checkpoints.
+        curve_interval: least environment steps between two rows of the curve; a row has the means since the last.
+        evaluation_interval: environment steps between evaluations of the policy as it would be exported; 0 means only
+            at the end.
+        evaluation_episodes: deterministic episodes of an evaluation (seeds 1000, 1001, …); the policy bundle tells of
+            those at the end.
+        max_episode_steps: time limit of the episodes that are learned from; a shorter one gives more of their starts.
+        shaping: learn from a shaped reward, whose constants follow; what is shown and written stays the default reward.
+        resume: go on from the checkpoint in the output folder, with the settings of then where none are given.
+    """
+
+    num_envs: int = 0
+    num_threads: int = 0
+    seed: int = 0
+    output: str = ""
+    checkpoint_interval: int = 250_000
+    curve_interval: int = 2048
+    evaluation_interval: int = 0
+    evaluation_episodes: int = 20
+    max_episode_steps: int = 1000
+    shaping: bool = False
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_envs", 0), ("num_threads", 0), ("seed", 0), ("checkpoint_interval", 1),
+                            ("curve_interval", 1), ("evaluation_interval", 0), ("max_episode_steps", 1),
+                            ("evaluation_episodes", min(1, self.evaluation_interval))):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
+
+    def folder(self, algorithm: str) -> Path:
+        """Where the run is kept."""
+        return Path(self.output or f"runs/{algorithm}-{self.seed}")
+
+
+class Chosen(NamedTuple):
+    """All that was chosen for a run: settings of the run, of its method, and of the shaped reward."""
+
+    train: TrainConfig
+    learner: Any
+    shaping: ShapingConfig
+
+
+def choose(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
+    """The settings of a run; one that is resumed keeps those that it was begun with, unless others are given."""
+    chosen = _build(algorithm, arguments)
+    if chosen.train.resume:
+        begun = _begun(algorithm, chosen.train.folder(algorithm))
+        for name in ("num_envs", "seed"):
+            if name in arguments and getattr(chosen.train, name) != int(begun[name]):
+                raise ArgumentError(f"{begun['output']} holds a run with {name}:={begun[name]}, found {name}:="
+                                    f"{arguments[name]}: leave it out, or choose another output:=")
+        chosen = _build(algorithm, {**begun, **arguments})
+    constants = {field.name for field in fields(ShapingConfig)}
+    for name in arguments:
+        if name in constants and not chosen.train.shaping:
+            raise ArgumentError(f"{name} is of the shaped reward: add shaping:=true, or leave it out")
+    return chosen
+
+
+def _build(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
+    method = _method(algorithm)
+    chosen = Chosen(*settings.build([TrainConfig, method.config, ShapingConfig], arguments))
+    return chosen._replace(train=replace(chosen.train, num_envs=chosen.train.num_envs or method.num_envs))
+
+
+def _begun(algorithm: str, folder: Path) -> dict[str, str]:
+    """The arguments that the run in `folder` was begun with; ArgumentError where it holds none of this method."""
+    try:
+        saved = json.loads((folder / "config.json").read_bytes())
+        begun = {**saved["train"], **saved.get("shaping", {}), **saved["learner"], "output": folder}
+        found = saved["algorithm"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArgumentError(f"{folder} holds no run to go on with ({error}): leave resume:=true out, or "
+                            "choose another output:=") from error
+    if found != algorithm:
+        raise ArgumentError(f"{folder} holds a run of {found}, not of {algorithm}")
+    return {name: settings.format_value(value) for name, value in begun.items()}
+
+
+def _method(name: str) -> Method:
+    """The method of this name; ArgumentError names the nearest one where there is none."""
+    if name not in ALGORITHMS:
+        nearest = difflib.get_close_matches(name, ALGORITHMS, n=1, cutoff=0.0)[0]
+        raise ArgumentError(f"unknown method {name!r}; the nearest one is {nearest!r}, and there are "
+                            f"{', '.join(ALGORITHMS)}")
+    return ALGORITHMS[name]
+
+
+def help_text(algorithm: str) -> str:
+    """What a method is, and every setting with its default and meaning; ArgumentError for an unknown method."""
+    method = _method(algorithm)
+    lines = [f"usage: ./run train {algorithm} [key:=value …]", "", f"{algorithm}: {method.summary}"]
+    for title, cls in (("the run", TrainConfig), (f"the method {algorithm}", method.config),
+                       ("the shaped reward, with shaping:=true", ShapingConfig)):
+        lines += ["", f"settings of {title}, with their defaults:", *settings.help_lines(cls)]
+    return "\n".join(lines)
+
+
+def list_text() -> str:
+    """The methods, one line each."""
+    lines = ["methods, and the number of robots that each collects with if num_envs is not given:"]
+    lines += [f"  {name:<6}{method.num_envs:>4}  {method.summary}" for name, method in ALGORITHMS.items()]
+    return "\n".join([*lines, "settings of one: ./run train NAME --help"])
