@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from ant_env_node.vec_env import load_model
-from ant_rl_tools.video.command import Panel, VideoConfig, load
-from ant_rl_core.spec import ANT
 from PIL import Image
+
+from ant_env_node.vec_env import load_model
+from ant_rl_core.spec import ANT
+from ant_rl_tools.video.command import Panel, VideoConfig, load
 from viewer_node.offscreen import Camera
 
 START = 100  # ticks until the gait is steady

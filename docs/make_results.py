@@ -11,8 +11,9 @@ import json
 import sys
 from pathlib import Path
 
-from ant_rl_core import bundle
 from matplotlib.figure import Figure
+
+from ant_rl_core import bundle
 
 RESULTS = Path(__file__).parent / "results"
 MOST_ROWS = 400

@@ -9,9 +9,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from collections.abc import Iterator, Mapping, Sequence
 
 LINES_OF_A_FAILURE = 15
 LONGEST_LINE = 300

@@ -30,17 +30,18 @@ if importlib.util.find_spec("ant_rl_core") is None:  # not in the environment ye
 
 import numpy as np  # noqa: E402
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
+from arm64_userland import COMPUTERS, SOURCES, CannotRunError, Userland, check_tools, last_line, run  # noqa: E402
+
 from ant_env_node.vec_env import VectorAnt  # noqa: E402
 from ant_rl_core import bundle  # noqa: E402
 from ant_rl_core.bundle import Bundle, BundleError  # noqa: E402
+from ant_rl_core.shipped import resolve_policy, shipped_policies
 from ant_rl_core.spec import ANT  # noqa: E402
 from ant_rl_core.step import TimeStep, TimeStepEnv  # noqa: E402
 from policy_node.actor import load_actor  # noqa: E402
 from policy_node.litert_actor import LiteRTGraph  # noqa: E402
 from trainer import loop  # noqa: E402
 from trainer.compress.litert_file import LiteRTFile  # noqa: E402
-
-from arm64_userland import COMPUTERS, SOURCES, CannotRunError, Userland, check_tools, last_line, run  # noqa: E402
 
 PROGRAM = Path(__file__).with_name("arm64_actions.py")
 ROWS, ROBOTS, SEED = 200, 10, 0
@@ -88,9 +89,9 @@ def answers(done: subprocess.CompletedProcess[str], results: Path, machine: str)
 
 
 def output_step(model: bytes) -> float | None:
-    """How far one step of the last quantised numbers moves an action [1]; None where that can't be told.
+    """How far one step of the last quantized numbers moves an action [1]; None where that can't be told.
 
-    The edges of a graph are float32, so the action is no quantised number itself. One step, the scale, of a number
+    The edges of a graph are float32, so the action is no quantized number itself. One step, the scale, of a number
     reaches it unchanged through a change of type, no larger through a tanh, whose slope is at most 1, and times a
     weight through a layer that sums in float32. It can't be told where steps are found at each run, or where other
     operations or sparse weights lie between.
@@ -115,7 +116,7 @@ def output_step(model: bytes) -> float | None:
 
 
 def _scales(model: bytes) -> dict[int, np.ndarray]:
-    """The quantisation steps of each tensor of a graph by its index, none for one that is not quantised."""
+    """The quantization steps of each tensor of a graph by its index, none for one that is not quantized."""
     return {tensor["index"]: tensor["quantization_parameters"]["scales"]
             for tensor in Interpreter(model_content=model).get_tensor_details()}
 
@@ -123,7 +124,7 @@ def _scales(model: bytes) -> dict[int, np.ndarray]:
 def allowed(model: bytes, observations: np.ndarray) -> Allowed:
     """How far the actions of a graph on another computer may be from those here.
 
-    Float: FLOAT_DIFFERENCE. Quantised: that and one step, as far as it moves an action, in a few rows. In which rows?
+    Float: FLOAT_DIFFERENCE. Quantized: that and one step, as far as it moves an action, in a few rows. In which rows?
     A number that lies between two steps may fall to either side when float32 sums are rounded otherwise. How many do is
     counted by rounding the observations otherwise, here, DRAWS times. Where it can't be told how far a step moves an
     action, the largest difference that this makes stands for it. Another computer is one more draw: it exceeds the
@@ -220,7 +221,7 @@ def _print_row(name: str, variant: str, computer: str, largest: str, limit: str,
 
 def read_bundles(words: Sequence[str]) -> dict[Path, Bundle]:
     """The named bundles, or all that ship, checked; BundleError tells what can't be used."""
-    paths = [bundle.resolve_policy(word) for word in words] or sorted(bundle.shipped_policies().values())
+    paths = [resolve_policy(word) for word in words] or sorted(shipped_policies().values())
     found = {path: bundle.read(path) for path in paths}
     for path, read in found.items():
         read.check_sizes(ANT.observation_size, ANT.action_size)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
 from ant_rl_core import bundle
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous

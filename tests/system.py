@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from ant_rl.supervisor import node_command
-from ant_rl.stack import NodeEntry
 from ant_rl_interfaces.msg import NodeTiming
+
+from ant_rl.stack import NodeEntry
+from ant_rl.supervisor import node_command
 from ant_rl_ros import qos
 from ant_rl_ros.wait_loop import WaitLoop
 

@@ -8,10 +8,12 @@ import sys
 
 import psutil
 import pytest
+from walls import DESKTOP, behind_wall
+
 from ant_rl_core import bundle
+from ant_rl_core.shipped import resolve_policy
 from policy_node.actor import load_actor
 from trainer.runs.evaluate import evaluate
-from walls import DESKTOP, behind_wall
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
@@ -70,7 +72,7 @@ def test_sim_runs_the_variant_that_is_asked_for(tmp_path):
     code, output = finish(start("sim", "variant:=int8", "episodes:=1", "seed:=5", f"summary:={path}"), timeout=150)
     assert code == 0, output
     found = json.loads(path.read_text())["episodes"][0]["return"]
-    shipped = bundle.read(bundle.resolve_policy("default"))
+    shipped = bundle.read(resolve_policy("default"))
     expected, other = (evaluate(load_actor(shipped, variant=name), 1, 5)[0].episode_return
                        for name in ("int8", "float32"))
     assert found == pytest.approx(expected, abs=1e-3) and abs(found - other) > 0.1

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from ant_rl import stack
-from ant_rl_core.arguments import ArgumentError
+from ant_rl_core.settings import ArgumentError
 
 launch = pytest.importorskip("launch", reason="the launch package is not installed: it comes with a system ROS 2")
 pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with a system ROS 2")

@@ -9,17 +9,18 @@ import sys
 
 import numpy as np
 import pytest
-from ant_rl_core.spec import ANT
 from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate
-from ant_rl_ros import qos
-from ant_rl_ros.messages import decode_observation
 from rclpy.serialization import deserialize_message, serialize_message
-from recorder_node.codec import STATS, TOPICS, type_name
 from rosbags.interfaces import MessageDefinitionFormat, QosReliability
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from system import WAIT, System, command
 from test_two_drivers import ARRAYS, TICKS, in_one_process
+
+from ant_rl_core.spec import ANT
+from ant_rl_ros import qos
+from ant_rl_ros.messages import decode_observation
+from recorder_node.codec import STATS, TOPICS, type_name
 
 QUICK_TOPICS = {"/observation", "/joint_torques", "/joint_states", "/imu", "/odom", "/clock", "/timing"}
 

@@ -1,10 +1,11 @@
 """Nodes that die in the middle of an episode: the others wait, say for whom, and go on when it is back."""
 
 import numpy as np
-from ant_rl_core.spec import ANT
 from ant_rl_interfaces.msg import Observation
-from ant_rl_ros.messages import decode_observation
 from system import System
+
+from ant_rl_core.spec import ANT
+from ant_rl_ros.messages import decode_observation
 
 
 class Ticks:

@@ -13,21 +13,23 @@ import termios
 
 import numpy as np
 import pytest
-from ant_rl_tools.recorded import Recording
-from ant_rl_core import bundle
-from ant_rl_core.spec import ACTUATOR_NAMES, ANT
-from ant_rl_core.step import Previous
 from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate, Session, TrainingProgress
 from ant_rl_interfaces.srv import Reset
 from make_golden_bags import GOLDEN, RUNS
-from policy_node.actor import load_actor
 from rclpy.serialization import deserialize_message, serialize_message
-from recorder_node.bag import BagWriter
-from recorder_node.definitions import Definition
-from recorder_node.storage import BagError, Message, Topic
 from rosbags.rosbag2 import Reader
 from system import System, command
 from test_recording import recorder
+
+from ant_rl_core import bundle
+from ant_rl_core.shipped import resolve_policy, shipped_policies
+from ant_rl_core.spec import ACTUATOR_NAMES, ANT
+from ant_rl_core.step import Previous
+from ant_rl_tools.recorded import Recording
+from policy_node.actor import load_actor
+from recorder_node.bag import BagWriter
+from recorder_node.definitions import Definition
+from recorder_node.storage import BagError, Message, Topic
 
 TYPES = {"observation": Observation, "joint_torques": JointTorques, "policy": PolicyUpdate, "session": Session,
          "training": TrainingProgress}
@@ -81,7 +83,7 @@ def test_golden_bags_hold_falls():
 
 def distances(name, policy="default", **options):
     """How far torques of an actor in this process are from those of a golden bag, float64 [ticks, joints], and the ticks."""
-    actor = load_actor(bundle.read(bundle.resolve_policy(policy)), **options)
+    actor = load_actor(bundle.read(resolve_policy(policy)), **options)
     with Recording(GOLDEN / name) as recording:
         ticks = list(recording.ticks())
         recorded = {message.step_id: np.array(message.torque, np.float64)
@@ -107,7 +109,7 @@ def test_the_policy_does_what_it_did(name, tmp_path):
 
 
 def test_every_shipped_variant_has_a_golden_bag_and_all_are_small():
-    shipped = {(policy, variant) for policy, path in bundle.shipped_policies().items()
+    shipped = {(policy, variant) for policy, path in shipped_policies().items()
                for variant in bundle.read(path).variants(".tflite")}
     assert {(run["policy"], run.get("variant", bundle.FLOAT32)) for run in RUNS.values()} == shipped
     assert sum(path.stat().st_size for path in GOLDEN.rglob("*")) < 2e6

@@ -10,11 +10,12 @@ import sys
 import browser
 import numpy as np
 import pytest
-from ant_rl_tools.recorded import Recording
-from ant_rl_tools.report.reading import read
-from ant_rl_core.spec import ACTUATOR_NAMES
 from ant_rl_interfaces.msg import NodeStats
 from system import WAIT, System, command
+
+from ant_rl_core.spec import ACTUATOR_NAMES
+from ant_rl_tools.recorded import Recording
+from ant_rl_tools.report.reading import read
 
 CHARTS = {"returns", "reward_parts", "walk", "versions", "latency_histogram", "latency_timeline", "round_trips",
           "misses", "cpu", "memory", "torque", "joint_angle"}

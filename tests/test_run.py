@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "setup"))
 
 import environment as environments  # noqa: E402
-import report  # noqa: E402
 import prerequisites  # noqa: E402
+import report  # noqa: E402
 import workspace as workspaces  # noqa: E402
 
 

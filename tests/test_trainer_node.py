@@ -2,17 +2,20 @@
 
 import numpy as np
 import pytest
+from ant_rl_interfaces.msg import Observation, PolicyUpdate, TrainingProgress
+from std_srvs.srv import SetBool, Trigger
+from system import System
+
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle
 from ant_rl_core.exploration import Exploration
+from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStepEnv
-from ant_rl_interfaces.msg import Observation, PolicyUpdate, TrainingProgress
-from ant_rl_ros.messages import Tick, decode_observation, encode_observation
+from ant_rl_core.tick import Tick
+from ant_rl_ros.messages import decode_observation, encode_observation
 from ant_rl_ros.node import system_stamp
 from policy_node.actor import load_actor
-from std_srvs.srv import SetBool, Trigger
-from system import System
 from trainer import checkpoint
 
 # One update every 64 ticks of two robots, on small networks.
@@ -83,7 +86,7 @@ def test_it_takes_over_from_a_policy_with_a_higher_version(tmp_path):
         progress = system.listen(TrainingProgress, "training")
         system.env(num_envs=2)
         system.policy(policy="default", explore=True)
-        running = bundle.read(bundle.resolve_policy("default")).manifest.version
+        running = bundle.read(resolve_policy("default")).manifest.version
         system.until(lambda: system.timings.get("env") and system.timings["env"].loop_rate > 0, "the robots")
         trainer = system.trainer(output=str(tmp_path / "run"), config=config(1))
         assert system.until(lambda: progress, "an update")[0].policy_version > running + 1
@@ -236,7 +239,7 @@ def test_in_real_time_the_robots_go_on_while_it_learns(tmp_path):
         count, states = len(observations), set()
         system.until(lambda: states.add(system.timings["env"].state) or len(observations) > count + 60, "ticks")
         assert states == {"running"}
-        assert progress[-1].policy_version > bundle.read(bundle.resolve_policy("default")).manifest.version
+        assert progress[-1].policy_version > bundle.read(resolve_policy("default")).manifest.version
 
 
 @pytest.mark.timeout(240)

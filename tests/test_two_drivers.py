@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+from ant_rl_interfaces.msg import Observation
+from system import System
+
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle
+from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStepEnv
-from ant_rl_interfaces.msg import Observation
 from ant_rl_ros.messages import decode_observation
 from policy_node.actor import load_actor
-from system import System
 from trainer import loop
 
 TICKS = 200
@@ -32,7 +34,7 @@ class Recorder:
 
 
 def in_one_process(policy, num_envs, explore):
-    actor = load_actor(bundle.read(bundle.resolve_policy(policy)), explore=explore, seed=np.random.default_rng(5))
+    actor = load_actor(bundle.read(resolve_policy(policy)), explore=explore, seed=np.random.default_rng(5))
     env = TimeStepEnv(VectorAnt(num_envs, 11))
     recorder = Recorder()
     loop.run(env, actor, recorder, env.reset(), lambda _: len(recorder.transitions) == TICKS, lambda _: False)

@@ -3,19 +3,18 @@
 import math
 import shutil
 import subprocess
-import time
 
-import mujoco
 import numpy as np
 import pytest
-from ant_env_node.vec_env import load_model
-from ant_rl_core import viewers
-from ant_rl_core.arguments import ArgumentError
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats
 from drawing import needs_egl
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
 from system import System
+
+from ant_env_node.vec_env import load_model
+from ant_rl_core import viewers
+from ant_rl_core.settings import ArgumentError
 from viewer_node import codec
 from viewer_node.mirror import Mirror
 
@@ -98,8 +97,8 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
         np.testing.assert_allclose(ground, [*mirror.data.xpos[mirror.base, :2], 0.0], atol=1e-4)
         compared += 1
     assert compared >= 20 and compared >= 0.8 * len(stamps)
-    travelled = [bodies["/world/torso"]["Transform3D:translation"][stamp][0][0] for stamp in stamps]
-    assert max(travelled) - min(travelled) > 5.0
+    traveled = [bodies["/world/torso"]["Transform3D:translation"][stamp][0][0] for stamp in stamps]
+    assert max(traveled) - min(traveled) > 5.0
     assert any(vectors for vectors in found["/world/contacts"]["Arrows3D:vectors"].values())
     assert max(map(max, found["/contact"]["Scalars:scalars"].values())) > 10.0
     assert min(map(len, found["/contact"]["Scalars:scalars"].values())) == 4

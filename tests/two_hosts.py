@@ -35,17 +35,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ant_rl_interfaces.msg import Observation, PolicyUpdate
+from nav_msgs.msg import Odometry
+from rcl_interfaces.srv import GetParameters
+from system import NodeProcess, System
+
 from ant_rl import stack
 from ant_rl.supervisor import die_with, share_folder
 from ant_rl_core import bundle
 from ant_rl_core.bundle import Bundle
+from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
-from ant_rl_interfaces.msg import Observation, PolicyUpdate
 from ant_rl_ros import qos
 from ant_rl_ros.node import system_stamp
-from nav_msgs.msg import Odometry
-from rcl_interfaces.srv import GetParameters
-from system import NodeProcess, System
 from trainer.ros.codec import encode_policy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -353,7 +355,7 @@ class Ticks:
         return [tick for tick in self.take() if begin < tick.time < end]
 
     def distance(self, begin: float, end: float = math.inf) -> float:
-        """Metres gone along x between two moments of the system's clock [s]."""
+        """Meters gone along x between two moments of the system's clock [s]."""
         while self._odometry:
             message = self._odometry.popleft()
             self._positions.append((_seconds(message), message.pose.pose.position.x))
@@ -503,7 +505,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--send", default="default", metavar="BUNDLE", help="policy that is sent as a new version")
     parser.add_argument("--json", type=Path, metavar="PATH", help="file for the report")
     arguments = parser.parse_args(words)
-    policy = bundle.read(bundle.resolve_policy(arguments.send))
+    policy = bundle.read(resolve_policy(arguments.send))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     air = Air(arguments.delay_ms, arguments.jitter_ms, arguments.loss_percent, arguments.discovery == "multicast")

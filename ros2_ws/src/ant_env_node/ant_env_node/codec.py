@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 
-from ant_rl_core.spec import ANT
 from ant_rl_interfaces.msg import EpisodeSummary, Session
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
@@ -16,6 +15,7 @@ from sensor_msgs.msg import Imu, JointState
 from ant_env_node.episodes import Episode
 from ant_env_node.robot_state import RobotState
 from ant_env_node.shaping import ShapingConfig
+from ant_rl_core.spec import ANT
 
 ODOM_FRAME = "odom"
 _PHYSICS = ("mujoco", "gymnasium")

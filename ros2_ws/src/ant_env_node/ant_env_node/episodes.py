@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from collections.abc import Mapping
 
 import numpy as np
+
 from ant_rl_core.step import TimeStep
 
 PARTS = ("reward_forward", "reward_survive", "reward_ctrl", "reward_contact")

@@ -11,23 +11,26 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 import numpy as np
-from ant_rl_core.spec import ANT
-from ant_rl_core.step import TimeStepEnv
 from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, Observation, Session
 from ant_rl_interfaces.srv import Reset, Step
-from ant_rl_ros import qos
-from ant_rl_ros.messages import Tick, Torques, decode_torques, encode_observation, new_run_number
-from ant_rl_ros.node import StackNode, peer_hint, run
-from ant_rl_ros.parameters import Parameter
-from ant_rl_ros.wire import FlatCodec
 from std_srvs.srv import SetBool
 
 from ant_env_node.codec import encode_episode, encode_session
 from ant_env_node.episodes import EpisodeLedger
-from ant_env_node.shaping import ShapedEnv, ShapingConfig, shape
+from ant_env_node.make import shape
+from ant_env_node.shaping import ShapedEnv, ShapingConfig
 from ant_env_node.state_topics import StateTopics
 from ant_env_node.vec_env import VectorAnt
 from ant_env_node.watchdog import PolicyLock, TorqueWatchdog
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import TimeStepEnv
+from ant_rl_core.tick import Tick, Torques, new_run_number
+from ant_rl_ros import qos
+from ant_rl_ros.messages import decode_torques, encode_observation
+from ant_rl_ros.node import StackNode
+from ant_rl_ros.parameters import Parameter
+from ant_rl_ros.run import peer_hint, run
+from ant_rl_ros.wire import FlatCodec
 
 RESEND_PERIOD = 0.2  # [s] between two copies of an unanswered observation
 

@@ -15,12 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from ant_rl_core.contracts import VectorEnv
-from ant_rl_core.spec import ANT
-from ant_rl_core.step import TimeStep, TimeStepEnv
 
 from ant_env_node.episodes import of_transition
-from ant_env_node.vec_env import VectorAnt
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import TimeStep, TimeStepEnv
 
 _HEIGHT = 0  # index in the observation: the torso's z [m]
 
@@ -110,19 +108,3 @@ class ShapedEnv:
     def close(self) -> None:
         """Release the environment."""
         self.env.close()
-
-
-def make(num_envs: int, seed: int | None = None, num_threads: int | None = None,
-         shaping: ShapingConfig | None = None, max_episode_steps: int = 1000) -> VectorEnv:
-    """Ants behind the stack's environment contract (with `save` and `restore`).
-
-    Args:
-        num_envs, seed, num_threads, max_episode_steps: as of `VectorAnt`.
-        shaping: constants of the shaping; None for the default reward.
-    """
-    return shape(TimeStepEnv(VectorAnt(num_envs, seed, num_threads, max_episode_steps=max_episode_steps)), shaping)
-
-
-def shape(env: TimeStepEnv, shaping: ShapingConfig | None) -> TimeStepEnv | ShapedEnv:
-    """The environment with shaped rewards, or itself without `shaping`."""
-    return env if shaping is None else ShapedEnv(env, shaping)

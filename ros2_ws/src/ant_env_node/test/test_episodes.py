@@ -4,6 +4,7 @@ import gymnasium
 import mujoco
 import numpy as np
 import pytest
+
 from ant_env_node.episodes import PARTS, EpisodeLedger
 from ant_env_node.robot_state import StateReader
 from ant_env_node.vec_env import VectorAnt
@@ -54,7 +55,7 @@ def test_forward_speed_is_the_first_robots_mean():
             step = env.step(np.full((2, 8), 0.5, np.float32))
             ledger.add(step)
         moved = step.info["final_info"]["x_position"][0] - first.info["x_position"][0]
-        # x_velocity is of the torso's centre, which lags a substep behind the position.
+        # x_velocity is of the torso's center, which lags a substep behind the position.
         assert ledger.take_speed() == pytest.approx(moved / (4 * ant.dt), abs=0.2)
         assert np.isnan(ledger.take_speed())
 

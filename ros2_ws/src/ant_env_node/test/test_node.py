@@ -6,22 +6,25 @@ import time
 
 import numpy as np
 import pytest
-from ant_env_node.episodes import EpisodeLedger
-from ant_env_node.robot_state import StateReader
-from ant_env_node.shaping import ShapingConfig, make
-from ant_env_node.vec_env import VectorAnt
-from ant_rl_core.spec import ANT, JOINT_NAMES
-from ant_rl_core.step import TimeStepEnv
 from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, Observation
 from ant_rl_interfaces.srv import Reset, Step
-from ant_rl_ros import qos
-from ant_rl_ros.messages import Torques, decode_observation, encode_torques
-from ant_rl_ros.testing import NodeProcess, Peer, fresh_namespace
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 from std_srvs.srv import SetBool
+
+from ant_env_node.episodes import EpisodeLedger
+from ant_env_node.make import make
+from ant_env_node.robot_state import StateReader
+from ant_env_node.shaping import ShapingConfig
+from ant_env_node.vec_env import VectorAnt
+from ant_rl_core.spec import ANT, JOINT_NAMES
+from ant_rl_core.step import TimeStepEnv
+from ant_rl_core.tick import Torques
+from ant_rl_ros import qos
+from ant_rl_ros.messages import decode_observation, encode_torques
+from ant_rl_ros.testing import NodeProcess, Peer, fresh_namespace
 
 MODULE = "ant_env_node.node"
 

@@ -5,9 +5,11 @@ from dataclasses import fields
 import gymnasium
 import numpy as np
 import pytest
+
 from ant_env_node import node
 from ant_env_node.episodes import EpisodeLedger
-from ant_env_node.shaping import ShapedEnv, ShapingConfig, make, shape
+from ant_env_node.make import make, shape
+from ant_env_node.shaping import ShapedEnv, ShapingConfig
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.step import TimeStepEnv
 

@@ -8,11 +8,12 @@ import gymnasium
 import mujoco
 import numpy as np
 import pytest
-from ant_env_node.vec_env import ANT_DEFAULTS, VectorAnt
 from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers.vector import ClipReward, RecordEpisodeStatistics
+
+from ant_env_node.vec_env import ANT_DEFAULTS, VectorAnt
 
 FALLS = {"healthy_z_range": (0.45, 0.9)}  # narrow enough that random actions end many episodes
 

@@ -9,13 +9,12 @@ import difflib
 import os
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from collections.abc import Sequence
-
-from ant_rl_core.arguments import ArgumentError
 
 from ant_rl import stack
+from ant_rl_core.settings import ArgumentError, split
 
 _ONE_PROCESS = {
     "train ALGORITHM": "learn in one process, for speed, e.g. ./run train ppo seed:=1; methods: ./run train --list",
@@ -82,13 +81,13 @@ def _run(words: list[str]) -> int:
         if wants_help:
             print(bench.help_text(suite))
             return 0
-        return bench.main(stack.split(rest), suite)
+        return bench.main(split(rest), suite)
     if verb == "train" and rest and (rest[0] == "--list" or ":=" not in rest[0] and not rest[0].startswith("-")):
         return _train(rest[0], rest[1:], wants_help)
     if wants_help:
         print(verb_help(verb))
         return 0
-    return _start(verb, stack.split(rest), quiet)
+    return _start(verb, split(rest), quiet)
 
 
 def _start(arrangement: str, given: dict[str, str], quiet: bool) -> int:
@@ -122,7 +121,7 @@ def _train(algorithm: str, words: list[str], wants_help: bool) -> int:
         print(train_config.list_text())
         return 0
     if not wants_help:
-        return train.main(algorithm, stack.split(words))
+        return train.main(algorithm, split(words))
     print(train_config.help_text(algorithm))
     return 0
 
@@ -135,7 +134,7 @@ def _evaluate(words: list[str], wants_help: bool) -> int:
         print(sentence)
         return 0
     from trainer.runs import evaluate
-    return evaluate.main(words[0], stack.split(words[1:]))
+    return evaluate.main(words[0], split(words[1:]))
 
 
 def _compress(words: list[str], wants_help: bool) -> int:
@@ -147,7 +146,7 @@ def _compress(words: list[str], wants_help: bool) -> int:
         raise ArgumentError("compress needs a policy bundle, a path or the name of a shipped one: ./run compress "
                             "BUNDLE [METHOD …] key:=value …")
     methods = [word for word in words[1:] if ":=" not in word]
-    return command.main(words[0], methods, stack.split([word for word in words[1:] if ":=" in word]))
+    return command.main(words[0], methods, split([word for word in words[1:] if ":=" in word]))
 
 
 def _report(words: list[str], wants_help: bool) -> int:
@@ -171,7 +170,7 @@ def _replay(words: list[str], wants_help: bool) -> int:
         near = difflib.get_close_matches(target, command.TARGETS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ArgumentError(f"replay plays to {' or '.join(command.TARGETS)}, found {target}{hint}")
-    return command.main(bag, target, stack.split(words))
+    return command.main(bag, target, split(words))
 
 
 def _video(words: list[str], wants_help: bool) -> int:
@@ -183,7 +182,7 @@ def _video(words: list[str], wants_help: bool) -> int:
     if not names:
         raise ArgumentError("video needs policy bundles, paths or names of shipped ones: ./run video BUNDLE … "
                             "key:=value …")
-    return command.main(names, stack.split([word for word in words if ":=" in word]))
+    return command.main(names, split([word for word in words if ":=" in word]))
 
 
 def _repair(words: list[str], wants_help: bool) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from typing import TextIO
 from collections.abc import Sequence
+from typing import TextIO
 
 FRAME_MARK = "\x1e"  # ASCII record separator: starts a line that holds a frame (a JSON array of lines), not text
 

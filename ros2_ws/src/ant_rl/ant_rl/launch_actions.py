@@ -15,6 +15,7 @@ from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
 from ant_rl import stack
+from ant_rl_core.settings import ArgumentError
 
 _RESPAWN_DELAY = 1.0  # [s]
 # A trainer ends its update and saves before it stops.
@@ -56,7 +57,7 @@ def _unknown(context: LaunchContext, arrangement: str, known: list[str]) -> list
     typed = dict(word.split(":=", 1) for word in context.argv if ":=" in word)
     sentences = [stack.unknown_argument(arrangement, name) for name in typed if name not in known]
     if own and sentences:
-        raise stack.ArgumentError(sentences[0])
+        raise ArgumentError(sentences[0])
     return sentences
 
 

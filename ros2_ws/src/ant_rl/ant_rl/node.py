@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from collections.abc import Sequence
 
-from ant_rl_core.arguments import check_writable
-from ant_rl_core.bundle import write_atomically
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
-from ant_rl_ros import qos
-from ant_rl_ros.node import StackNode, run
-from ant_rl_ros.parameters import Parameter
 
 from ant_rl.codec import decode_episode, decode_stats, decode_timing
 from ant_rl.console import frame_line
 from ant_rl.stack import split
 from ant_rl.status import Record
+from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_ros import qos
+from ant_rl_ros.node import StackNode
+from ant_rl_ros.parameters import Parameter
+from ant_rl_ros.run import run
 
 _PERIODS = {"frames": 0.5, "lines": 5.0}  # [s] between two views
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics

@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ant_rl_core.arguments import ArgumentError, check_new_folder, check_writable
 from ant_rl_core import viewers
+from ant_rl_core.files import check_new_folder, check_writable
+from ant_rl_core.settings import ArgumentError
 
 ARRANGEMENTS = {
     "sim": "env, policy and monitor on this machine: watch a policy walk",
@@ -231,20 +232,6 @@ _PARTS = (
 def arguments_of(arrangement: str) -> tuple[Argument, ...]:
     """Arguments of `arrangement`, in the order in which help lists them."""
     return tuple(argument for argument in ARGUMENTS if arrangement in argument.arrangements)
-
-
-def split(words: Iterable[str]) -> dict[str, str]:
-    """`key:=value` words as a dictionary; ArgumentError names the word that is none, or comes twice."""
-    result: dict[str, str] = {}
-    for word in words:
-        name, found, value = word.partition(":=")
-        if not found or not name:
-            hint = f"; did you mean {word.replace('=', ':=', 1)}?" if re.fullmatch(r"\w+=.*", word) else ""
-            raise ArgumentError(f"arguments must look like name:=value, found {word}{hint}")
-        if name in result:
-            raise ArgumentError(f"each argument must be given once, found {name} twice")
-        result[name] = value
-    return result
 
 
 def parse(arrangement: str, given: Mapping[str, str]) -> dict[str, Any]:

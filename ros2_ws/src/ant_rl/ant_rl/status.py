@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 

@@ -1,7 +1,8 @@
 """Env and monitor (and a trainer if asked for), open to the network: the policy runs on another machine."""
 
-from ant_rl.launch_actions import description
 from launch import LaunchDescription
+
+from ant_rl.launch_actions import description
 
 
 def generate_launch_description() -> LaunchDescription:

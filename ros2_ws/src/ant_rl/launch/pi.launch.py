@@ -1,7 +1,8 @@
 """Policy and monitor, open to the network: the environment runs on another machine."""
 
-from ant_rl.launch_actions import description
 from launch import LaunchDescription
+
+from ant_rl.launch_actions import description
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -1,7 +1,8 @@
 """A recorder beside a stack that runs already: writes its topics to a rosbag2."""
 
-from ant_rl.launch_actions import description
 from launch import LaunchDescription
+
+from ant_rl.launch_actions import description
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -1,7 +1,8 @@
 """Env, policy, trainer and monitor on this machine: learn over ROS."""
 
-from ant_rl.launch_actions import description
 from launch import LaunchDescription
+
+from ant_rl.launch_actions import description
 
 
 def generate_launch_description() -> LaunchDescription:

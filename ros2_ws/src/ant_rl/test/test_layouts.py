@@ -8,13 +8,13 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from sensor_msgs.msg import JointState
+
 from ant_env_node.vec_env import VectorAnt
 from ant_rl import stack
 from ant_rl.supervisor import share_folder
 from ant_rl_core.spec import ANT, JOINT_NAMES
-from recorder_node.codec import STATS
-from recorder_node.codec import TOPICS as RECORDED
-from sensor_msgs.msg import JointState
+from recorder_node.codec import STATS, TOPICS as RECORDED
 
 NUMBERS = {"boolean", "float", "double", "octet", *(f"{sign}int{bits}" for sign in ("", "u")
                                                     for bits in (8, 16, 32, 64))}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ant_rl import stack
-from ant_rl_core.arguments import ArgumentError
+from ant_rl_core.settings import ArgumentError, split
 
 
 def names(arrangement, **given):
@@ -148,7 +148,7 @@ def test_summary_that_is_a_folder(tmp_path):
 
 
 def test_split():
-    assert stack.split(["a:=1", "b:=", "c:=x:=y"]) == {"a": "1", "b": "", "c": "x:=y"}
+    assert split(["a:=1", "b:=", "c:=x:=y"]) == {"a": "1", "b": "", "c": "x:=y"}
 
 
 @pytest.mark.parametrize("words, sentence", [
@@ -156,7 +156,7 @@ def test_split():
     ([":=1"], "must look like"), (["seed:=1", "seed:=2"], "found seed twice")])
 def test_split_refuses(words, sentence):
     with pytest.raises(ArgumentError, match=sentence):
-        stack.split(words)
+        split(words)
 
 
 @pytest.mark.parametrize("arrangement", stack.ARRANGEMENTS)

@@ -13,11 +13,10 @@ import json
 import os
 import stat
 import zipfile
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
-from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ant_rl_core.exploration import Exploration
 
@@ -199,64 +198,6 @@ def read_bytes(path: str | os.PathLike[str], max_bytes: int = MAX_BUNDLE_BYTES) 
         return Path(path).read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: expected a policy bundle, found none ({error.strerror})") from error
-
-
-def resolve_policy(policy: str) -> Path:
-    """Path of a policy given as a path, or as the name of one that ships with the `ant_rl` package.
-
-    What holds a slash or ends in .zip is a path; any other word is a name, looked up as
-    share/ant_rl/policies/NAME.zip in the folders of the environment variable AMENT_PREFIX_PATH.
-    BundleError lists the shipped names if there is none of that name.
-    """
-    if "/" in policy or policy.endswith(".zip"):
-        return Path(policy).expanduser()
-    shipped = shipped_policies()
-    if policy not in shipped:
-        known = ", ".join(sorted(shipped)) or "none was found: is the workspace built and sourced?"
-        raise BundleError(f"expected the path of a policy bundle or the name of a shipped one, found {policy!r}; "
-                          f"shipped: {known}")
-    return shipped[policy]
-
-
-def shipped_policies() -> dict[str, Path]:
-    """Paths of the bundles that ship with the `ant_rl` package, by name; those of the first prefix win."""
-    found: dict[str, Path] = {}
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        if prefix:
-            for path in sorted(Path(prefix, "share", "ant_rl", "policies").glob("*.zip")):
-                found.setdefault(path.stem, path)
-    return found
-
-
-def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write bundle bytes so that `path` is never seen half-written."""
-    write_atomically(Path(path), data)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write aside, flush to the disk, rename: a crash leaves the old file or the new one, whole."""
-    with replacing(path) as file:
-        file.write(data)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file aside that takes the place of `path`, flushed to the disk, when the block ends without an exception."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(aside, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def sha256(data: bytes) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
 from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 

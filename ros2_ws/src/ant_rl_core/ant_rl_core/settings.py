@@ -7,11 +7,27 @@ import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from ant_rl_core.arguments import ArgumentError
+
+class ArgumentError(ValueError):
+    """An argument that can't be used; the text is one sentence: what was expected, what was found."""
+
+
+def split(words: Iterable[str]) -> dict[str, str]:
+    """`key:=value` words as a dictionary; ArgumentError names the word that is none, or comes twice."""
+    result: dict[str, str] = {}
+    for word in words:
+        name, found, value = word.partition(":=")
+        if not found or not name:
+            hint = f"; did you mean {word.replace('=', ':=', 1)}?" if re.fullmatch(r"\w+=.*", word) else ""
+            raise ArgumentError(f"arguments must look like name:=value, found {word}{hint}")
+        if name in result:
+            raise ArgumentError(f"each argument must be given once, found {name} twice")
+        result[name] = value
+    return result
 
 
 def build(classes: Sequence[type], arguments: Mapping[str, str]) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 
-from ant_rl_core.arguments import ArgumentError
+from ant_rl_core.settings import ArgumentError
 
 VIEWERS = ("none", "rerun", "mujoco")
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ant_rl_core.arguments import ArgumentError, check_writable
+from ant_rl_core.files import check_writable
+from ant_rl_core.settings import ArgumentError
 
 
 def test_a_file_that_is_there_or_can_be_made_passes(tmp_path, monkeypatch):

@@ -12,9 +12,11 @@ from dataclasses import replace
 
 import pytest
 
-from ant_rl_core import bundle
+from ant_rl_core import bundle, files
 from ant_rl_core.bundle import BundleError, Manifest
 from ant_rl_core.exploration import Exploration
+from ant_rl_core.files import write_atomically
+from ant_rl_core.shipped import resolve_policy
 
 MEMBERS = {"actor.tflite": bytes(range(256)) * 4, "actor.keras": b"keras" * 50}
 MANIFEST = Manifest(algorithm="ppo", robot="Ant-v5", observation_size=105, action_size=8, version=7, stochastic=True,
@@ -168,7 +170,7 @@ def test_what_is_no_manifest_is_refused(text, found):
 @pytest.mark.parametrize("fields, sentence", [
     ({"format_version": 2}, "format version 2, this software reads 1"),
     ({"format_version": "1" * 200}, "format version 1111"),
-    ({"colour": "red", "anchor": 1}, "unknown fields: anchor, colour"),
+    ({"color": "red", "anchor": 1}, "unknown fields: anchor, color"),
     ({"version": None}, "has no version"),
     ({"members": None}, "has no members"),
     ({"observation_size": 0}, "observation_size must be a positive integer, found 0"),
@@ -243,7 +245,7 @@ def test_other_compressions_and_encryption_are_no_way_around():
 
 def test_read_names_the_path(tmp_path):
     path = tmp_path / "walker.zip"
-    bundle.write(path, DATA)
+    write_atomically(path, DATA)
     assert bundle.read(path) == bundle.unpack(DATA) and os.listdir(tmp_path) == ["walker.zip"]
     path.write_bytes(DATA[:-10])
     os.mkfifo(tmp_path / "pipe.zip")
@@ -264,7 +266,7 @@ def test_unreadable_files_are_named(tmp_path, monkeypatch):
     """Root may read everything, so the refusal of the system is played."""
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
-    bundle.write(tmp_path / "secret.zip", DATA)
+    write_atomically(tmp_path / "secret.zip", DATA)
     monkeypatch.setattr(bundle.Path, "read_bytes", refuse)
     with pytest.raises(BundleError, match="secret.zip: expected a policy bundle, found none .Permission denied."):
         bundle.read(tmp_path / "secret.zip")
@@ -272,11 +274,11 @@ def test_unreadable_files_are_named(tmp_path, monkeypatch):
 
 FILL_THE_DISK = """
 import resource, signal, sys
-from ant_rl_core import bundle
+from ant_rl_core.files import write_atomically
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # exceeding the limit is then an OSError, as a full disk is
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
-    bundle.write(sys.argv[1], b"x" * 100_000)
+    write_atomically(sys.argv[1], b"x" * 100_000)
 except OSError as error:
     print("refused", error.errno)
 """
@@ -284,7 +286,7 @@ except OSError as error:
 
 def test_no_space_left_keeps_the_old_file_whole(tmp_path):
     path = tmp_path / "walker.zip"
-    bundle.write(path, DATA)
+    write_atomically(path, DATA)
     done = subprocess.run([sys.executable, "-c", FILL_THE_DISK, path], capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("refused"), done.stderr
     assert bundle.read(path).members == MEMBERS and os.listdir(tmp_path) == ["walker.zip"]
@@ -292,13 +294,13 @@ def test_no_space_left_keeps_the_old_file_whole(tmp_path):
 
 def test_a_failed_rename_keeps_the_old_file_whole(tmp_path, monkeypatch):
     path = tmp_path / "walker.zip"
-    bundle.write(path, DATA)
+    write_atomically(path, DATA)
 
     def fail(*_):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr(bundle.os, "replace", fail)
+    monkeypatch.setattr(files.os, "replace", fail)
     with pytest.raises(OSError, match="No space"):
-        bundle.write(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == DATA and os.listdir(tmp_path) == ["walker.zip"]
 
 
@@ -311,13 +313,13 @@ def test_shipped_policies_are_found_by_name(tmp_path, monkeypatch):
             (folder / f"{name}.zip").write_bytes(DATA)
     monkeypatch.setenv("AMENT_PREFIX_PATH", os.pathsep.join(map(str, prefixes)))
     monkeypatch.setenv("HOME", "/home/someone")
-    assert bundle.resolve_policy("default") == prefixes[0] / "share/ant_rl/policies/default.zip"
-    assert bundle.read(bundle.resolve_policy("small")) == bundle.unpack(DATA)
-    assert str(bundle.resolve_policy("~/w.zip")) == "/home/someone/w.zip"
-    assert str(bundle.resolve_policy("./default")) == "default"
+    assert resolve_policy("default") == prefixes[0] / "share/ant_rl/policies/default.zip"
+    assert bundle.read(resolve_policy("small")) == bundle.unpack(DATA)
+    assert str(resolve_policy("~/w.zip")) == "/home/someone/w.zip"
+    assert str(resolve_policy("./default")) == "default"
     for unknown in ("fast", ""):
         with pytest.raises(BundleError, match=f"found '{unknown}'; shipped: default, small"):
-            bundle.resolve_policy(unknown)
+            resolve_policy(unknown)
     monkeypatch.delenv("AMENT_PREFIX_PATH")
     with pytest.raises(BundleError, match="none was found: is the workspace built and sourced"):
-        bundle.resolve_policy("default")
+        resolve_policy("default")

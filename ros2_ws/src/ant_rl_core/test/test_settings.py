@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 import pytest
 
 from ant_env_node.shaping import ShapingConfig
-from ant_rl_core.arguments import ArgumentError
 from ant_rl_core import settings
+from ant_rl_core.settings import ArgumentError
 from trainer.algorithms.table import ALGORITHMS
 from trainer.runs.evaluate import EvaluateConfig
 from trainer.runs.train_config import TrainConfig, help_text, list_text

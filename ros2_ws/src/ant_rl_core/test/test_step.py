@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from ant_rl_core.step import Previous, TimeStep, TimeStepEnv, bootstrap_mask, transition
 
 

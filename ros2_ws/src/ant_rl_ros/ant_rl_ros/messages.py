@@ -3,96 +3,20 @@
 from __future__ import annotations
 
 import array
-import secrets
-from dataclasses import dataclass, field
-from typing import Any
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from ant_rl_core.spec import RobotSpec
-from ant_rl_core.step import Previous, TimeStep, Transition
-from ant_rl_core.step import transition as join
 from ant_rl_interfaces.msg import JointTorques, Observation
 
+from ant_rl_core.spec import RobotSpec
+from ant_rl_core.step import TimeStep
+from ant_rl_core.tick import Tick, Torques
 from ant_rl_ros.arrays import flat, unflat
 
 WORLD_FRAME = "world"
-# Assigned where an array is empty; messages are serialised at once and never change them.
+# Assigned where an array is empty; messages are serialized at once and never change them.
 _NO_FLOATS, _NO_BYTES, _NO_ROWS = array.array("f"), array.array("B"), array.array("I")
-# Bits of a whole number that a float64 holds exactly.
-_EXACT_BITS = 53
-
-
-def new_run_number() -> int:
-    """A random number for one run of a node: a `session`, a `policy_node`.
-
-    PlotJuggler keeps every number as float64 and refuses a whole recording that has one it can't hold exactly.
-    """
-    return secrets.randbits(_EXACT_BITS)
-
-
-@dataclass(frozen=True)
-class Tick:
-    """One Observation message, decoded and checked.
-
-    Attributes:
-        session, step_id: which tick of which run of the environment.
-        time_step: observation and the ends of the transition it completes (reward 0 and no ends at the first tick);
-            its info has the unshaped_reward, float32 [n], where the environment shapes rewards.
-        action: float32 [n, action_size] that was applied; None at the first tick of a session.
-        extras: log_prob and value as the policy reported them, float32 [n] each; only what it gave.
-        policy_version: version that chose the action; 0 for none.
-    """
-
-    session: int
-    step_id: int
-    time_step: TimeStep
-    action: np.ndarray | None = None
-    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
-    policy_version: int = 0
-
-    @property
-    def num_envs(self) -> int:
-        """Number of robots."""
-        return len(self.time_step.observation)
-
-    @property
-    def reset_mask(self) -> np.ndarray:
-        """bool [n], rows at the first tick of an episode."""
-        return self.time_step.step == 0
-
-    def previous(self, action_size: int) -> Previous:
-        """What happened before this observation, as actors take it."""
-        if self.action is None:
-            return Previous.none(self.num_envs, action_size)
-        return Previous(self.action, self.time_step.reward, self.time_step.done)
-
-    def transition_from(self, before: Tick) -> Transition | None:
-        """The transition from the tick before; None where this one does not follow it without a gap."""
-        if self.action is None or before.session != self.session or before.step_id + 1 != self.step_id:
-            return None
-        return join(before.time_step, self.action, self.time_step, self.extras, self.policy_version)
-
-
-@dataclass(frozen=True)
-class Torques:
-    """One JointTorques message, decoded and checked.
-
-    Attributes:
-        session, step_id: the tick it answers.
-        action: float32 [n, action_size], finite, as sent: it may exceed [-1, 1].
-        extras: log_prob and value, float32 [n] each; only what the policy gave.
-        policy_version, policy_node: which version of which run of a policy node.
-        inference_time: time spent in the actor [s].
-    """
-
-    session: int
-    step_id: int
-    action: np.ndarray
-    extras: Mapping[str, np.ndarray]
-    policy_version: int
-    policy_node: int
-    inference_time: float
 
 
 def encode_observation(tick: Tick, stamp: Any, message: Observation | None = None) -> Observation:

@@ -1,40 +1,35 @@
 """The base of every node of the stack: managed, started by itself if asked to, and telling how it is once per second.
 
 A node of the stack is a `StackNode` with a table of parameters and a few hooks (`configure`, `activate`, `work`, ...);
-`run` is its main function. Nodes own resources and no logic.
+`run.run` is its main function. Nodes own resources and no logic.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import socket
-import sys
 import time
 import traceback
 from collections import Counter
-from typing import Any
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import rclpy
-from ant_rl_core.timing import StageTimer
 from ant_rl_interfaces.msg import NodeTiming
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.logging import get_logger
 from rclpy.publisher import Publisher
-from rclpy.signals import SignalHandlerOptions
 
+from ant_rl_core.timing import StageTimer
 from ant_rl_ros import qos, wait_loop
 from ant_rl_ros.parameters import Parameter, ParameterError
 from ant_rl_ros.wait_loop import WaitLoop
 
 EXIT_CONFIGURATION = 2
 _REPORT_PERIOD = 1.0
-_SECOND_SIGNAL = 1.0  # [s] after the first a signal interrupts
 # At most so long, at the end, for reliable messages to be acknowledged [s]. They mostly have arrived long since, but
 # Fast DDS asks for acknowledgements every 3 s only; one who pressed Ctrl-C should not wait for that.
 _LAST_WORDS = 2.0
@@ -333,65 +328,3 @@ class StackNode(LifecycleNode):
             self.cleanup()
         self.loop.close()
         self.destroy_node()
-
-
-def peer_hint(node: StackNode, topic: str, msg_type: str) -> str:
-    """Where else in the graph somebody publishes or subscribes this topic: the end of a sentence, or nothing.
-
-    Args:
-        node: the node that waits.
-        topic: relative name, e.g. joint_torques.
-        msg_type: e.g. ant_rl_interfaces/msg/JointTorques.
-
-    Returns:
-        E.g. "; one publishes on /b/joint_torques: give both the same namespace:=", or "".
-    """
-    own = node.resolve_topic_name(topic)
-    for name, types in node.get_topic_names_and_types():
-        if name == own or name.rsplit("/", 1)[-1] != topic or msg_type not in types:
-            continue
-        for verb, found in (("publishes", node.count_publishers(name)), ("listens", node.count_subscribers(name))):
-            if found:
-                return f"; one {verb} on {name}: give both the same namespace:="
-    return ""
-
-
-def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -> int:
-    """Main function of a node: build it, run it until it ends or SIGINT or SIGTERM comes; returns the exit code.
-
-    0 after a clean end, a signal's included; 2, with one sentence, where parameters or what they name can't be
-    used; 130 where a second signal, a second or more after the first, had to interrupt. Anything else is raised.
-    """
-    node: StackNode | None = None
-    asked = 0.0
-
-    def stop(signum: int, frame: object) -> None:
-        nonlocal asked
-        now = time.monotonic()
-        # A terminal and a launch system may both pass on one Ctrl-C.
-        if node is None or (asked and now - asked > _SECOND_SIGNAL):
-            raise KeyboardInterrupt
-        asked = asked or now
-        node.interrupted_by_signal = True
-        node.finish(0)
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, stop)
-    try:
-        try:
-            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        except RuntimeError as error:  # the base of what rclpy raises for arguments that it can't read
-            print(f"ROS refused the arguments: {' '.join(str(error).split())}", file=sys.stderr)
-            return EXIT_CONFIGURATION
-        try:
-            node = make_node()
-            node.serve()
-            node.end()
-            return node.exit_code or 0
-        except ParameterError as error:
-            get_logger("ant_rl").fatal(str(error))
-            return EXIT_CONFIGURATION
-        finally:
-            rclpy.try_shutdown()
-    except KeyboardInterrupt:
-        return 130 if asked else 0

@@ -9,8 +9,8 @@ import sys
 import threading
 import time
 import uuid
-from typing import Any
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ant_rl_interfaces.msg import NodeTiming
 from rclpy.context import Context

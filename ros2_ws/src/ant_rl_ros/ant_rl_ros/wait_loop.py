@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor

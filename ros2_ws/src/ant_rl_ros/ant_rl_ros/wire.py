@@ -1,6 +1,6 @@
 """Flat messages to and from their wire form in one step each, past rclpy's field-by-field conversion.
 
-rclpy makes a C structure of every Python message and serialises that, and the other way round: more than half of a
+rclpy makes a C structure of every Python message and serializes that, and the other way round: more than half of a
 round trip between two processes. The messages of the lock-step loop are a header, numbers and arrays of numbers, so
 one `struct` call per message does. The wire form is the ordinary one (CDR, OMG DDS-XTypes "plain CDR version 1", as
 every ROS 2 middleware speaks it): others publish, subscribe and record these topics as they always do.

@@ -1,10 +1,12 @@
 """A small node for tests: echoes strings, and does as its parameters say."""
 
-from ant_rl_ros import qos
-from ant_rl_ros.node import StackNode, run
-from ant_rl_ros.parameters import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+
+from ant_rl_ros import qos
+from ant_rl_ros.node import StackNode
+from ant_rl_ros.parameters import Parameter
+from ant_rl_ros.run import run
 
 PARAMETERS = (
     Parameter("mode", "lockstep", "Quality of service.", qos.MODES),

@@ -2,14 +2,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ant_rl_core.spec import ANT
-from ant_rl_core.step import TimeStep
 from ant_rl_interfaces.msg import JointTorques, Observation
-from ant_rl_ros.arrays import flat, unflat
-from ant_rl_ros.messages import (Tick, Torques, decode_observation, decode_torques, encode_observation,
-                                 encode_torques, new_run_number)
 from builtin_interfaces.msg import Time
 from rclpy.serialization import deserialize_message, serialize_message
+
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import TimeStep
+from ant_rl_core.tick import Tick, Torques, new_run_number
+from ant_rl_ros.arrays import flat, unflat
+from ant_rl_ros.messages import decode_observation, decode_torques, encode_observation, encode_torques
 
 N = 3
 STAMP = Time(sec=5, nanosec=7)

@@ -6,15 +6,15 @@ import time
 from pathlib import Path
 
 import pytest
-from ant_rl_ros import qos
-from ant_rl_ros.testing import NodeProcess, Peer, fresh_namespace
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.msg import Parameter as ParameterMessage
-from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.msg import Parameter as ParameterMessage, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+
+from ant_rl_ros import qos
+from ant_rl_ros.testing import NodeProcess, Peer, fresh_namespace
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,5 @@
 import pytest
+
 from ant_rl_ros.parameters import Parameter, ParameterError
 
 MODE = Parameter("mode", "lockstep", "How it runs.", ("lockstep", "realtime"))

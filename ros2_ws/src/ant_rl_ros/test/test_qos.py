@@ -1,6 +1,7 @@
 import pytest
-from ant_rl_ros import qos
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+
+from ant_rl_ros import qos
 
 
 def test_the_table():

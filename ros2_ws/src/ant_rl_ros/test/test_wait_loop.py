@@ -3,13 +3,14 @@
 import time
 
 import pytest
-from ant_rl_ros import qos
-from ant_rl_ros.testing import Peer, fresh_namespace
-from ant_rl_ros.wait_loop import MODES, WaitLoop
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+
+from ant_rl_ros import qos
+from ant_rl_ros.testing import Peer, fresh_namespace
+from ant_rl_ros.wait_loop import MODES, WaitLoop
 
 
 @pytest.fixture(params=MODES)

@@ -1,4 +1,4 @@
-"""The short way to the wire form against rclpy's own serialisation."""
+"""The short way to the wire form against rclpy's own serialization."""
 
 import array
 import struct
@@ -6,8 +6,9 @@ import struct
 import numpy as np
 import pytest
 from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, NodeTiming, Observation
-from ant_rl_ros.wire import FlatCodec, read_stamp
 from rclpy.serialization import deserialize_message, serialize_message
+
+from ant_rl_ros.wire import FlatCodec, read_stamp
 
 CODES = {"uint8": "B", "uint32": "I", "int64": "q", "uint64": "Q", "float": "f", "double": "d"}
 

@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 from ant_rl_interfaces.msg import JointTorques, Observation
+from rclpy.node import Node
+
 from ant_rl_ros import qos
 from ant_rl_ros.wait_loop import WaitLoop
 from ant_rl_ros.wire import FlatCodec
-from rclpy.node import Node
 
 RESEND_PERIOD = 0.2  # [s] as the environment node's
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
-from ant_rl_core.spec import ANT
 from ant_rl_interfaces.msg import JointTorques, Observation
-from ant_rl_ros.messages import Tick, decode_observation
-from ant_rl_ros.wire import FlatCodec, read_stamp
 from rclpy.serialization import deserialize_message
+
+from ant_rl_core.spec import ANT
+from ant_rl_core.tick import Tick
+from ant_rl_ros.messages import decode_observation
+from ant_rl_ros.wire import FlatCodec, read_stamp
 from recorder_node.bag_reader import BagReader
 from recorder_node.codec import STATS, TOPICS, type_name
 from recorder_node.definitions import read_definition

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import psutil
 import pytest
+
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_tools import bench
 from ant_rl_tools.bench import command, policy, report, rows, simulation
@@ -39,7 +40,7 @@ def test_contenders_run_in_turn_and_every_other_round_backwards():
 
 
 def test_the_ratio_is_the_median_of_the_ratios_within_rounds():
-    # The second round was slow for both, as with a busy neighbour: it must not count against either.
+    # The second round was slow for both, as with a busy neighbor: it must not count against either.
     found = rows.compare({"ours": [90.0, 9.0, 100.0], "theirs": [100.0, 10.0, 100.0]}, "ours", "theirs")
     assert found.ratio == pytest.approx(0.9)
     assert found.figures == {"ours_per_s": 90.0, "theirs_per_s": 100.0, "lowest_ratio": pytest.approx(0.9),

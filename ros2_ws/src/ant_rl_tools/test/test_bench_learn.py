@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from ant_rl import cli
 from ant_rl_tools import bench
 from ant_rl_tools.bench import command, report
-from ant_rl_tools.bench.learn import comparisons, installation, targets, matmul_rate, suite
+from ant_rl_tools.bench.learn import comparisons, installation, matmul_rate, suite, targets
 from ant_rl_tools.bench.learn.worker_process import Worker
 from ant_rl_tools.unavailable import Unavailable
 
@@ -143,11 +144,12 @@ def ours(monkeypatch):
     """Our side in this process, without compiling and with little to do."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     import tensorflow as tf
+
     from ant_rl_tools.bench.learn import stack_worker
     for name, value in {"_FILLED": 20, "_WARM_UP": 2, "_SQUARE": 16, "_EPISODES": 1, "_BEYOND_FULL": 3}.items():
-        monkeypatch.setattr(ours, name, value)
+        monkeypatch.setattr(stack_worker, name, value)
     tf.config.run_functions_eagerly(True)
-    yield ours
+    yield stack_worker
     tf.config.run_functions_eagerly(False)
 
 
@@ -164,7 +166,7 @@ SMALL = {"batch_size": 8, "actor_hidden": [8], "critic_hidden": [8]}
     ("memory", {"method": "td3", "settings": {**SMALL, "replay_capacity": 50}}, ["train"]),
 ])
 def test_our_side_runs_every_segment(ours, kind, arguments, names):
-    segments = stack_worker.make(kind, **arguments)
+    segments = ours.make(kind, **arguments)
     assert sorted(segments) == sorted(names)
     assert all(segments[name](0.01) > 0.0 for name in names)
 
@@ -172,13 +174,13 @@ def test_our_side_runs_every_segment(ours, kind, arguments, names):
 def test_only_beside_runs_the_environment_in_another_thread(ours, monkeypatch):
     threads = {}
 
-    class Recorded(stack_worker.VectorAnt):
+    class Recorded(ours.VectorAnt):
         def step(self, action):
             threads.setdefault(id(self), []).append(threading.current_thread() is threading.main_thread())
             return super().step(action)
 
     monkeypatch.setattr(ours, "VectorAnt", Recorded)
-    segments = stack_worker.make("overlap", method="td3", settings={**SMALL, "learning_starts": 10})
+    segments = ours.make("overlap", method="td3", settings={**SMALL, "learning_starts": 10})
     for name, is_main in (("beside", False), ("in_turn", True)):
         threads.clear()
         segments[name](0.05)

@@ -6,17 +6,18 @@ from html import escape
 import numpy as np
 import pytest
 from ament_index_python.packages import get_package_share_directory
+from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, NodeStats, NodeTiming, Observation, PolicyUpdate
+from builtin_interfaces.msg import Time
+from rclpy.serialization import serialize_message
+
+from ant_rl.status import Episode
+from ant_rl_core.spec import ACTUATOR_NAMES
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.report import command, figures, tables
 from ant_rl_tools.report.charts import histogram, log_edges
 from ant_rl_tools.report.decimation import decimate
 from ant_rl_tools.report.reading import read
 from ant_rl_tools.report.run_data import Answers, Run, Ticks, Windows
-from ant_rl.status import Episode
-from ant_rl_core.spec import ACTUATOR_NAMES
-from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, NodeStats, NodeTiming, Observation, PolicyUpdate
-from builtin_interfaces.msg import Time
-from rclpy.serialization import serialize_message
 from recorder_node.bag import BagWriter
 from recorder_node.codec import type_name
 from recorder_node.definitions import read_definition
@@ -158,8 +159,8 @@ def test_charts_show_what_was_read(run):
     assert [name for name, _, _ in traces(charts["temperature"])] == ["policy", "monitor (pi)"]
     assert {name: y.tolist() for name, _, y in traces(charts["reward_parts"])}["ctrl"] == [-0.75]
     assert "two hosts" in charts["latency_histogram"].sentence
-    colours = {key: {trace.name: trace.line.color for trace in charts[key].figure.data} for key in ("cpu", "memory")}
-    assert colours["cpu"] == colours["memory"] and len(set(colours["cpu"].values())) > 1
+    colors = {key: {trace.name: trace.line.color for trace in charts[key].figure.data} for key in ("cpu", "memory")}
+    assert colors["cpu"] == colors["memory"] and len(set(colors["cpu"].values())) > 1
 
 
 def test_what_is_not_there_is_said_and_not_drawn():

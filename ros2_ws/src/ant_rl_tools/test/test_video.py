@@ -8,9 +8,11 @@ import sys
 import av
 import numpy as np
 import pytest
-from ant_rl_tools.video import film
-from ant_rl_core import bundle
 from drawing import needs_egl
+
+from ant_rl_core import bundle
+from ant_rl_core.shipped import resolve_policy
+from ant_rl_tools.video import film
 from policy_node.actor import load_actor
 from trainer.runs.evaluate import evaluate
 
@@ -53,7 +55,7 @@ def test_the_return_is_that_of_an_evaluation(tmp_path):
     # One that falls soon, so that the video is short.
     done = video("ppo", f"output:={tmp_path / 'a.mp4'}", "seed:=1009", "width:=64", "height:=64")
     assert done.returncode == 0, done.stderr
-    (episode,) = evaluate(load_actor(bundle.read(bundle.resolve_policy("ppo"))), 1, 1009)
+    (episode,) = evaluate(load_actor(bundle.read(resolve_policy("ppo"))), 1, 1009)
     assert f"return {episode.episode_return:.0f}   {episode.length * 0.05:.2f} s, over" in done.stdout
     assert len(decoded(tmp_path / "a.mp4")[0]) == episode.length
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 from collections.abc import Mapping
+from typing import Any
 
 from ant_rl_interfaces.msg import NodeStats, NodeTiming
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 ROUND_TRIP = "round_trip"
 DEADLINE_MISSES = "deadline_misses"

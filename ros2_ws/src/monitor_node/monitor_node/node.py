@@ -5,16 +5,17 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
-from dataclasses import fields
 from collections.abc import Sequence
+from dataclasses import fields
 
 from ant_rl_interfaces.msg import NodeStats, NodeTiming
-from ant_rl_ros import qos
-from ant_rl_ros.node import StackNode, run
-from ant_rl_ros.parameters import Parameter
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.publisher import Publisher
 
+from ant_rl_ros import qos
+from ant_rl_ros.node import StackNode
+from ant_rl_ros.parameters import Parameter
+from ant_rl_ros.run import run
 from monitor_node.codec import decode_timing, encode_stats, encode_status
 from monitor_node.health import Figures, Thresholds, judge
 from monitor_node.thermal import conditions, read_host

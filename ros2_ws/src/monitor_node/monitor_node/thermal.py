@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from collections.abc import Iterable
 
 _PLAUSIBLE = (-40.0, 150.0)  # [degC]; a zone without a sensor reports 0 K or worse
 

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("ant_rl_interfaces", reason="ROS is not installed")
 
 from builtin_interfaces.msg import Time  # noqa: E402
+
 from monitor_node.codec import encode_stats, encode_status  # noqa: E402
 from monitor_node.health import WARN  # noqa: E402
 from monitor_node.thermal import Host, Throttling  # noqa: E402

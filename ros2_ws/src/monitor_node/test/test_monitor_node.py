@@ -14,9 +14,10 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="ROS is not installed")
 
 from ant_rl_interfaces.msg import NodeStats, NodeTiming  # noqa: E402
-from ant_rl_ros import qos  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+
+from ant_rl_ros import qos  # noqa: E402
 
 DOMAIN = 45
 # Works a quarter of the time: 25 % of a core, give or take.

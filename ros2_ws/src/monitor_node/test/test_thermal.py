@@ -5,8 +5,7 @@ import math
 import pytest
 
 from monitor_node import thermal
-from monitor_node.thermal import (FREQUENCY_CAPPED, SOFT_TEMPERATURE_LIMIT, THROTTLED, UNDER_VOLTAGE, Host,
-                                  Throttling)
+from monitor_node.thermal import FREQUENCY_CAPPED, SOFT_TEMPERATURE_LIMIT, THROTTLED, UNDER_VOLTAGE, Host, Throttling
 
 PI_4 = "soc/soc:firmware"
 PI_5 = "soc@107c000000/soc@107c000000:firmware"

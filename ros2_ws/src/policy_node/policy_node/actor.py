@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
 from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
+
 from ant_rl_core.bundle import FLOAT32, Bundle, BundleError, Manifest
 from ant_rl_core.exploration import explore as draw
 from ant_rl_core.step import Previous

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 
 import numpy as np
+
 from ant_rl_core.bundle import BundleError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings about missing GPUs are no news; before the import

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+
 from ant_rl_core.bundle import BundleError
 
 try:

@@ -6,17 +6,19 @@ import time
 from functools import partial
 
 import numpy as np
-from ant_rl_core import bundle
-from ant_rl_core.bundle import BundleError
-from ant_rl_core.spec import ANT
 from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate
 from ant_rl_interfaces.srv import LoadPolicy
-from ant_rl_ros import qos
-from ant_rl_ros.messages import new_run_number
-from ant_rl_ros.node import StackNode, peer_hint, run
-from ant_rl_ros.parameters import Parameter
-from ant_rl_ros.wire import FlatCodec
 
+from ant_rl_core import bundle
+from ant_rl_core.bundle import BundleError
+from ant_rl_core.shipped import resolve_policy
+from ant_rl_core.spec import ANT
+from ant_rl_core.tick import new_run_number
+from ant_rl_ros import qos
+from ant_rl_ros.node import StackNode
+from ant_rl_ros.parameters import Parameter
+from ant_rl_ros.run import peer_hint, run
+from ant_rl_ros.wire import FlatCodec
 from policy_node.actor import BACKENDS, load_actor
 from policy_node.responder import Responder
 from policy_node.slot import ActorSlot
@@ -137,7 +139,7 @@ class PolicyNode(StackNode):
         return response
 
     def _load(self, policy: str) -> str:
-        path = bundle.resolve_policy(policy)
+        path = resolve_policy(policy)
         data = bundle.read_bytes(path, self.settings["max_policy_bytes"])
         try:
             loaded = self._slot.load(data)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import Any
 from collections.abc import Callable
+from typing import Any
+
+from ant_rl_interfaces.msg import JointTorques, Observation
 
 from ant_rl_core.spec import RobotSpec
+from ant_rl_core.tick import Tick, Torques
 from ant_rl_core.timing import StageTimer
-from ant_rl_interfaces.msg import JointTorques, Observation
-from ant_rl_ros.messages import Tick, Torques, decode_observation, encode_torques
-
+from ant_rl_ros.messages import decode_observation, encode_torques
 from policy_node.safety import make_safe
 from policy_node.slot import ActorSlot, Loaded
 

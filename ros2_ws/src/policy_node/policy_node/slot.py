@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ant_rl_core import bundle
 from ant_rl_core.bundle import Bundle, BundleError
 from ant_rl_core.spec import RobotSpec
-
 from policy_node.actor import BundleActor
 
 

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
 from ant_rl_core import bundle
 from ant_rl_core.bundle import Manifest
 

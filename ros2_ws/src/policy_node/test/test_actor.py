@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import policy_bundles
 import pytest
+from policy_bundles import observations
+
 from ant_rl_core import bundle
 from ant_rl_core.bundle import BundleError
 from ant_rl_core.exploration import Exploration, explore, sample
 from ant_rl_core.step import Previous
 from policy_node.actor import load_actor
-from policy_bundles import observations
 
 
 def unpacked(*args, **kwargs):

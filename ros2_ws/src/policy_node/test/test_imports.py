@@ -67,8 +67,8 @@ def test_pure_modules_need_no_ros(module):
     assert done.stdout == "imported\n", done.stderr
 
 
-def test_the_codec_needs_messages_but_no_rclpy():
-    done = run("import policy_node.codec; print('imported')", TRAINING | {"rclpy"})
+def test_the_responder_needs_messages_but_no_rclpy():
+    done = run("import policy_node.responder; print('imported')", TRAINING | {"rclpy"})
     assert done.stdout == "imported\n", done.stderr
 
 

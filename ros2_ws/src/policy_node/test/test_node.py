@@ -10,20 +10,22 @@ import numpy as np
 import policy_bundles
 import pytest
 import rclpy
+from ant_rl_interfaces.msg import JointTorques, NodeTiming, Observation, PolicyUpdate
+from ant_rl_interfaces.srv import LoadPolicy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from policy_bundles import packed
+
 from ant_rl_core import bundle
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous, TimeStep
 from ant_rl_core.testing import FakeVectorEnv
-from ant_rl_interfaces.msg import JointTorques, NodeTiming, Observation, PolicyUpdate
-from ant_rl_interfaces.srv import LoadPolicy
+from ant_rl_core.tick import Tick
 from ant_rl_ros import qos
 from ant_rl_ros.arrays import flat
-from ant_rl_ros.messages import Tick, decode_torques, encode_observation
+from ant_rl_ros.messages import decode_torques, encode_observation
 from ant_rl_ros.wait_loop import WaitLoop
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from policy_node.actor import load_actor
-from policy_bundles import packed
 
 WAIT = 60.0  # [s] bound of every wait; what is waited for takes a few seconds at most
 RESEND = 0.2

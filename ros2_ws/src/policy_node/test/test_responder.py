@@ -4,12 +4,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
+
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous
 from ant_rl_core.testing import FakeActor, FakeVectorEnv
+from ant_rl_core.tick import Tick
 from ant_rl_core.timing import StageTimer
-from ant_rl_ros.messages import Tick, decode_torques, encode_observation
-from builtin_interfaces.msg import Time
+from ant_rl_ros.messages import decode_torques, encode_observation
 from policy_node.responder import Responder
 from policy_node.slot import ActorSlot, Loaded
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from policy_node.safety import make_safe
 
 

@@ -5,11 +5,12 @@ import threading
 import zipfile
 
 import pytest
+from policy_bundles import manifest
+
 from ant_rl_core import bundle
 from ant_rl_core.bundle import BundleError
 from ant_rl_core.spec import ANT
 from ant_rl_core.testing import FakeActor
-from policy_bundles import manifest
 from policy_node.slot import ActorSlot
 
 WAIT = 10.0

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from collections.abc import Iterable, Iterator
 
 import yaml
-from ant_rl_core.bundle import write_atomically
 
+from ant_rl_core.files import write_atomically
 from recorder_node.mcap_storage import McapStorage
 from recorder_node.sqlite_storage import SqliteStorage
 from recorder_node.storage import METADATA_VERSION, BagError, Contents, Message, Storage, Topic

@@ -5,10 +5,10 @@ The library `rosbags` does the reading, which the recorder itself does without.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from collections.abc import Iterator
 
 from rosbags.rosbag2 import Reader
 
@@ -57,7 +57,7 @@ class BagReader:
             raise
 
     def raw_messages(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
-        """Messages of these topics in the order in which they came: topic, time [ns since 1970], serialised (CDR).
+        """Messages of these topics in the order in which they came: topic, time [ns since 1970], serialized (CDR).
 
         Raises:
             BagError: the bag has no such topic, or is damaged where it is read.

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ant_rl_interfaces.msg import (EpisodeSummary, JointTorques, NodeStats, NodeTiming, Observation, PolicyUpdate,
-                                   Session, TrainingProgress)
+from ant_rl_interfaces.msg import (
+    EpisodeSummary,
+    JointTorques,
+    NodeStats,
+    NodeTiming,
+    Observation,
+    PolicyUpdate,
+    Session,
+    TrainingProgress,
+)
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock

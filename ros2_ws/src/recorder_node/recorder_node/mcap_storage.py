@@ -10,16 +10,29 @@ import errno
 import os
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from collections.abc import Mapping
 
 import yaml
 from mcap.data_stream import ReadDataStream, RecordBuilder
 from mcap.opcode import Opcode
-from mcap.records import (Channel, Chunk, ChunkIndex, DataEnd, Footer, Header, McapRecord, Message, Metadata,
-                          MetadataIndex, Schema, Statistics, SummaryOffset)
+from mcap.records import (
+    Channel,
+    Chunk,
+    ChunkIndex,
+    DataEnd,
+    Footer,
+    Header,
+    McapRecord,
+    Message,
+    Metadata,
+    MetadataIndex,
+    Schema,
+    Statistics,
+    SummaryOffset,
+)
 from mcap.stream_reader import breakup_chunk
 
 from recorder_node.definitions import Definition

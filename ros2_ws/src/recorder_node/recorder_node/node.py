@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from collections.abc import Mapping, Sequence
 
 from ament_index_python.packages import get_package_share_directory
-from ant_rl_ros import qos
-from ant_rl_ros.node import StackNode, run
-from ant_rl_ros.parameters import Parameter
 from rclpy.qos import ReliabilityPolicy
 
+from ant_rl_ros import qos
+from ant_rl_ros.node import StackNode
+from ant_rl_ros.parameters import Parameter
+from ant_rl_ros.run import run
 from recorder_node.bag import STORAGES, BagWriter
 from recorder_node.codec import STATS, TOPICS, encode_qos, type_name
 from recorder_node.definitions import read_definition

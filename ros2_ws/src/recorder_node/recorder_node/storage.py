@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
-from collections.abc import Callable, Mapping
 
 import yaml
 
 from recorder_node.definitions import Definition
-
 
 METADATA_VERSION = 9  # of a bag's metadata, that of Jazzy and later
 
@@ -44,7 +43,7 @@ class Message(NamedTuple):
         topic_id: from `add_topic`.
         received, sent: when [ns since 1970].
         sequence: the publisher's count of its messages.
-        data: serialised (CDR).
+        data: serialized (CDR).
     """
 
     topic_id: int

@@ -10,14 +10,14 @@ import pytest
 import yaml
 from mcap.data_stream import ReadDataStream
 from mcap.reader import make_reader
-from mcap.records import Message as Record
-from mcap.records import MessageIndex
+from mcap.records import Message as Record, MessageIndex
+from rosbags.interfaces import QosDurability, QosReliability
+from rosbags.rosbag2 import Reader, ReaderError
+
 from recorder_node import mcap_storage
 from recorder_node.bag import BagWriter, repair
 from recorder_node.definitions import Definition, read_definition
 from recorder_node.storage import BagError, Message, Topic
-from rosbags.interfaces import QosDurability, QosReliability
-from rosbags.rosbag2 import Reader, ReaderError
 
 FOREVER = {"sec": 9223372036, "nsec": 854775807}
 LATCHED = {"history": "keep_last", "depth": 1, "reliability": "reliable", "durability": "transient_local",

@@ -29,32 +29,32 @@ def slope(function, theta):
 RELU, ELU = lambda x: np.maximum(x, 0.0), lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0)))
 
 
-def layers(theta, x, sizes, activation, normalised=()):
+def layers(theta, x, sizes, activation, normalized=()):
     """Layers of these sizes for x [m, n], the activation between them; returns what comes out and the weights left over.
 
-    `normalised` layers go through a LayerNorm before their activation.
+    `normalized` layers go through a LayerNorm before their activation.
     """
     for i, size in enumerate(sizes):
         kernel, bias, theta = np.split(theta, np.cumsum([x.shape[1] * size, size]))
         x = x @ kernel.reshape(-1, size) + bias
-        if i in normalised:
+        if i in normalized:
             gain, offset, theta = np.split(theta, [size, 2 * size])
-            centred = x - x.mean(axis=1, keepdims=True)
-            x = gain * centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5) + offset
+            centered = x - x.mean(axis=1, keepdims=True)
+            x = gain * centered / np.sqrt((centered**2).mean(axis=1, keepdims=True) + 1e-5) + offset
         if i + 1 < len(sizes):
             x = activation(x)
     return x, theta
 
 
-def perceptron(theta, x, sizes, normalised=()):
+def perceptron(theta, x, sizes, normalized=()):
     """As `layers`, relu between them, all weights used."""
-    found, rest = layers(theta, x, sizes, RELU, normalised)
+    found, rest = layers(theta, x, sizes, RELU, normalized)
     assert rest.size == 0
     return found
 
 
 def moments(network):
-    """Running mean and variance of the inputs of each batch-normalised layer, one after the other, in float64."""
+    """Running mean and variance of the inputs of each batch-normalized layer, one after the other, in float64."""
     return [variable.numpy().astype(np.float64) for variable in network.non_trainable_variables if len(variable.shape)]
 
 
@@ -65,9 +65,9 @@ def moved_moments(running, theta, x, sizes):
 
 
 def renormed_perceptron(theta, x, sizes, running=None):
-    """As `perceptron`, the inputs of each layer normalised, with gain and offset; returns the moments too.
+    """As `perceptron`, the inputs of each layer normalized, with gain and offset; returns the moments too.
 
-    They are normalised over the rows by the moments of the batch, or by `running` ones, as `moments` gives them.
+    They are normalized over the rows by the moments of the batch, or by `running` ones, as `moments` gives them.
     """
     moments = []
     for i, size in enumerate(sizes):
@@ -123,7 +123,7 @@ def learned_encoder(encoder, adams, x, action, x_next):
             prediction_loss(encoder, x, action, following))
 
 
-class EmbeddedInputs:
+class EmbeddedNetworks:
     """An encoder, the average of it that networks take the embeddings of, and what those networks give."""
 
     def __init__(self, config, inputs, momentum=0.9):

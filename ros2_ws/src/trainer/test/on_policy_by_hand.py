@@ -1,9 +1,9 @@
 """What the float64 references of on-policy methods share, written from docstrings and papers, not from the code."""
 
 import numpy as np
+from by_hand import slope
 
 from ant_rl_core.step import Transition
-from by_hand import slope
 
 
 class Reference:
@@ -55,16 +55,16 @@ class Reference:
         self.env_steps += rows
         return self.config.learning_rate_end + (1 - self.config.learning_rate_end) * left
 
-    def normalise(self, x):
+    def normalize(self, x):
         seen = np.concatenate(self.seen) if self.seen else None
         mean, variance = (0.0, 1.0) if seen is None else (seen.mean(axis=0), seen.var(axis=0))
         return np.clip((x - mean) / np.sqrt(np.maximum(variance, 1e-8)), -self.config.observation_clip,
                        self.config.observation_clip)
 
     def inputs(self, observation, action, next_observation):
-        """Normalised observations, those after, and the samples before squashing, of [T, n, size]; counts the first."""
+        """Normalized observations, those after, and the samples before squashing, of [T, n, size]; counts the first."""
         flat = [array.reshape(-1, array.shape[-1]).astype(np.float64) for array in (observation, next_observation)]
-        x, x_next = map(self.normalise, flat)
+        x, x_next = map(self.normalize, flat)
         self.seen.append(flat[0])
         return x, x_next, np.arctanh(action.reshape(-1, action.shape[-1]).astype(np.float64))
 

@@ -2,9 +2,9 @@
 
 import gymnasium
 import numpy as np
+import on_policy_by_hand as by_hand
 import pytest
 
-import on_policy_by_hand as by_hand
 from ant_rl_core.step import TimeStepEnv
 from trainer import loop
 from trainer.algorithms.on_policy.a2c import A2C, METRICS, A2CConfig
@@ -48,16 +48,16 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
     reference = Reference(config, [v.numpy() for v in learner.model.variables])
     for _ in range(6):
         rollout = by_hand.observe_rollout(learner, rng)
-        figures = learner.update()
+        metrics = learner.update()
         rate = reference.update(*rollout)
         np.testing.assert_allclose(by_hand.flat(learner), reference.theta, atol=1e-4)
-        assert figures["learning_rate"] == pytest.approx(rate)
-    assert config.min_std < 0.5 or figures["std"] == pytest.approx(0.6), "the bound of the width was not tried"
-    assert set(METRICS) < set(figures) and learner.version == 7 and learner.env_steps == 96
+        assert metrics["learning_rate"] == pytest.approx(rate)
+    assert config.min_std < 0.5 or metrics["std"] == pytest.approx(0.6), "the bound of the width was not tried"
+    assert set(METRICS) < set(metrics) and learner.version == 7 and learner.env_steps == 96
 
 
 def test_a_single_transition_per_update_is_refused():
-    with pytest.raises(ValueError, match="at least 2 to normalise advantages"):
+    with pytest.raises(ValueError, match="at least 2 to normalize advantages"):
         A2C(A2CConfig(rollout_length=1), 1, 5, 2, seed=0)
 
 

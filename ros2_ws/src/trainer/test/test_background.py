@@ -81,8 +81,8 @@ def test_every_tick_is_observed_once_in_order_and_all_is_learned_that_is_owed(ba
     wait_for_updates(learner, 90 * pieces)
     learning.call(lambda: None).result(WAIT)
     assert learner.observed == list(range(100)) and learner.updates == 90 * pieces and learning.behind == 0
-    assert [figures["loss"] for figures in learning.figures()] == list(range(1, 90 * pieces + 1))
-    assert learning.figures() == []
+    assert [metrics["loss"] for metrics in learning.metrics()] == list(range(1, 90 * pieces + 1))
+    assert learning.metrics() == []
 
 
 def test_ticks_are_taken_while_an_update_lasts_and_counted_until_learned_from(background):
@@ -138,6 +138,6 @@ def test_lost_numbers_end_the_learning_and_say_so(background):
     wait_for_updates(learner, 1)
     learning.take(tick(float("nan")))
     learning._thread.join(WAIT)
-    for ask in (learning.figures, learning.call(lambda: None).result):
+    for ask in (learning.metrics, learning.call(lambda: None).result):
         with pytest.raises(FloatingPointError, match="reward became nan"):
             ask()

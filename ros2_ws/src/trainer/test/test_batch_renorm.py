@@ -1,11 +1,11 @@
-"""Batch renormalisation against its definition in float64."""
+"""Batch renormalization against its definition in float64."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from by_hand import slope
+
 from trainer.networks import batch_renorm
 from trainer.networks.batch_renorm import BatchRenorm
 
@@ -24,7 +24,7 @@ class Reference:
         return np.clip(std / running, 1 / 3, 3), np.clip((x.mean(axis=0) - self.mean) / running, -5, 5)
 
     @staticmethod
-    def normalise(x, r, d):
+    def normalize(x, r, d):
         return (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-3) * r + d
 
     def learn(self, x):
@@ -41,7 +41,7 @@ def rng():
     return np.random.default_rng(3)
 
 
-def test_each_batch_is_normalised_as_defined_and_its_gradient_too(rng, monkeypatch):
+def test_each_batch_is_normalized_as_defined_and_its_gradient_too(rng, monkeypatch):
     monkeypatch.setattr(batch_renorm, "WARM_UP", 3)
     layer, reference = BatchRenorm(), Reference(4, 3)
     network = keras.Sequential([keras.Input((4,)), layer])
@@ -51,14 +51,14 @@ def test_each_batch_is_normalised_as_defined_and_its_gradient_too(rng, monkeypat
         x = (rng.normal(size=(6, 4)) * (0.1, 1.0, 2.0, 9.0) + (0.0, 0.3, -9.0, 2.0)).astype(np.float32)
         weight = rng.normal(size=x.shape)
         r, d = reference.corrections(x.astype(np.float64))
-        expected = reference.normalise(x.astype(np.float64), r, d)
+        expected = reference.normalize(x.astype(np.float64), r, d)
         with tf.GradientTape() as tape:
             inputs = tf.constant(x)
             tape.watch(inputs)
             found = network(inputs, training=True)
             loss = tf.reduce_sum(found * weight.astype(np.float32))
         np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=f"batch {batch}")
-        gradient = slope(lambda flat: np.sum(weight * reference.normalise(flat.reshape(x.shape), r, d)),
+        gradient = slope(lambda flat: np.sum(weight * reference.normalize(flat.reshape(x.shape), r, d)),
                          x.astype(np.float64).ravel())
         np.testing.assert_allclose(np.ravel(tape.gradient(loss, inputs)), gradient, atol=2e-3)
         if batch >= 3:

@@ -256,7 +256,7 @@ def test_replay_refuses_draws_from_nothing_and_another_number_of_rows():
 
 # -- priorities --------------------------------------------------------------------------------------------------------
 
-def prioritised(priority, alpha=0.7, seed=3):
+def prioritized(priority, alpha=0.7, seed=3):
     """A buffer of as many transitions as there are priorities, by index."""
     buffer = replay(len(priority), 2, seed, priority_exponent=alpha)
     fill(buffer, len(priority) // 2 + 3)
@@ -267,7 +267,7 @@ def prioritised(priority, alpha=0.7, seed=3):
 def test_draws_are_in_proportion_to_the_priorities():
     priority = np.random.default_rng(0).exponential(1.0, 20) + 0.05
     probability = priority**0.7 / np.sum(priority**0.7)
-    buffer = prioritised(priority)
+    buffer = prioritized(priority)
     draws = np.bincount([int(buffer.sample(1).index[0]) for _ in range(10_000)], minlength=20)
     chi_square = np.sum((draws - 10_000 * probability) ** 2 / (10_000 * probability))
     assert 4.9 < chi_square < 43.8  # 0.05 % and 99.9 % of the distribution with 19 degrees of freedom
@@ -280,7 +280,7 @@ def test_draws_are_in_proportion_to_the_priorities():
 def test_importance_weights_undo_the_probabilities(beta):
     priority = np.random.default_rng(1).exponential(1.0, 20) + 0.05
     probability = priority**0.7 / np.sum(priority**0.7)
-    batch = prioritised(priority).sample(64, beta)
+    batch = prioritized(priority).sample(64, beta)
     expected = (20 * probability[batch.index])**-beta
     np.testing.assert_allclose(batch.weight, expected / expected.max(), rtol=1e-6)
     assert batch.weight.dtype == np.float32 and batch.weight.max() == 1.0

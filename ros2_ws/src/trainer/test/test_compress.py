@@ -12,13 +12,13 @@ from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.bundle import BundleError, Manifest
 from policy_node.actor import BundleActor
 from policy_node.litert_actor import LiteRTGraph
-from trainer.export import policy_graph
 from trainer.algorithms.table import ALGORITHMS
 from trainer.compress import distil, fit, prune, qat, quantize, variants
 from trainer.compress.differentiable import DifferentiableGraph
 from trainer.compress.fit import Course
 from trainer.compress.litert_file import LiteRTFile
 from trainer.compress.samples import Samples, Teacher
+from trainer.export import policy_graph
 
 MANIFEST = Manifest("test", "Ant-v5", 105, 8, 1)
 RECURRENT = Manifest("test", "Ant-v5", 105, 8, 1, state_shapes=((2, 3),))
@@ -106,7 +106,7 @@ def test_weights_of_now_are_what_is_converted():
     assert difference(graph.litert_bytes(), seen()).max() > 1e-3
 
 
-def test_an_actor_that_picks_from_a_few_actions_can_be_quantised_but_not_be_taught():
+def test_an_actor_that_picks_from_a_few_actions_can_be_quantized_but_not_be_taught():
     method = ALGORITHMS["dqn"]
     learner = method.learner(method.config(replay_capacity=200, learning_starts=100), 1, 105, 8, seed=1)
     model = policy_bundle.unpack(learner.policy({})).member("actor.tflite")
@@ -124,7 +124,7 @@ def test_an_unknown_layer_is_named():
         DifferentiableGraph(quantize.float16(actor()))
 
 
-# -- quantisation --------------------------------------------------------------------------------------------
+# -- quantization --------------------------------------------------------------------------------------------
 
 def test_float16_keeps_the_nearest_float16_weights():
     made = LiteRTFile(quantize.float16(actor()))
@@ -185,7 +185,7 @@ def test_edges_are_what_is_one_sum_of_products_from_inputs_or_outputs():
 
 def test_teachers_give_for_what_is_seen_what_their_graph_gives():
     teacher = Teacher(actor(), MANIFEST, 1)
-    first, second = teacher.lesson(teacher.graph, 50, 1), teacher.lesson(teacher.graph, 50, 2)
+    first, second = teacher.rollout(teacher.graph, 50, 1), teacher.rollout(teacher.graph, 50, 2)
     assert len(first) == 50 and first.inputs["observation"].shape == (50, 105)
     np.testing.assert_array_equal(first.outputs["action"], teacher.graph(first.inputs)["action"])
     assert not np.array_equal(first.inputs["observation"], second.inputs["observation"])
@@ -207,8 +207,8 @@ def test_a_line_is_fitted_by_its_least_squares():
 
 def test_the_student_drives_after_the_first_round_and_every_answer_is_the_teachers():
     teacher, drivers = Teacher(actor(), MANIFEST, 1), []
-    lesson = teacher.lesson
-    teacher.lesson = lambda driver, *rest: drivers.append(driver) or lesson(driver, *rest)
+    rollout = teacher.rollout
+    teacher.rollout = lambda driver, *rest: drivers.append(driver) or rollout(driver, *rest)
     graph = DifferentiableGraph(actor())
     student = fit.Student(graph, graph.trainable_variables, graph.litert_bytes)
     told = []

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+
 from ant_rl_core import bundle as policy_bundle
 from policy_node.actor import load_actor
 from trainer.algorithms.on_policy.ppo import PPO, PPOConfig

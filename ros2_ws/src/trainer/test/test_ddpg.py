@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from by_hand import Adam, EmbeddedNetworks, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
 
 from ant_rl_core import bundle as policy_bundle
-from by_hand import Adam, EmbeddedInputs, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
 from policy_node.actor import load_actor
 from trainer.algorithms.off_policy.ddpg import DDPG, METRICS, DDPGConfig
 
@@ -25,28 +25,28 @@ class Reference:
     """
 
     def __init__(self, config, actor, critic, inputs):
-        self.config, self.normalised = config, (0,) if config.network == "report" else ()
-        self.normalised_critic = (0, 1) if config.network == "default" else self.normalised
+        self.config, self.normalized = config, (0,) if config.network == "report" else ()
+        self.normalized_critic = (0, 1) if config.network == "default" else self.normalized
         self.actor, self.critic = flat(actor), flat(critic)
         self.target_actor, self.target_critic = self.actor.copy(), self.critic.copy()
         self.actor_adam = Adam(len(self.actor), config.actor_learning_rate)
         self.critic_adam = Adam(len(self.critic), config.critic_learning_rate)
-        self.inputs = EmbeddedInputs(config, inputs) if config.embedding_size else None
+        self.inputs = EmbeddedNetworks(config, inputs) if config.embedding_size else None
 
     def action(self, theta, x):
         given = (self.inputs.actor(theta, x, 3, 2, 2) if self.inputs else
-                 perceptron(theta, x, (3, 2, 2), self.normalised))
+                 perceptron(theta, x, (3, 2, 2), self.normalized))
         return self.config.max_torque * np.tanh(given)
 
     def value(self, theta, x, action):
         both = np.hstack([x, action])
         sizes = *self.config.critic_hidden, 1
         found = (self.inputs.critic(theta, both, *sizes) if self.inputs else
-                 perceptron(theta, both, sizes, self.normalised_critic))
+                 perceptron(theta, both, sizes, self.normalized_critic))
         return found[:, 0]
 
     def update(self, batch):
-        """One gradient step; returns the critic's errors [m] before it, and the figures."""
+        """One gradient step; returns the critic's errors [m] before it, and the metrics."""
         x, taken, reward, discount, x_next, weight = in_float64(batch)
         encoder = {"encoder_loss": self.inputs.learn(x, taken, x_next)} if self.inputs else {}
         target = reward + discount * self.value(self.target_critic, x_next, self.action(self.target_actor, x_next))
@@ -58,21 +58,21 @@ class Reference:
         def actor_loss(theta):
             return -np.mean(self.value(self.critic, x, self.action(theta, x)))
 
-        figures = {"critic_loss": critic_loss(self.critic), "q_value": value.mean(), **encoder}
+        metrics = {"critic_loss": critic_loss(self.critic), "q_value": value.mean(), **encoder}
         self.critic = self.critic_adam.step(self.critic, slope(critic_loss, self.critic))
-        figures["actor_loss"] = actor_loss(self.actor)
+        metrics["actor_loss"] = actor_loss(self.actor)
         self.actor = self.actor_adam.step(self.actor, slope(actor_loss, self.actor))
         share = self.config.target_share
         self.target_critic = (1 - share) * self.target_critic + share * self.critic
         self.target_actor = (1 - share) * self.target_actor + share * self.actor
-        return value - target, figures
+        return value - target, metrics
 
 
 @pytest.mark.parametrize(("change", "compiled"), [
     ({"network": "report"}, True), ({"network": "report", "prioritized": True, "n_step": 2}, False),
     ({"network": "plain", "max_torque": 0.6}, False), ({"critic_hidden": (3, 4)}, False),
     ({"network": "plain", "embedding_size": 2}, True)],
-    ids=["report", "prioritised", "smaller torques", "default", "embeddings"])
+    ids=["report", "prioritized", "smaller torques", "default", "embeddings"])
 def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
@@ -88,7 +88,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
         observe(learner, rng)
         if not learner.ready():
             continue
-        figures, expected_figures = learner.update(), []
+        metrics, expected_figures = learner.update(), []
         for batch in batches[steps:]:
             errors, found = reference.update(batch)
             expected_figures.append(found)
@@ -98,10 +98,10 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
             np.testing.assert_allclose(flat(model), getattr(reference, model.name), atol=5e-5, err_msg=model.name)
         for model, expected in reference.inputs.pairs(learner.inputs) if encoders else []:
             np.testing.assert_allclose(flat(model), expected, atol=5e-5, err_msg=model.name)
-        assert tuple(figures) == METRICS + (("encoder_loss",) if encoders else ())
-        for name in figures:
+        assert tuple(metrics) == METRICS + (("encoder_loss",) if encoders else ())
+        for name in metrics:
             expected = np.mean([one[name] for one in expected_figures])
-            assert figures[name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
+            assert metrics[name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
         if config.prioritized:
             last = dict(zip(batch.index, np.abs(errors) + 1e-6, strict=True))
             leaves = learner.save()["replay_leaves"]
@@ -146,12 +146,12 @@ def test_the_exported_policy_is_the_live_one(network, normalize, embedding_size,
     assert not bundle.manifest.stochastic and bundle.manifest.exploration.kind == "gaussian"
     assert bundle.manifest.exploration.scale == pytest.approx(0.4)
     observation = rng.normal(0, 3, (500, 5)).astype(np.float32)
-    x = learner.experience.normalise(observation)
+    x = learner.experience.normalize(observation)
     assert normalize != np.array_equal(x, observation)
-    normalised = (0,) if network == "report" else ()
-    inputs, exact = EmbeddedInputs(config, learner.inputs) if embedding_size else None, x.astype(np.float64)
+    normalized = (0,) if network == "report" else ()
+    inputs, exact = EmbeddedNetworks(config, learner.inputs) if embedding_size else None, x.astype(np.float64)
     expected = 0.7 * np.tanh(inputs.actor(flat(learner.actor), exact, 16, 8, 2) if inputs else
-                             perceptron(flat(learner.actor), exact, (16, 8, 2), normalised))
+                             perceptron(flat(learner.actor), exact, (16, 8, 2), normalized))
     best, extras, _ = act(load_actor(bundle), observation)
     np.testing.assert_allclose(best, expected, atol=1e-5)
     explorer = load_actor(bundle, explore=True, seed=copy.deepcopy(learner.noise))
@@ -162,7 +162,7 @@ def test_the_exported_policy_is_the_live_one(network, normalize, embedding_size,
         assert action.dtype == np.float32 and extras == {}
     theta, taken = flat(learner.critic), np.hstack([exact, expected])
     value = (inputs.critic(theta, taken, 3, 2, 1, observation_size=5) if inputs else
-             perceptron(theta, taken, (3, 2, 1), (0, 1) if network == "default" else normalised))
+             perceptron(theta, taken, (3, 2, 1), (0, 1) if network == "default" else normalized))
     np.testing.assert_allclose(learner.value(observation), value[:, 0], atol=1e-4)
 
 
@@ -193,8 +193,8 @@ def test_the_noise_decays_in_a_straight_line_to_its_end():
     ({"discount": 1.0}, "discount must be from 0 to"),
     ({"actor_hidden": (3, 0)}, "actor_hidden must hold sizes of at least 1"),
     ({"critic_hidden": (0,)}, "critic_hidden must hold sizes of at least 1"),
-    ({"network": "report", "actor_hidden": ()}, "actor_hidden must hold a size to normalise with network report"),
-    ({"network": "report", "critic_hidden": ()}, "critic_hidden must hold a size to normalise with network report"),
+    ({"network": "report", "actor_hidden": ()}, "actor_hidden must hold a size to normalize with network report"),
+    ({"network": "report", "critic_hidden": ()}, "critic_hidden must hold a size to normalize with network report"),
     ({"embedding_size": -1}, "embedding_size must be at least 0, found -1"),
     ({"embedding_size": 2, "network": "report"}, "embedding_size must be 0 unless network is plain, found 2"),
     ({"max_torque": 0.0}, "max_torque must be above 0 and at most 1, found 0.0"),

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from by_hand import Adam, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
 
 from ant_rl_core import bundle as policy_bundle
-from by_hand import Adam, act, disturb, flat, in_float64, observe, perceptron, recorded, slope
 from policy_node.actor import load_actor
 from trainer.algorithms.off_policy.dqn import DQN, METRICS, DQNConfig
 
@@ -33,8 +33,8 @@ class Reference:
 
     def values(self, theta, x):
         """Of two critics, each level of each joint: [2, m, joints, levels]."""
-        sizes, normalised = (4, 3, 2 * self.config.levels), (0,) if self.config.layer_norm else ()
-        found = [perceptron(part, x, sizes, normalised) for part in np.split(theta, 2)]
+        sizes, normalized = (4, 3, 2 * self.config.levels), (0,) if self.config.layer_norm else ()
+        found = [perceptron(part, x, sizes, normalized) for part in np.split(theta, 2)]
         return np.reshape(found, (2, len(x), 2, self.config.levels))
 
     def action_values(self, values, level):
@@ -89,7 +89,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(changes, compiled, requ
         observe(learner, rng)
         if not learner.ready():
             continue
-        figures = learner.update()
+        metrics = learner.update()
         for batch in batches[steps:]:
             error = reference.update(batch)
             steps += 1
@@ -102,7 +102,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(changes, compiled, requ
             leaves = learner.save()["replay_leaves"]
             for index, priority in last.items():
                 assert leaves[index] == pytest.approx(priority**config.priority_exponent, rel=2e-3, abs=1e-3)
-    assert steps == 24 and learner.version == 9 and set(METRICS) == set(figures)
+    assert steps == 24 and learner.version == 9 and set(METRICS) == set(metrics)
     # Both sides of each:
     for tried in (reference.disagreed, reference.smaller, reference.linear, reference.shortened, ends):
         assert 0.03 < np.mean(tried) < 0.97

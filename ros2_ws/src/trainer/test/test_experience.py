@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ant_rl_core.step import Transition
-from trainer.algorithms.off_policy.experience import Experience, OffPolicyConfig, mean_figures
+from trainer.algorithms.off_policy.experience import Experience, OffPolicyConfig, mean_metrics
 
 SMALL = OffPolicyConfig(total_steps=100, learning_starts=0, batch_size=64, replay_capacity=1000)
 
@@ -65,12 +65,12 @@ def test_observations_are_scaled_by_what_was_observed_so_far(min_std):
     mean, std = seen.mean(axis=0), np.maximum(seen.std(axis=0), min_std)
     probe = rng.normal([5.0, -2.0, 0.0], [0.2, 60.0, 2.0], (50, 3)).astype(np.float32)
     expected = np.clip((probe - mean) / std, -1.5, 1.5)
-    found = experience.normalise(probe)
+    found = experience.normalize(probe)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     assert found.dtype == np.float32 and (np.abs(expected) == 1.5).any() and (np.abs(expected) < 1.5).any()
     batch, replay = experience.draw(), experience.replay
     t, row = np.divmod(batch.index, 2)
-    assert np.array_equal(batch.observation, experience.normalise(replay.observation[t, row]))
+    assert np.array_equal(batch.observation, experience.normalize(replay.observation[t, row]))
     assert np.abs(batch.next_observation).max() <= 1.5
     assert np.array_equal(np.concatenate([replay.observation[t] for t in range(20)]), np.concatenate(rows)), "as seen"
 
@@ -117,7 +117,7 @@ def test_a_restored_one_goes_on_as_the_unbroken_one(config, ticks):
         unbroken.draw()
     other.restore({name: np.array(array) for name, array in unbroken.save().items()})
     probe = np.array([[3.0, -1.0, 0.5]], np.float32)
-    assert np.array_equal(unbroken.normalise(probe), other.normalise(probe))
+    assert np.array_equal(unbroken.normalize(probe), other.normalize(probe))
     for number in range(ticks, ticks + 5):
         batches = []
         for experience in (unbroken, other):
@@ -154,4 +154,4 @@ def test_settings_out_of_range_are_refused(change, text):
 
 
 def test_figures_are_averaged_over_the_steps_that_have_them():
-    assert mean_figures([{"a": 1.0}, {"a": 2.0, "b": 5.0}, {"a": 6.0}]) == {"a": 3.0, "b": 5.0}
+    assert mean_metrics([{"a": 1.0}, {"a": 2.0, "b": 5.0}, {"a": 6.0}]) == {"a": 3.0, "b": 5.0}

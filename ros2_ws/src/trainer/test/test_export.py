@@ -17,7 +17,7 @@ from policy_node.litert_actor import LiteRTGraph
 from trainer.export import policy_graph
 from trainer.networks import sale
 from trainer.networks.mlp import mlp
-from trainer.networks.statistics import Normaliser
+from trainer.networks.statistics import Normalizer
 
 MEAN = np.linspace(-3, 3, 105)
 STD = np.geomspace(1e-3, 30, 105)
@@ -34,15 +34,15 @@ def network():
     return network
 
 
-def normaliser():
+def normalizer():
     """For observations that lie around MEAN, STD apart."""
-    found = Normaliser(105, CLIP)
+    found = Normalizer(105, CLIP)
     found.statistics.mean, found.statistics.variance = MEAN.copy(), STD**2
     return found
 
 
 def stochastic(network):
-    return policy_graph.stochastic_graph(network, keras.Variable(LOG_STD), normaliser())
+    return policy_graph.stochastic_graph(network, keras.Variable(LOG_STD), normalizer())
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_equal_policies_give_equal_files(network, graph):
 # -- actors of the other methods ---------------------------------------------------------------------------------------
 
 
-def normalised(observation, by):
+def normalized(observation, by):
     std = np.sqrt(by.variance).astype(np.float32)
     return np.clip((observation - by.mean.astype(np.float32)) / std, -CLIP, CLIP)
 
@@ -229,21 +229,21 @@ def no_conversion(*_):
 @pytest.mark.parametrize("kind, scaled", [*((kind, True) for kind in GRAPHS), ("deterministic", False)])
 def test_exports_act_as_the_network_and_are_converted_once(kind, scaled, monkeypatch):
     make, graph_of, head = GRAPHS[kind]
-    network, found = make(), normaliser() if scaled else None
+    network, found = make(), normalizer() if scaled else None
     graph = graph_of(network, found)
     observation = (MEAN + STD * np.random.default_rng(0).normal(0, 1, (5, 105))).astype(np.float32)
     actions = []
     for seed in range(3):
         files = graph.files()
-        expected = head(network(normalised(observation, found) if scaled else observation).numpy())
+        expected = head(network(normalized(observation, found) if scaled else observation).numpy())
         for runs in (LiteRTGraph(files["actor.tflite"]), KerasGraph(files["actor.keras"])):
             given = runs({"observation": observation})
             assert set(given) == set(expected)
             for name in expected:
                 np.testing.assert_allclose(given[name], expected[name], atol=2e-5, rtol=1e-5)
         actions.append(expected["action"])
-        monkeypatch.setattr(export, "litert_bytes", no_conversion)
-        monkeypatch.setattr(export, "keras_bytes", no_conversion)
+        monkeypatch.setattr(policy_graph, "litert_bytes", no_conversion)
+        monkeypatch.setattr(policy_graph, "keras_bytes", no_conversion)
         shaken(network, seed)
         if scaled:
             found.statistics.mean, found.statistics.variance = found.mean + 0.3 * STD, found.variance * 1.5
@@ -251,7 +251,7 @@ def test_exports_act_as_the_network_and_are_converted_once(kind, scaled, monkeyp
 
 
 def test_later_exports_are_what_a_conversion_gives(network):
-    log_std, found = keras.Variable(LOG_STD), normaliser()
+    log_std, found = keras.Variable(LOG_STD), normalizer()
     graph = policy_graph.stochastic_graph(network, log_std, found)
     graph.files()
     log_std.assign(LOG_STD - 1)
@@ -281,7 +281,7 @@ def test_a_file_that_can_not_be_renewed_is_converted(fault, monkeypatch):
     if fault == "not found":
         def refuse(*_):
             raise LookupError
-        monkeypatch.setattr(export, "Template", refuse)
+        monkeypatch.setattr(policy_graph, "Template", refuse)
     else:
         graph.files()
         monkeypatch.setattr(policy_graph.Template, "fill", lambda self, weights: self._data)

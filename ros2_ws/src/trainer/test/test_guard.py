@@ -40,11 +40,11 @@ def test_figures_that_are_numbers_pass_whatever_the_variables_hold():
 def test_a_lost_figure_is_named_with_the_first_lost_variable(value, shown):
     good, lost, later = (keras.Variable(values, name=name) for name, values in (
         ("good", [1.0, 2.0]), ("lost", [1.0, np.inf]), ("later", [np.nan, np.nan])))
-    figures = {"loss": 0.5, "value": value, "other": np.nan}
+    metrics = {"loss": 0.5, "value": value, "other": np.nan}
     with pytest.raises(FloatingPointError, match=f"^value became {shown} at 40 {LAST}$"):
-        guard.check(figures, [good], 40)
+        guard.check(metrics, [good], 40)
     with pytest.raises(FloatingPointError, match=rf"^value became {shown} \(and lost with it\) at 40 {LAST}$"):
-        guard.check(figures, [good, lost, later], 40)
+        guard.check(metrics, [good, lost, later], 40)
 
 
 def test_a_setting_out_of_range_is_refused_with_the_first_rule_that_it_breaks():

@@ -128,15 +128,15 @@ def make(name, settings, env, seed=0):
 
 
 def train(env, learner, steps, start=None):
-    """Run until it has observed so many steps; returns the last time step and the figures of each update."""
-    figures = []
+    """Run until it has observed so many steps; returns the last time step and the metrics of each update."""
+    metrics = []
 
     def on_update(found):
-        figures.append(found)
+        metrics.append(found)
         return False
 
     last = loop.run(env, learner, learner, start or env.reset(seed=0), lambda _: learner.env_steps >= steps, on_update)
-    return last, figures
+    return last, metrics
 
 
 def policy_of(learner):
@@ -152,7 +152,7 @@ def policy_of(learner):
 
 def value_of(learner, observation):
     if learner.on_policy:
-        return learner.model.value(learner.model.normalise(observation))
+        return learner.model.value(learner.model.normalize(observation))
     return learner.value(observation)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from ant_rl_core import exploration
 from ant_rl_core.step import TimeStep, transition
+from trainer.networks.statistics import Normalizer, RunningStatistics
 from trainer.runs.returns import EpisodeReturns, unshaped_reward
-from trainer.networks.statistics import Normaliser, RunningStatistics
 
 
 @pytest.mark.parametrize("shape", [(), (5,)])
@@ -37,9 +37,9 @@ def test_statistics_continue_exactly_after_restore():
     assert np.array_equal(unbroken.mean, other.mean) and np.array_equal(unbroken.variance, other.variance)
 
 
-def test_a_normaliser_scales_by_what_it_saw_and_continues_exactly_after_restore():
+def test_a_normalizer_scales_by_what_it_saw_and_continues_exactly_after_restore():
     rng = np.random.default_rng(4)
-    unbroken, other = Normaliser(3, 1.5, 0.5), Normaliser(3, 1.5, 0.5)
+    unbroken, other = Normalizer(3, 1.5, 0.5), Normalizer(3, 1.5, 0.5)
     rows = rng.normal([3.0, 0.0, -1.0], [0.1, 2.0, 0.6], (200, 3)).astype(np.float32)
     unbroken.update(rows[:50])
     unbroken.update(rows[50:])

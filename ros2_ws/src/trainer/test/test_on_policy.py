@@ -107,8 +107,8 @@ def test_a_mean_that_went_beyond_all_actions_is_not_pulled_further(method, eager
     action = np.tile(np.array([[1.0, 0.1]], np.float32), (2, 1))
     for t in range(8):
         learner.observe(transition_of(learner, action=action, reward=np.array([t, -t], np.float32)))
-    figures = learner.update()
-    assert abs(figures["policy_loss"]) < 10 and figures["gradient_norm"] < 100
+    metrics = learner.update()
+    assert abs(metrics["policy_loss"]) < 10 and metrics["gradient_norm"] < 100
     assert bias.numpy()[0] == 30.0
 
 
@@ -122,7 +122,7 @@ def test_the_actor_explores_around_its_mean_and_reports_the_density(method):
     squashed = np.arctanh(action.astype(np.float64))
     np.testing.assert_allclose((squashed - learner.model.mean(observation)).std(axis=0), np.exp(-1.0), rtol=0.05)
     # The learners' density lacks what the squashing adds, which is the same for old and new policies.
-    gaussian = learner.model.log_prob(learner.model.normalise(observation), squashed.astype(np.float32)).numpy()
+    gaussian = learner.model.log_prob(learner.model.normalize(observation), squashed.astype(np.float32)).numpy()
     np.testing.assert_allclose(gaussian - np.log(1 - action.astype(np.float64)**2).sum(axis=1), extras["log_prob"],
                                atol=2e-4)
     again, _, _ = learner.act(observation, Previous.none(4000, 2), (), np.zeros(4000, bool))

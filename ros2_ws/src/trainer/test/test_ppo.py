@@ -4,12 +4,12 @@ import copy
 from dataclasses import replace
 
 import numpy as np
-import pytest
-
 import on_policy_by_hand as by_hand
+import pytest
+from by_hand import Adam
+
 from ant_rl_core.spec import RobotSpec
 from ant_rl_core.testing import FakeVectorEnv
-from by_hand import Adam
 from trainer import loop
 from trainer.algorithms.on_policy.ppo import METRICS, PPO, PPOConfig
 
@@ -78,43 +78,43 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
     reference = Reference(config, [v.numpy() for v in learner.model.variables], copy.deepcopy(learner.rng))
     for _ in range(3):
         rollout = by_hand.observe_rollout(learner, rng)
-        figures = learner.update()
+        metrics = learner.update()
         reference.update(*rollout)
         np.testing.assert_allclose(by_hand.flat(learner), reference.theta, atol=3e-5)
-        assert figures["learning_rate"] == pytest.approx(reference.rates[-1])
+        assert metrics["learning_rate"] == pytest.approx(reference.rates[-1])
     assert reference.clipped > 5 or config.max_gradient_norm < 0.1, "the clipped side of the loss was not tried"
-    assert config.min_std < 0.5 or figures["std"] == pytest.approx(0.6), "the bound of the width was not tried"
-    assert set(METRICS) < set(figures) and figures["epochs"] == 3 and learner.version == 4
+    assert config.min_std < 0.5 or metrics["std"] == pytest.approx(0.6), "the bound of the width was not tried"
+    assert set(METRICS) < set(metrics) and metrics["epochs"] == 3 and learner.version == 4
 
 
 # -- the learning rate -------------------------------------------------------------------------------------------------
 
 def figures_of(config, updates):
-    """Figures of the first updates, and of one more by another learner that was restored before it."""
+    """Metrics of the first updates, and of one more by another learner that was restored before it."""
     env = FakeVectorEnv(2, spec=RobotSpec("fake", 5, 2, 1.0))
-    learner, other, figures = PPO(config, 2, 5, 2, seed=0), PPO(config, 2, 5, 2, seed=1), []
+    learner, other, metrics = PPO(config, 2, 5, 2, seed=0), PPO(config, 2, 5, 2, seed=1), []
 
     def on_update(found):
-        figures.append(found)
-        if len(figures) == updates:
+        metrics.append(found)
+        if len(metrics) == updates:
             other.restore(learner.save())
-        return len(figures) > updates
+        return len(metrics) > updates
 
     loop.run(env, learner, learner, env.reset(seed=0), lambda _: False, on_update)
     other.buffer = learner.buffer
-    return figures, other
+    return metrics, other
 
 
 def test_the_learning_rate_decays_and_is_above_zero_in_the_last_update(eager):
-    figures, _ = figures_of(replace(SMALL, total_steps=64, desired_kl=0.0), updates=3)
-    assert [f["learning_rate"] / SMALL.learning_rate for f in figures] == pytest.approx([1.0, 0.75, 0.5, 0.25])
+    metrics, _ = figures_of(replace(SMALL, total_steps=64, desired_kl=0.0), updates=3)
+    assert [f["learning_rate"] / SMALL.learning_rate for f in metrics] == pytest.approx([1.0, 0.75, 0.5, 0.25])
 
 
 def test_the_learning_rate_follows_the_divergence_and_is_kept_in_checkpoints(eager):
     config = replace(SMALL, learning_rate=0.05, learning_rate_end=1.0, desired_kl=0.01)
-    figures, restored = figures_of(config, updates=12)
-    rates = [f["learning_rate"] for f in figures]
-    for before, rate in zip(figures[:-1], rates[1:], strict=True):
+    metrics, restored = figures_of(config, updates=12)
+    rates = [f["learning_rate"] for f in metrics]
+    for before, rate in zip(metrics[:-1], rates[1:], strict=True):
         kl = before["approximate_kl"]
         factor = 1 / 1.5 if kl > 0.02 else 1.5 if kl < 0.005 else 1.0
         assert rate == pytest.approx(min(before["learning_rate"] * factor, 0.05))
@@ -124,10 +124,10 @@ def test_the_learning_rate_follows_the_divergence_and_is_kept_in_checkpoints(eag
 
 
 def test_an_update_stops_when_the_policy_moved_further_than_the_target(eager):
-    figures, _ = figures_of(replace(SMALL, epochs=7, target_kl=1e-9), updates=1)
-    assert figures[0]["epochs"] == 1
-    figures, _ = figures_of(replace(SMALL, epochs=7, target_kl=1e9), updates=1)
-    assert figures[0]["epochs"] == 7
+    metrics, _ = figures_of(replace(SMALL, epochs=7, target_kl=1e-9), updates=1)
+    assert metrics[0]["epochs"] == 1
+    metrics, _ = figures_of(replace(SMALL, epochs=7, target_kl=1e9), updates=1)
+    assert metrics[0]["epochs"] == 7
 
 
 def test_a_rollout_that_does_not_divide_into_minibatches_is_refused():

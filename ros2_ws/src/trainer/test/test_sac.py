@@ -5,10 +5,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from by_hand import (
+    Adam,
+    EmbeddedNetworks,
+    act,
+    disturb,
+    flat,
+    in_float64,
+    moments,
+    moved_moments,
+    observe,
+    perceptron,
+    recorded,
+    renormed_perceptron,
+    slope,
+)
 
 from ant_rl_core import bundle as policy_bundle
-from by_hand import (Adam, EmbeddedInputs, act, disturb, flat, in_float64, moments, moved_moments, observe,
-                     perceptron, recorded, renormed_perceptron, slope)
 from policy_node.actor import load_actor
 from trainer.algorithms.off_policy.sac import ACTOR_METRICS, CRITIC_METRICS, SAC, SACConfig
 
@@ -28,7 +41,7 @@ class Reference:
 
     def __init__(self, config, actor, critics, inputs):
         self.config = config
-        self.inputs = EmbeddedInputs(config, inputs, config.momentum) if config.embedding_size else None
+        self.inputs = EmbeddedNetworks(config, inputs, config.momentum) if config.embedding_size else None
         self.actor, self.critics = flat(actor), [flat(critic) for critic in critics]
         self.targets = [critic.copy() for critic in self.critics]
         self.log_temperature = np.log(np.array([config.initial_temperature]))
@@ -39,7 +52,7 @@ class Reference:
         self.updates = 0
         self.temperature_adam = Adam(1, config.temperature_learning_rate)
         self.clipped, self.smaller, self.surplus = [], [], []
-        self.normalised = (0,) if config.critic_layer_norm else ()
+        self.normalized = (0,) if config.critic_layer_norm else ()
 
     def worth(self, i, theta, taken):
         """What critic i, with these weights, gives for observations beside actions."""
@@ -47,7 +60,7 @@ class Reference:
             return renormed_perceptron(theta, taken, (3, 1), self.running[i])[0][:, 0]
         if self.inputs:
             return self.inputs.critic(theta, taken, 3, 1)[:, 0]
-        return perceptron(theta, taken, (3, 1), self.normalised)[:, 0]
+        return perceptron(theta, taken, (3, 1), self.normalized)[:, 0]
 
     def both(self, i, theta, taken, following):
         """The values that critic i learns with, and those that it learns from."""
@@ -77,7 +90,7 @@ class Reference:
         return np.mean(temperature * log_prob - self.value(self.critics, x, action))
 
     def update(self, batch, noise):
-        """One gradient step; returns the errors of both critics [2, m] before it, and the figures."""
+        """One gradient step; returns the errors of both critics [2, m] before it, and the metrics."""
         c = self.config
         x, taken_action, reward, discount, x_next, weight = in_float64(batch)
         noise_next, noise = noise.astype(np.float64)
@@ -97,27 +110,27 @@ class Reference:
             self.critics[i] = self.critic_adams[i].step(critic, gradient)
         self.targets = [(1 - c.target_share) * target + c.target_share * critic
                         for target, critic in zip(self.targets, self.critics, strict=True)]
-        figures = {"critic_loss": np.mean(weight * (values - target) ** 2, axis=1).sum(), "q_value": values[0].mean(),
+        metrics = {"critic_loss": np.mean(weight * (values - target) ** 2, axis=1).sum(), "q_value": values[0].mean(),
                    **encoder}
         self.updates += 1
         if self.updates % c.actor_interval:
-            return values - target, figures
+            return values - target, metrics
         entropy = -self.sample(self.actor, x, noise)[1].mean()
-        figures |= {"actor_loss": self.actor_loss(self.actor, x, noise, temperature), "entropy": entropy,
+        metrics |= {"actor_loss": self.actor_loss(self.actor, x, noise, temperature), "entropy": entropy,
                     "temperature": temperature}
         gradient = slope(lambda theta: self.actor_loss(theta, x, noise, temperature), self.actor)
         self.actor = self.actor_adam.step(self.actor, gradient)
         self.surplus.append(entropy > 2 * c.target_entropy)
         gradient = slope(lambda log: log[0] * (entropy - 2 * c.target_entropy), self.log_temperature)
         self.log_temperature = self.temperature_adam.step(self.log_temperature, gradient)
-        return values - target, figures
+        return values - target, metrics
 
 
 @pytest.mark.parametrize(("change", "compiled"), [
     ({"critic_layer_norm": True}, True), ({"prioritized": True, "n_step": 2}, False),
     ({"critic_batch_renorm": True, "actor_interval": 2, "momentum": 0.5}, True),
     ({"embedding_size": 2, "actor_interval": 2, "momentum": 0.6}, True)],
-    ids=["layer norm", "prioritised", "batch renorm", "embeddings"])
+    ids=["layer norm", "prioritized", "batch renorm", "embeddings"])
 def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
@@ -134,7 +147,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
         observe(learner, rng)
         if not learner.ready():
             continue
-        figures, expected_figures = learner.update(), []
+        metrics, expected_figures = learner.update(), []
         for batch in batches[steps:]:
             errors, found = reference.update(batch, noise.standard_normal((2, *batch.action.shape), np.float32))
             expected_figures.append(found)
@@ -146,10 +159,10 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
                                   *(reference.inputs.pairs(learner.inputs) if encoders else [])]:
             np.testing.assert_allclose(flat(network), expected, atol=5e-5, err_msg=network.name)
         assert float(learner.log_temperature.numpy()) == pytest.approx(reference.log_temperature[0], abs=2e-5)
-        assert set(figures) == {*CRITIC_METRICS, *ACTOR_METRICS, *(["encoder_loss"] if encoders else [])}
-        for name in figures:
+        assert set(metrics) == {*CRITIC_METRICS, *ACTOR_METRICS, *(["encoder_loss"] if encoders else [])}
+        for name in metrics:
             expected = np.mean([one[name] for one in expected_figures if name in one])
-            assert figures[name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
+            assert metrics[name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
         for critic, running in zip(learner.critics, reference.running, strict=True):
             for found, expected in zip(moments(critic), running, strict=True):
                 np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -191,8 +204,8 @@ def test_densities_far_outside_stay_finite(bias):
     learner.actor.layers[-1].bias.assign([bias, -bias, bias, bias])
     for _ in range(5):
         observe(learner, rng)
-    figures = learner.update()
-    assert np.isfinite(list(figures.values())).all()
+    metrics = learner.update()
+    assert np.isfinite(list(metrics.values())).all()
     assert all(np.isfinite(variable.numpy()).all() for variable in learner.actor.trainable_variables)
 
 
@@ -214,9 +227,9 @@ def test_the_exported_policy_is_the_live_one(normalize, embedding_size, eager):
     assert (bundle.manifest.algorithm, bundle.manifest.version) == ("sac", learner.version)
     assert bundle.manifest.stochastic and bundle.manifest.explores.kind == "squashed_gaussian"
     observation = rng.normal(0, 3, (500, 5)).astype(np.float32)
-    x = learner.experience.normalise(observation)
+    x = learner.experience.normalize(observation)
     assert normalize != np.array_equal(x, observation)
-    inputs = EmbeddedInputs(config, learner.inputs) if embedding_size else None
+    inputs = EmbeddedNetworks(config, learner.inputs) if embedding_size else None
     outputs, exact = inputs.actor if inputs else lambda theta, x, *sizes: perceptron(theta, x, sizes), x.astype(float)
     mean, log_std = np.split(outputs(flat(learner.actor), exact, 16, 8, 4), 2, axis=1)
     best, extras, _ = act(load_actor(bundle), observation)

@@ -5,11 +5,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from by_hand import (
+    Adam,
+    EmbeddedNetworks,
+    act,
+    disturb,
+    flat,
+    in_float64,
+    moments,
+    moved_moments,
+    observe,
+    perceptron,
+    recorded,
+    renormed_perceptron,
+    slope,
+)
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.testing import EndlessRewardEnv
-from by_hand import (Adam, EmbeddedInputs, act, disturb, flat, in_float64, moments, moved_moments, observe,
-                     perceptron, recorded, renormed_perceptron, slope)
 from policy_node.actor import load_actor
 from trainer import loop
 from trainer.algorithms.off_policy.td3 import METRICS, TD3, TD3Config
@@ -22,9 +35,9 @@ SMALL = TD3Config(total_steps=200, learning_starts=6, updates_per_step=1.5, batc
 
 # -- updates, computed by hand -----------------------------------------------------------------------------------------
 
-def number(theta, x, normalised=()):
+def number(theta, x, normalized=()):
     """What a network of three hidden units gives, [m]."""
-    return perceptron(theta, x, (3, 1), normalised)[:, 0]
+    return perceptron(theta, x, (3, 1), normalized)[:, 0]
 
 
 class Reference:
@@ -35,7 +48,7 @@ class Reference:
 
     def __init__(self, config, actor, critics, inputs):
         self.config = config
-        self.inputs = EmbeddedInputs(config, inputs, config.momentum) if config.embedding_size else None
+        self.inputs = EmbeddedNetworks(config, inputs, config.momentum) if config.embedding_size else None
         self.actor, self.critics = flat(actor), [flat(critic) for critic in critics]
         self.target_actor, self.target_critics = self.actor.copy(), [critic.copy() for critic in self.critics]
         self.actor_adam = Adam(len(self.actor), config.actor_learning_rate, momentum=config.momentum)
@@ -43,13 +56,13 @@ class Reference:
                              for critic in self.critics]
         self.running = [moments(critic) for critic in critics]
         self.steps, self.clipped, self.limited, self.smaller = 0, [], [], []
-        self.normalised = (0,) if config.critic_layer_norm else ()
+        self.normalized = (0,) if config.critic_layer_norm else ()
 
     def value(self, theta, taken, i=0):
         """What critic i, with these weights, gives for observations beside actions."""
         if self.config.critic_batch_renorm:
             return renormed_perceptron(theta, taken, (3, 1), self.running[i])[0][:, 0]
-        return self.inputs.critic(theta, taken, 3, 1)[:, 0] if self.inputs else number(theta, taken, self.normalised)
+        return self.inputs.critic(theta, taken, 3, 1)[:, 0] if self.inputs else number(theta, taken, self.normalized)
 
     def action(self, theta, x):
         """What an actor with these weights does, [m]."""
@@ -105,12 +118,12 @@ class Reference:
     ({"critic_layer_norm": True, "max_torque": 0.6, "actor_critics": 1}, True), ({"prioritized": True}, False),
     ({"prioritized": True, "actor_interval": 1, "critic_layer_norm": True}, False), ({"actor_interval": 3}, False),
     ({"critic_batch_renorm": True, "momentum": 0.5}, True), ({"embedding_size": 2, "momentum": 0.6}, True)],
-    ids=["layer norm", "prioritised", "both", "interval", "batch renorm", "embeddings"])
+    ids=["layer norm", "prioritized", "both", "interval", "batch renorm", "embeddings"])
 def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, request):
     if not compiled:
         request.getfixturevalue("eager")
     config = replace(SMALL, **change)
-    # With its seed no hidden unit is always on: its bias has no gradient where its output is normalised, and Adam goes
+    # With its seed no hidden unit is always on: its bias has no gradient where its output is normalized, and Adam goes
     # by the sign of what rounding leaves. With either, each critic's value is the smaller one at times.
     rng = np.random.default_rng(3 if config.critic_batch_renorm else 2 if config.embedding_size else 1)
     learner = TD3(config, 2, 2, 1, seed=6)
@@ -126,7 +139,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
         observe(learner, rng)
         if not learner.ready():
             continue
-        figures = learner.update()
+        metrics = learner.update()
         for batch in batches[steps:]:
             errors = reference.update(batch, noise.standard_normal(batch.action.shape, np.float32))
             steps += 1
@@ -145,7 +158,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
             for index, priority in last.items():
                 assert leaves[index] == pytest.approx(priority**config.priority_exponent, rel=2e-3, abs=1e-3)
     assert steps == 27 and learner.version == 10
-    assert set(figures) == {*METRICS, "actor_loss", *(["encoder_loss"] if encoders else [])}
+    assert set(metrics) == {*METRICS, "actor_loss", *(["encoder_loss"] if encoders else [])}
     limited = [reference.limited] if config.max_torque < 1 else []
     for tried in (reference.clipped, reference.smaller, ends, *limited):  # both sides of each
         assert 0.05 < np.mean(tried) < 0.95
@@ -179,7 +192,7 @@ def test_the_exported_policy_is_the_live_one(backend, embedding_size, limit, eag
     observation = rng.normal(0, 3, (500, 2)).astype(np.float32)
     best = act(load_actor(bundle, backend), observation)[0]
     if not embedding_size:
-        x = learner.experience.normalise(observation).astype(np.float64)
+        x = learner.experience.normalize(observation).astype(np.float64)
         np.testing.assert_allclose(best, limit * np.tanh(perceptron(flat(learner.actor), x, (16, 8, 1))), atol=1e-5)
     explorer = load_actor(bundle, backend, explore=True, seed=copy.deepcopy(learner.noise))
     noise = copy.deepcopy(learner.noise).standard_normal((500, 1), np.float32)

@@ -5,10 +5,25 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from by_hand import (
+    ELU,
+    RELU,
+    Adam,
+    act,
+    disturb,
+    embedding,
+    flat,
+    headed,
+    in_float64,
+    learned_encoder,
+    observe,
+    prediction,
+    recorded,
+    slope,
+)
 
 from ant_rl_core import bundle as policy_bundle
-from by_hand import (ELU, RELU, Adam, act, disturb, embedding, flat, headed, in_float64, learned_encoder, observe,
-                     prediction, recorded, slope)
+from ant_rl_core.files import write_atomically
 from policy_node.actor import load_actor
 from trainer.algorithms.off_policy.td3 import TD3, TD3Config
 from trainer.algorithms.off_policy.td7 import METRICS, TD7, TD7Config
@@ -54,11 +69,11 @@ class Reference:
         return np.where(np.abs(error) < 1.0, 0.5 * error**2, np.abs(error))
 
     def update(self, batch, noise):
-        """One gradient step; returns the priorities [m] of its rows before the exponent, and the figures."""
+        """One gradient step; returns the priorities [m] of its rows before the exponent, and the metrics."""
         c = self.config
         x, taken, reward, discount, x_next, weight = in_float64(batch)
         self.encoder, loss = learned_encoder(self.encoder, self.encoder_adams, x, taken, x_next)
-        figures = {"encoder_loss": loss}
+        metrics = {"encoder_loss": loss}
 
         noise = c.target_noise_std * noise[:, 0].astype(np.float64)
         self.tried["noise"] += list(np.abs(noise) > c.target_noise_clip)
@@ -75,7 +90,7 @@ class Reference:
         values = np.array([self.value(critic, self.fixed, x, taken) for critic in self.critics])
         errors = values - target
         self.tried["loss"] += list(np.abs(errors).ravel() < 1.0)
-        figures.update(critic_loss=np.mean(weight * self.lap_huber(errors), axis=1).sum(), q_value=values[0].mean())
+        metrics.update(critic_loss=np.mean(weight * self.lap_huber(errors), axis=1).sum(), q_value=values[0].mean())
         for i, critic in enumerate(self.critics):
             gradient = slope(lambda theta: np.mean(weight * self.lap_huber(
                 self.value(theta, self.fixed, x, taken) - target)), critic)
@@ -85,13 +100,13 @@ class Reference:
             def loss(theta):
                 action = self.action(theta, self.fixed, x)
                 return -np.mean([self.value(critic, self.fixed, x, action) for critic in self.critics])
-            figures["actor_loss"] = loss(self.actor)
+            metrics["actor_loss"] = loss(self.actor)
             self.actor = self.actor_adam.step(self.actor, slope(loss, self.actor))
         if self.steps % c.target_interval == 0:
             self.target_actor, self.targets = self.actor, list(self.critics)
             self.target_fixed, self.fixed = self.fixed, self.encoder
             self.bounds = min(self.seen), max(self.seen)
-        return np.maximum(np.abs(errors).max(axis=0), 1.0), figures
+        return np.maximum(np.abs(errors).max(axis=0), 1.0), metrics
 
     def pairs(self, learner):
         """Each network of the learner with what its weights should be."""
@@ -118,7 +133,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(prioritized, importance
         observe(learner, rng)
         if not learner.ready():
             continue
-        figures, expected_figures = learner.update(), []
+        metrics, expected_figures = learner.update(), []
         for batch in batches[steps:]:
             priority, found = reference.update(batch, noise.standard_normal(batch.action.shape, np.float32))
             expected_figures.append(found)
@@ -128,7 +143,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(prioritized, importance
             np.testing.assert_allclose(flat(network), expected, atol=5e-5, err_msg=network.name)
         for name in METRICS:
             expected = np.mean([one[name] for one in expected_figures])
-            assert figures[name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
+            assert metrics[name] == pytest.approx(expected, rel=1e-3, abs=1e-3), name
         if prioritized:
             leaves = learner.save()["replay_leaves"]
             for index, expected in zip(batch.index, priority, strict=True):
@@ -164,7 +179,7 @@ def test_the_exported_policy_is_the_live_one(backend, eager):
     assert bundle.manifest.provenance["note"] == "here" and bundle.manifest.provenance["env_steps"] == 16
     assert (bundle.manifest.algorithm, bundle.manifest.version) == ("td7", learner.version)
     observation = rng.normal(0, 3, (500, 2)).astype(np.float32)
-    x = learner.experience.normalise(observation).astype(np.float64)
+    x = learner.experience.normalize(observation).astype(np.float64)
     expected = Reference.action(flat(learner.actor), [flat(part) for part in learner.fixed_encoder], x)[:, None]
     best = act(load_actor(bundle, backend), observation)[0]
     np.testing.assert_allclose(best, expected, atol=1e-5)
@@ -184,7 +199,7 @@ def policy(tmp_path_factory):
     rng = np.random.default_rng(3)
     disturb([learner.actor, learner.fixed_encoder[0]], rng)
     path = tmp_path_factory.mktemp("policies") / "small.zip"
-    policy_bundle.write(path, learner.policy())
+    write_atomically(path, learner.policy())
     return path, learner
 
 
@@ -238,7 +253,7 @@ def test_a_restored_run_does_not_depend_on_what_the_policy_has_become(policy, tm
     go_on(unbroken, 8, rng)
     state, later = copy.deepcopy((unbroken.save(), rng))
     expected = go_on(unbroken, 8, rng)
-    policy_bundle.write(copy_of_it, TD7(SMALL, 2, 2, 1, seed=8).policy())
+    write_atomically(copy_of_it, TD7(SMALL, 2, 2, 1, seed=8).policy())
     resumed = TD7(config, 2, 2, 1, seed=1)
     assert not np.array_equal(flat(resumed.encoder[0]), flat(given.fixed_encoder[0]))
     resumed.restore(state)
@@ -257,7 +272,7 @@ def test_a_policy_of_other_sizes_is_refused(change, sizes, text, policy):
 
 def test_a_policy_of_another_method_is_refused(tmp_path):
     path = tmp_path / "td3.zip"
-    policy_bundle.write(path, TD3(TD3Config(embedding_size=0, actor_hidden=(2,)), 1, 2, 1, seed=0).policy())
+    write_atomically(path, TD3(TD3Config(embedding_size=0, actor_hidden=(2,)), 1, 2, 1, seed=0).policy())
     with pytest.raises(ValueError, match="initial_policy must be one of td7 .*, of td3 with other layers"):
         TD7(replace(SMALL, initial_policy=str(path)), 1, 2, 1, seed=0)
 

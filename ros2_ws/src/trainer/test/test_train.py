@@ -20,9 +20,9 @@ from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.step import Previous
 from policy_node.actor import load_actor
 from trainer import checkpoint
-from trainer.runs import progress, train
-from trainer.algorithms.on_policy.ppo import PPO
 from trainer.algorithms.off_policy.td3 import TD3
+from trainer.algorithms.on_policy.ppo import PPO
+from trainer.runs import progress, train
 
 UPDATES = 36
 SETTINGS = {"num_envs": "2", "num_threads": "1", "rollout_length": "16", "minibatch_size": "32", "epochs": "2",
@@ -169,11 +169,11 @@ def test_an_off_policy_run_goes_on_too_as_if_there_was_no_interrupt(tmp_path, mo
     assert train.main("td3", {**OFF_POLICY, "output": str(unbroken)}) == 0
     curve = rows(unbroken)
     assert [int(row["env_steps"]) for row in curve] == [*range(20, 150, 20), 150]
-    # Before it learns there are no figures; afterwards a row has those of 10 updates, half of them of the actor.
+    # Before it learns there are no metrics; afterwards a row has those of 10 updates, half of them of the actor.
     assert [row["critic_loss"] == "" for row in curve] == [True] * 3 + [False] * 5
     assert all(np.isfinite(float(row["actor_loss"])) for row in curve[3:])
     assert [int(row["env_steps"]) for row in rows(unbroken, "evaluation.csv")] == [60, 120, 150]
-    # Before it learns, between two rows, whose figures must not be lost, and after a row that will be made again. Pressed
+    # Before it learns, between two rows, whose metrics must not be lost, and after a row that will be made again. Pressed
     # once, Ctrl-C saves after the step; pressed twice, it leaves what was saved then or after each 50 steps.
     for updates, presses, saved in ((0, 2, 50), (0, 1, 63), (3, 2, 63), (10, 1, 85), (20, 2, 100)):
         arguments = {"resume": "true"} if broken.exists() else OFF_POLICY
@@ -360,10 +360,10 @@ def test_lost_weights_are_neither_saved_nor_evaluated(tmp_path, monkeypatch, cap
     updates = TD3.update
 
     def update(self):
-        figures = updates(self)
+        metrics = updates(self)
         if self.env_steps == step - 1:  # after losses that are still finite
             self.actor.trainable_variables[0].assign(np.nan * self.actor.trainable_variables[0])
-        return figures
+        return metrics
 
     monkeypatch.setattr(TD3, "update", update)
     assert train.main("td3", {**OFF_POLICY, "checkpoint_interval": "40", "evaluation_interval": "0",

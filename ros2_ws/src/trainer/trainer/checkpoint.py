@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ant_rl_core.bundle import replacing
+from ant_rl_core.files import replacing
 
 
 class CheckpointError(RuntimeError):

@@ -34,19 +34,19 @@ def check_transition(batch: Transition, env_steps: int) -> None:
             raise FloatingPointError(_text(name, array[bad][0], env_steps))
 
 
-def check(figures: Mapping[str, float], variables: Iterable[keras.Variable], env_steps: int) -> None:
-    """End a training whose figures were lost.
+def check(metrics: Mapping[str, float], variables: Iterable[keras.Variable], env_steps: int) -> None:
+    """End a training whose metrics were lost.
 
     Args:
-        figures: losses and other figures of an update by name.
-        variables: what the update changed; searched, once a figure is bad, for the one that was lost first.
+        metrics: losses and other metrics of an update by name.
+        variables: what the update changed; searched, once a metric is bad, for the one that was lost first.
         env_steps: for the message.
 
     Raises:
-        FloatingPointError: a figure is NaN, infinite or beyond `EXPLODED`; the text names it, the step, and the first
+        FloatingPointError: a metric is NaN, infinite or beyond `EXPLODED`; the text names it, the step, and the first
             variable that is not finite, if one is.
     """
-    for name, value in figures.items():
+    for name, value in metrics.items():
         if not abs(value) < EXPLODED:
             lost = [v.path for v in variables if not np.isfinite(v.numpy()).all()]
             raise FloatingPointError(_text(name, value, env_steps, f" (and {lost[0]} with it)" if lost else ""))

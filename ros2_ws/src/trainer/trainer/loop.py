@@ -24,7 +24,7 @@ def run(env: VectorEnv, actor: Actor, learner: Learner | None, start: TimeStep, 
         learner: learns from the transitions; None only runs the actor.
         start: time step to go on from.
         on_step: is given every time step; returns True to end.
-        on_update: is given the figures of every update, between two steps; those of a learner that is not on-policy at
+        on_update: is given the metrics of every update, between two steps; those of a learner that is not on-policy at
             every tick, empty before it learns. Returns True to end.
 
     Returns:
@@ -37,18 +37,18 @@ def run(env: VectorEnv, actor: Actor, learner: Learner | None, start: TimeStep, 
         while True:
             version = actor.version
             action, extras, state = actor.act(time_step.observation, previous, state, time_step.step == 0)
-            figures = None if learner is None or learner.on_policy else {}
+            metrics = None if learner is None or learner.on_policy else {}
             if learner is not None and not learner.on_policy and learner.ready():
                 stepping = background.submit(env.step, action)
-                figures = learner.update()
+                metrics = learner.update()
                 after = stepping.result()
             else:
                 after = env.step(action)
             if learner is not None:
                 learner.observe(transition(time_step, action, after, extras, version))
                 if learner.on_policy and learner.ready():
-                    figures = learner.update()
+                    metrics = learner.update()
             previous = Previous(action, after.reward, after.done)
             time_step = after
-            if on_step(after) or figures is not None and on_update(figures):
+            if on_step(after) or metrics is not None and on_update(metrics):
                 return after

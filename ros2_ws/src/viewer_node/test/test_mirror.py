@@ -3,13 +3,14 @@
 import mujoco
 import numpy as np
 import pytest
-from ant_env_node.codec import encode_joint_state, encode_odometry
-from ant_env_node.robot_state import StateReader
-from ant_env_node.vec_env import VectorAnt, load_model
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import JointState
+
+from ant_env_node.codec import encode_joint_state, encode_odometry
+from ant_env_node.robot_state import StateReader
+from ant_env_node.vec_env import VectorAnt, load_model
 from viewer_node.codec import decode_motion
 from viewer_node.mirror import Mirror
 

@@ -59,7 +59,7 @@ def endless_floor(model: mujoco.MjModel) -> None:
     for floor in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
         extent, material = 2 * model.geom_size[floor, :2], model.geom_matid[floor]
         if extent.all():
-            # On a plane without end the texture repeats so often per metre, on another so often in all.
+            # On a plane without end the texture repeats so often per meter, on another so often in all.
             model.mat_texrepeat[material] /= extent
             model.mat_reflectance[material] = 0.0
             model.geom_size[floor, :2] = 0.0

@@ -8,16 +8,17 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from ant_env_node.vec_env import load_model
-from ant_rl_core.viewers import VIEWERS, check
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
-from ant_rl_ros import qos
-from ant_rl_ros.node import StackNode, run
-from ant_rl_ros.parameters import Parameter
 from nav_msgs.msg import Odometry
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 
+from ant_env_node.vec_env import load_model
+from ant_rl_core.viewers import VIEWERS, check
+from ant_rl_ros import qos
+from ant_rl_ros.node import StackNode
+from ant_rl_ros.parameters import Parameter
+from ant_rl_ros.run import run
 from viewer_node import codec
 from viewer_node.mirror import Mirror
 from viewer_node.offscreen import Camera

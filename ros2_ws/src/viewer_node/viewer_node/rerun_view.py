@@ -19,8 +19,8 @@ import rerun_cli
 from viewer_node.mirror import Mirror
 
 _TIMELINE = "time"
-_METRES_PER_NEWTON = 2e-3  # how long the arrows of contact forces are
-_ORANGE, _RED, _GREY = (204, 153, 102), (220, 40, 40), (90, 90, 90)
+_METERS_PER_NEWTON = 2e-3  # how long the arrows of contact forces are
+_ORANGE, _RED, _GRAY = (204, 153, 102), (220, 40, 40), (90, 90, 90)
 # A window keeps this much; the oldest goes first.
 _MEMORY_LIMIT = "1GB"
 _BATCH = 5  # [frames] that are handed over at once: a quarter of a second
@@ -145,7 +145,7 @@ class RerunView:
             send(entity, rr.Transform3D.columns(translation=positions[:, body], quaternion=orientations[:, body]))
         arrows = rr.Arrows3D.columns(
             origins=np.concatenate([frame.contacts for frame in frames]),
-            vectors=_METRES_PER_NEWTON * np.concatenate([frame.forces for frame in frames]))
+            vectors=_METERS_PER_NEWTON * np.concatenate([frame.forces for frame in frames]))
         send(_CONTACTS, arrows.partition([len(frame.contacts) for frame in frames]))
         for path, values in (("contact", [frame.on_feet for frame in frames]),
                              ("torque", [frame.torques for frame in frames])):
@@ -176,7 +176,7 @@ class RerunView:
         lines = []
         for step in np.linspace(-end, end, 2 * _SQUARES + 1):
             lines += [[(step, -end, 0.0), (step, end, 0.0)], [(-end, step, 0.0), (end, step, 0.0)]]
-        self._stream.log(f"{_FLOOR}/lines", rr.LineStrips3D(lines, colors=_GREY, radii=0.01), static=True)
+        self._stream.log(f"{_FLOOR}/lines", rr.LineStrips3D(lines, colors=_GRAY, radii=0.01), static=True)
 
     def _name_series(self, path: str, names: Sequence[str]) -> None:
         self._stream.log(path, rr.SeriesLines(names=names), static=True)

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ant_rl_core import bundle
-from ant_rl_core.arguments import ArgumentError, check_writable
+from ant_rl_core import bundle, settings
 from ant_rl_core.bundle import BundleError
+from ant_rl_core.files import check_writable, write_atomically
 from ant_rl_core.machine import machine
-from ant_rl_core import settings
-from trainer.runs.progress import numbered
-
+from ant_rl_core.settings import ArgumentError
+from ant_rl_core.shipped import resolve_policy
 from ant_rl_tools.bench import report
 from ant_rl_tools.bench.learn import suite as learn
 from ant_rl_tools.bench.rows import GOALS, Goal, Group, Measured, as_json
 from ant_rl_tools.unavailable import Unavailable
+from trainer.runs.progress import numbered
 
 _VECTOR_ROWS = tuple(goal.name for goal in GOALS if goal.name.startswith("vector_ant"))
 _BUSY = 1.0  # load average
@@ -80,7 +80,7 @@ def main(arguments: Mapping[str, str], suite: str = "") -> int:
         summary = {"rows": rows, "machine": facts, "seconds": round(time.monotonic() - start, 1)}
         text = json.dumps(summary, indent=2, allow_nan=False)
         try:
-            bundle.write_atomically(Path(config.summary), text.encode())
+            write_atomically(Path(config.summary), text.encode())
         except OSError as error:
             print(f"ant_rl: can't write the summary {config.summary} ({error.strerror}): make room or choose another "
                   "path", file=sys.stderr)
@@ -139,7 +139,7 @@ def help_text(suite: str = "") -> str:
 
 def _check(config: BenchConfig, names: Sequence[str]) -> None:
     if {*_POLICY_ROWS, "lockstep_1", "lockstep_64"} & set(names):
-        bundle.read(bundle.resolve_policy(config.policy))
+        bundle.read(resolve_policy(config.policy))
 
 
 def _groups(config: BenchConfig) -> list[Group]:

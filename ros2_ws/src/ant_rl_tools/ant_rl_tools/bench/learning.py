@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.step import TimeStepEnv
-
 from ant_rl_tools.bench.rows import Measured
 
 NUM_ENVS = 16

@@ -9,16 +9,17 @@ from functools import partial
 
 import gymnasium
 import numpy as np
+
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle
+from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous, TimeStep, TimeStepEnv
-from policy_node.actor import BundleActor, load_actor
-from trainer import loop
-
 from ant_rl_tools.bench.node import NAMESPACE, BenchNode
 from ant_rl_tools.bench.rows import Measured, compare, paired_rates
 from ant_rl_tools.node_process import NodeProcess
+from policy_node.actor import BundleActor, load_actor
+from trainer import loop
 
 
 def measure(num_envs: int, policy: str, seconds: float, rounds: int) -> Measured:
@@ -34,7 +35,7 @@ def measure(num_envs: int, policy: str, seconds: float, rounds: int) -> Measured
         Unavailable: a node can't be started or falls silent.
         BundleError: the policy can't be used.
     """
-    actor = load_actor(bundle.read(bundle.resolve_policy(policy)))
+    actor = load_actor(bundle.read(resolve_policy(policy)))
     with ExitStack() as stack:
         one_process = stack.enter_context(InOneProcess(actor, num_envs))
         one_process.rate(0.5)  # a warm-up

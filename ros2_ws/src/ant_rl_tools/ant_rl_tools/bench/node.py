@@ -9,16 +9,17 @@ from collections.abc import Iterable
 
 import numpy as np
 import rclpy
+from ant_rl_interfaces.msg import NodeTiming, Observation
+from std_srvs.srv import SetBool
+
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
-from ant_rl_interfaces.msg import NodeTiming, Observation
+from ant_rl_core.tick import Tick
 from ant_rl_ros import qos
-from ant_rl_ros.messages import Tick, decode_torques, encode_observation
+from ant_rl_ros.messages import decode_torques, encode_observation
 from ant_rl_ros.node import system_stamp
 from ant_rl_ros.wait_loop import WaitLoop
 from ant_rl_ros.wire import FlatCodec
-from std_srvs.srv import SetBool
-
 from ant_rl_tools.asker import RESEND_PERIOD, Asker
 from ant_rl_tools.node_process import NodeProcess, ros_variables
 from ant_rl_tools.unavailable import Unavailable

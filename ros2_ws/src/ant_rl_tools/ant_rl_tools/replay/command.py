@@ -6,20 +6,19 @@ import json
 import os
 import sys
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from collections.abc import Mapping
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from ant_rl_core import bundle
-from ant_rl_core.arguments import ArgumentError, check_writable
-from recorder_node.storage import BagError
-from ant_rl_core import settings
-
+from ant_rl_core import bundle, settings
+from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_core.settings import ArgumentError
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.replay.outcome import Outcome
 from ant_rl_tools.unavailable import Unavailable
+from recorder_node.storage import BagError
 
 _WIDTH = 100
 
@@ -90,7 +89,7 @@ def main(bag: str, target: str, arguments: Mapping[str, str]) -> int:
         return 2
     print("\n".join(outcome.lines))
     if config.summary:
-        bundle.write(config.summary, json.dumps(outcome.summary, indent=2).encode())
+        write_atomically(config.summary, json.dumps(outcome.summary, indent=2).encode())
     return 0 if outcome.passed else 1
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from collections.abc import Mapping
 
 import numpy as np
+from ant_rl_interfaces.msg import Session
+
 from ant_env_node.codec import software
-from ant_env_node.shaping import ShapingConfig, make
+from ant_env_node.make import make
+from ant_env_node.shaping import ShapingConfig
 from ant_rl_core.contracts import VectorEnv
 from ant_rl_core.step import TimeStep
-from ant_rl_interfaces.msg import Session
-from ant_rl_ros.messages import Tick
-from recorder_node.storage import BagError
-from trainer.runs.progress import track
-
+from ant_rl_core.tick import Tick
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.replay.outcome import Outcome, first_unequal
+from recorder_node.storage import BagError
+from trainer.runs.progress import track
 
 # Of a tick's time step, in the order in which a difference is looked for.
 _FIELDS = ("terminated", "truncated", "final_observation", "observation", "reward", "episode_id", "step")

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from collections.abc import Iterator, Mapping
 
-from ant_rl_core import bundle
+from ant_rl_core import bundle, settings
 from ant_rl_core.bundle import Bundle
 from ant_rl_core.contracts import Learner
 from ant_rl_core.spec import ANT
-from ant_rl_ros.messages import Tick
-from recorder_node.storage import BagError
-from ant_rl_core import settings
-from trainer.algorithms.table import ALGORITHMS
-from trainer.ros.collector import Collector
-from trainer.algorithms.off_policy.experience import mean_figures
-from trainer.runs.progress import track
-
+from ant_rl_core.tick import Tick
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.replay.outcome import Outcome
+from recorder_node.storage import BagError
+from trainer.algorithms.off_policy.experience import mean_metrics
+from trainer.algorithms.table import ALGORITHMS
+from trainer.ros.collector import Collector
+from trainer.runs.progress import track
 
 _SOURCE = ""
 
@@ -121,7 +119,7 @@ class _Student:
         if not self._progress or self._progress[0].updates != len(self._updates) or self._difference:
             return
         recorded = self._progress.popleft().metrics
-        replayed = mean_figures(self._updates[self._told:])
+        replayed = mean_metrics(self._updates[self._told:])
         self._told = len(self._updates)
         self._compared_figures += 1
         for name, value in recorded.items():

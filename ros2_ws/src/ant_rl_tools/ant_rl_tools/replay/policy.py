@@ -6,26 +6,25 @@ import os
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import rclpy
-from ant_rl_core import bundle
-from ant_rl_core.spec import ACTUATOR_NAMES, ANT
 from ant_rl_interfaces.srv import LoadPolicy
+
+from ant_rl_core.spec import ACTUATOR_NAMES, ANT
 from ant_rl_ros.arrays import unflat
 from ant_rl_ros.wait_loop import WaitLoop
-from recorder_node.storage import BagError
-from trainer.runs.progress import track
-
 from ant_rl_tools.asker import Asker
 from ant_rl_tools.node_process import NodeProcess, ros_variables
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.replay.outcome import Outcome, first_unequal
 from ant_rl_tools.unavailable import Unavailable
+from recorder_node.storage import BagError
+from trainer.runs.progress import track
 
 # Apart from any stack that runs on this machine already.
 _NAMESPACE = f"/replay_{os.getpid()}"

@@ -11,13 +11,13 @@ from plotly.subplots import make_subplots
 
 from ant_rl_tools.report.decimation import decimate
 
-# Told apart by all kinds of colour vision (Okabe and Ito); a node has its colour throughout.
+# Told apart by all kinds of color vision (Okabe and Ito); a node has its color throughout.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-RUN_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
-NODE_COLOURS = {"env": BLUE, "policy": VERMILLION, "trainer": GREEN, "monitor": PURPLE, "recorder": ORANGE,
+RUN_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+NODE_COLORS = {"env": BLUE, "policy": VERMILLION, "trainer": GREEN, "monitor": PURPLE, "recorder": ORANGE,
                 "status": SKY}
-ROBOT_COLOUR = "#444444"
+ROBOT_COLOR = "#444444"
 POINTS = 4000  # of one line, at most about; longer ones keep the lowest and highest of each stretch
 
 _PANEL_HEIGHT, _PANELS_HEIGHT, _MARGINS = 280, 130, 100  # [px] of one panel, of each of several, around them
@@ -48,7 +48,7 @@ class Line:
     Attributes:
         panel: title of the panel it is in.
         name: in the legend; lines of one name are one entry.
-        colour: as CSS has it.
+        color: as CSS has it.
         x, y: [n] each; NaN in y are gaps.
         dash: solid, dash or dot.
         shape: linear; hv for a value that holds until the next one; hvh for bins.
@@ -57,7 +57,7 @@ class Line:
 
     panel: str
     name: str
-    colour: str
+    color: str
     x: np.ndarray
     y: np.ndarray
     dash: str = "solid"
@@ -92,8 +92,8 @@ def line_chart(lines: Sequence[Line], x_title: str, y_title: str, *, log_x: bool
         x, y = decimate(line.x, line.y, points, whole)
         figure.add_scatter(
             x=x, y=y, name=line.name, legendgroup=line.name, showlegend=line.name not in shown,
-            mode=line.mode, line={"color": line.colour, "width": 1.3, "dash": line.dash, "shape": line.shape},
-            marker={"color": line.colour, "size": 5}, row=1 + panels.index(line.panel), col=1)
+            mode=line.mode, line={"color": line.color, "width": 1.3, "dash": line.dash, "shape": line.shape},
+            marker={"color": line.color, "size": 5}, row=1 + panels.index(line.panel), col=1)
         shown.add(line.name)
     finish(figure, height, "" if several else y_title, len(shown) > 1)
     figure.update_xaxes(title_text=x_title, row=len(panels), col=1)

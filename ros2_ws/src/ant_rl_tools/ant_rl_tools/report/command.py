@@ -8,18 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ant_rl_core.arguments import ArgumentError, check_writable
-from ant_rl_core.bundle import write_atomically
-from recorder_node.storage import BagError
 from ant_rl_core import settings
-
-from ant_rl import stack
+from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_core.settings import ArgumentError, split
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.report import figures, tables
-from ant_rl_tools.report.charts import RUN_COLOURS
+from ant_rl_tools.report.charts import RUN_COLORS
 from ant_rl_tools.report.page import page
 from ant_rl_tools.report.reading import read
 from ant_rl_tools.report.run_data import Run
+from recorder_node.storage import BagError
 
 
 @dataclass(frozen=True)
@@ -38,11 +36,11 @@ class ReportConfig:
 def main(words: Sequence[str]) -> int:
     """Write the report on the bags in `words`; returns the exit code. ArgumentError where that can't be done."""
     names = [word for word in words if ":=" not in word]
-    (config,) = settings.build([ReportConfig], stack.split(word for word in words if ":=" in word))
+    (config,) = settings.build([ReportConfig], split(word for word in words if ":=" in word))
     if not names:
         raise ArgumentError("report needs the folder of a recording, or several to compare: ./run report BAG [BAG …]")
-    if len(names) > len(RUN_COLOURS):
-        raise ArgumentError(f"report compares at most {len(RUN_COLOURS)} recordings, found {len(names)}")
+    if len(names) > len(RUN_COLORS):
+        raise ArgumentError(f"report compares at most {len(RUN_COLORS)} recordings, found {len(names)}")
     if len({os.path.realpath(name) for name in names}) < len(names):
         raise ArgumentError(f"report takes each recording once, found {' '.join(names)}")
     check_writable("output", config.output)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ant_rl_core.spec import ANT
-from recorder_node.storage import BagError
-from trainer.runs.progress import track
 
 from ant_rl.codec import decode_episode, decode_stats, decode_timing
+from ant_rl.status import Episode, Record, Stats, Timing
+from ant_rl_core.spec import ANT
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.report.run_data import Answers, Resources, Run, Ticks, Windows
-from ant_rl.status import Episode, Record, Stats, Timing
+from recorder_node.storage import BagError
+from trainer.runs.progress import track
 
 _HEIGHT, _JOINTS, _SPEED = 0, slice(5, 13), 13  # in the observation, see docs/messages.md
 _OTHERS = ("joint_torques", "timing", "episode", "policy")

@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from ant_env_node.vec_env import VectorAnt, load_model
-from ant_rl_core import bundle as policy_bundle
-from ant_rl_core.arguments import ArgumentError, check_writable
+from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor
+from ant_rl_core.files import check_writable
+from ant_rl_core.settings import ArgumentError
+from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous, TimeStepEnv
+from ant_rl_tools.video.film import Film, captioned, side_by_side
 from policy_node.actor import load_actor
-from ant_rl_core import settings
 from trainer.runs.progress import Progress
 from viewer_node.offscreen import Camera, OffscreenError
-
-from ant_rl_tools.video.film import Film, captioned, side_by_side
 
 _EPISODE = 1000  # [ticks] at most
 _SMALLEST, _LARGEST = 64, 2048  # [pixels]
@@ -197,6 +198,6 @@ def load(word: str, variant: str = policy_bundle.FLOAT32) -> Actor:
     name, colon, own = word.rpartition(":")
     if colon and not Path(word).exists():
         word, variant = name, own
-    policy = policy_bundle.read(policy_bundle.resolve_policy(word))
+    policy = policy_bundle.read(resolve_policy(word))
     policy.check_sizes(ANT.observation_size, ANT.action_size)
     return load_actor(policy, "litert", variant)

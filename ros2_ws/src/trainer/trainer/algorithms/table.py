@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from trainer.algorithms.on_policy.a2c import A2C, A2CConfig
 from trainer.algorithms.off_policy.ddpg import DDPG, DDPGConfig
 from trainer.algorithms.off_policy.dqn import DQN, DQNConfig
-from trainer.algorithms.on_policy.ppo import PPO, PPOConfig
 from trainer.algorithms.off_policy.sac import SAC, SACConfig
 from trainer.algorithms.off_policy.td3 import TD3, TD3Config
 from trainer.algorithms.off_policy.td7 import TD7, TD7Config
+from trainer.algorithms.on_policy.a2c import A2C, A2CConfig
+from trainer.algorithms.on_policy.ppo import PPO, PPOConfig
 
 
 class Method(NamedTuple):
@@ -23,7 +23,7 @@ class Method(NamedTuple):
 
 
 ALGORITHMS = {
-    "ppo": Method(PPO, PPOConfig, 16, "proximal policy optimisation: steady, and fastest by the clock"),
+    "ppo": Method(PPO, PPOConfig, 16, "proximal policy optimization: steady, and fastest by the clock"),
     "a2c": Method(A2C, A2CConfig, 16, "advantage actor-critic: one gradient step for every few ticks of all robots"),
     "ddpg": Method(DDPG, DDPGConfig, 1, "one critic, a deterministic actor; network:=report is the study's network"),
     "td3": Method(TD3, TD3Config, 1, "twin critics on learned embeddings, a delayed deterministic actor, noise on its target"),

@@ -47,7 +47,7 @@ class ReplayBuffer:
         seed: seed of the draws.
         n_step: steps that a drawn transition may span; fewer where an episode ends or the data does.
         discount: gamma.
-        priority_exponent: alpha of prioritised replay (Schaul et al., arXiv:1511.05952); None draws uniformly.
+        priority_exponent: alpha of prioritized replay (Schaul et al., arXiv:1511.05952); None draws uniformly.
     """
 
     def __init__(self, capacity: int, num_envs: int, observation_size: int, action_size: int, seed: int, *,

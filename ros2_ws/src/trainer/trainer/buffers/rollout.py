@@ -78,7 +78,7 @@ class RolloutBuffer:
 
 def generalized_advantages(reward: np.ndarray, value: np.ndarray, next_value: np.ndarray, terminated: np.ndarray,
                            cut: np.ndarray, discount: float, gae_lambda: float) -> np.ndarray:
-    """Generalised advantage estimates (Schulman et al., arXiv:1506.02438, equation 16).
+    """Generalized advantage estimates (Schulman et al., arXiv:1506.02438, equation 16).
 
     Args:
         reward, value, next_value: [T, n]; `next_value` is the value of the true successor, so at a time limit that

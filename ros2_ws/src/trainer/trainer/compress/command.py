@@ -11,9 +11,10 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from ant_rl_core import bundle as policy_bundle
-from ant_rl_core.arguments import ArgumentError, check_writable
-from ant_rl_core import settings
+from ant_rl_core import bundle as policy_bundle, settings
+from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_core.settings import ArgumentError
+from ant_rl_core.shipped import resolve_policy
 from trainer.compress import report, variants
 from trainer.compress.compression import CompressConfig, compress
 
@@ -27,7 +28,7 @@ def main(bundle: str, methods: Sequence[str], arguments: Mapping[str, str]) -> i
         for name in methods:
             variants.check(name)
         folder = _folder(config)
-        policy = policy_bundle.read(policy_bundle.resolve_policy(bundle))
+        policy = policy_bundle.read(resolve_policy(bundle))
         # Where it was written to does not matter to what was made.
         given = [f"{name}:={value}" for name, value in arguments.items() if name not in ("output", "summary")]
         command = " ".join(["./run compress", bundle, *methods, *given])
@@ -41,7 +42,7 @@ def main(bundle: str, methods: Sequence[str], arguments: Mapping[str, str]) -> i
         files[Path(path)] = json.dumps(report.plain(figures), indent=2).encode()
     try:
         for path, data in files.items():
-            policy_bundle.write(path, data)
+            write_atomically(path, data)
     except OSError as error:
         print(f"can't write {path} ({error.strerror}): make room or choose another path", file=sys.stderr)
         return 1

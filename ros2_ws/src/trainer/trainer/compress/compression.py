@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from ant_rl_core import bundle as policy_bundle
-from ant_rl_core.arguments import ArgumentError
 from ant_rl_core.bundle import FLOAT32, Bundle, BundleError
 from ant_rl_core.machine import machine
+from ant_rl_core.settings import ArgumentError
 from ant_rl_core.spec import ANT
 from policy_node.actor import BundleActor, load_actor
 from policy_node.keras_actor import KerasGraph
 from policy_node.litert_actor import LiteRTGraph
-from trainer.runs import provenance
 from trainer.compress import variants
 from trainer.compress.limits import Limits
 from trainer.compress.litert_file import LiteRTFile
@@ -26,6 +25,7 @@ from trainer.compress.measure import measure
 from trainer.compress.probe import Job
 from trainer.compress.report import Report, Row
 from trainer.compress.samples import Teacher
+from trainer.runs import provenance
 from trainer.runs.evaluate import evaluate
 from trainer.runs.progress import numbered
 

@@ -1,6 +1,6 @@
 """A LiteRT graph in TensorFlow, so that what the runtime runs can be learned further.
 
-Pruned and quantised weights are fine-tuned on the graph that is deployed, whatever made it: its matrices become
+Pruned and quantized weights are fine-tuned on the graph that is deployed, whatever made it: its matrices become
 variables, and what becomes of them is converted to LiteRT again.
 """
 

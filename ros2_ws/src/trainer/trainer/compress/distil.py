@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from ant_rl_core.bundle import BundleError
-from trainer.export import policy_graph
 from trainer.compress.fit import Course, Student, first_lesson, teach
 from trainer.compress.litert_file import LiteRTFile
 from trainer.compress.samples import Samples, Teacher
+from trainer.export import policy_graph
 from trainer.networks.mlp import dense
 
 COURSE = Course(rounds=40, samples=20_000, epochs=8, last_epochs=60, learning_rate=1e-3)
@@ -63,7 +63,7 @@ def _network(samples: Samples, hidden: Sequence[int], seeds: np.random.SeedSeque
     x = flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
     given = np.concatenate([array.reshape(len(array), -1) for array in samples.inputs.values()], axis=1)
     x = keras.layers.Normalization(mean=given.mean(axis=0),
-                                   variance=np.maximum(given.var(axis=0), _LEAST_STD**2), name="normalise")(x)
+                                   variance=np.maximum(given.var(axis=0), _LEAST_STD**2), name="normalize")(x)
     for i, size in enumerate(hidden):
         x = dense(size, next(states), activation="relu", name=f"student_{i}")(x)
     outputs: dict[str, Any] = {}

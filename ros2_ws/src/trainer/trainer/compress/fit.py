@@ -115,7 +115,7 @@ def teach(student: Student, teacher: Teacher, course: Course, rng: np.random.Gen
     loss = np.nan
     for turn in range(course.rounds):
         if turn:
-            samples = samples.joined(teacher.lesson(LiteRTGraph(student.litert()), course.samples, _seed(rng)))
+            samples = samples.joined(teacher.rollout(LiteRTGraph(student.litert()), course.samples, _seed(rng)))
         tell(f"round {turn + 1} of {course.rounds}{_so_far(loss)}")
         before_round(turn)
         loss = student.fit(samples, [course.learning_rate] * course.epochs, rng)
@@ -127,7 +127,7 @@ def teach(student: Student, teacher: Teacher, course: Course, rng: np.random.Gen
 
 def first_lesson(teacher: Teacher, course: Course, rng: np.random.Generator) -> Samples:
     """What the teacher sees and gives while it drives itself: the samples of a course's first round."""
-    return teacher.lesson(teacher.graph, course.samples, _seed(rng))
+    return teacher.rollout(teacher.graph, course.samples, _seed(rng))
 
 
 def _so_far(loss: float) -> str:

@@ -1,7 +1,7 @@
-"""Quantisation-aware fine-tuning by distillation (Jacob et al., arXiv:1712.05877).
+"""Quantization-aware fine-tuning by distillation (Jacob et al., arXiv:1712.05877).
 
-TensorFlow Model Optimization quantises models of Keras 2 only; the rounding that the weights learn to live with is
-TensorFlow's own, and what is stored in the end comes from the same quantiser as the variant int8.
+TensorFlow Model Optimization quantizes models of Keras 2 only; the rounding that the weights learn to live with is
+TensorFlow's own, and what is stored in the end comes from the same quantizer as the variant int8.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def qat_int8(model: bytes, teacher: Teacher, course: Course, seed: int,
         tell: see `fit.teach`.
 
     Differs from the paper in: ranges are those of the float actor's own rollouts and stay fixed; no batch norm to fold;
-    the targets are a teacher's outputs, at the states that the quantised actor itself visits.
+    the targets are a teacher's outputs, at the states that the quantized actor itself visits.
     """
     graph = DifferentiableGraph(model)
     rng = np.random.default_rng(seed)
@@ -70,7 +70,7 @@ def _ranges(graph: DifferentiableGraph, inputs: Arrays) -> dict[str, tuple[Range
 
 
 def _rounded(x: tf.Tensor, limits: Range) -> tf.Tensor:
-    # Zero is among the values in any case, as in what the quantiser makes.
+    # Zero is among the values in any case, as in what the quantizer makes.
     return tf.quantization.fake_quant_with_min_max_args(x, min(limits[0], 0.0), max(limits[1], 1e-6))
 
 

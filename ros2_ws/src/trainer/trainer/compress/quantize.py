@@ -1,8 +1,8 @@
 """Weights and sums in fewer bits, by ai-edge-quantizer.
 
-The edges of a graph stay in floating point, with their matrices in float16: observations hold metres, m/s and contact
+The edges of a graph stay in floating point, with their matrices in float16: observations hold meters, m/s and contact
 forces side by side, and the last sums before the squashing range far beyond where it saturates. One scale of 8 bits
-would lose what matters of both. What lies between, the larger part by far, is quantised.
+would lose what matters of both. What lies between, the larger part by far, is quantized.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def int8(model: bytes, inputs: Mapping[str, np.ndarray], rounding: AlgorithmName
     Args:
         model: float32 graph.
         inputs: as of `dynamic_int8`; the ranges of all that is computed from them are what int8 is spread over.
-        rounding: of the weights, by the quantiser's name for it.
+        rounding: of the weights, by the quantizer's name for it.
 
     Raises:
         BundleError: there are no matrices between the edges.
@@ -112,6 +112,6 @@ def _quantized(model: bytes, configure: Callable[[quantizer.Quantizer], None],
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it reports sizes there
         # Calibration reads every tensor in between, which LiteRT warns of.
         warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
-        # All inputs as one batch: of several, the quantiser would average the extremes, and so cut off the rare ones.
+        # All inputs as one batch: of several, the quantizer would average the extremes, and so cut off the rare ones.
         ranges = made.calibrate({SIGNATURE: [dict(inputs)]}) if inputs and made.need_calibration else None
         return bytes(made.quantize(ranges).quantized_model)

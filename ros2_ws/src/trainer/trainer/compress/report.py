@@ -11,7 +11,6 @@ import numpy as np
 
 from trainer.compress.measure import Speed
 
-
 _ON_A_TERMINAL = ("variant", "file", "return", "falls", "p50 / p99", "at full speed / 20 Hz", "RSS / USS")
 
 

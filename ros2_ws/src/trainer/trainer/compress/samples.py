@@ -46,7 +46,7 @@ class Teacher:
     def __init__(self, model: bytes, manifest: Manifest, num_threads: int = 0) -> None:
         self.graph, self._manifest, self._num_threads = LiteRTGraph(model), manifest, num_threads
 
-    def lesson(self, driver: Graph, count: int, seed: int) -> Samples:
+    def rollout(self, driver: Graph, count: int, seed: int) -> Samples:
         """What `driver` is given while it drives, and what this teacher gives for that; [count, ...] each."""
         inputs = self.visited(driver, count, seed)
         return Samples(inputs, self.graph(inputs))

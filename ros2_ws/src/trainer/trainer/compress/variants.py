@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ant_rl_core.arguments import ArgumentError
 from ant_rl_core.bundle import FLOAT32
+from ant_rl_core.settings import ArgumentError
 from policy_node.litert_actor import LiteRTGraph
 from trainer.compress import distil, prune, qat, quantize
 from trainer.compress.fit import Course

@@ -16,49 +16,49 @@ from ant_rl_core.exploration import Exploration
 from policy_node.actor import Graph
 from policy_node.keras_actor import KerasGraph
 from policy_node.litert_actor import LiteRTGraph
-from trainer.networks.mlp import BFloat16Dense
-from trainer.networks.statistics import Normaliser
 from trainer.export.template import Template, ZipTemplate
+from trainer.networks.mlp import BFloat16Dense
+from trainer.networks.statistics import Normalizer
 
 Head = Callable[[Any], dict[str, Any]]
 
 
 def stochastic_graph(network: keras.Model, log_std: keras.Variable,
-                     normaliser: Normaliser | None = None) -> PolicyGraph:
+                     normalizer: Normalizer | None = None) -> PolicyGraph:
     """Actor that draws from a squashed Gaussian of the same width everywhere.
 
     Args:
         network: from observations to the mean before the squashing, [n, action_size].
         log_std: [action_size], logarithm of the standard deviation before the squashing.
-        normaliser: see `PolicyGraph`.
+        normalizer: see `PolicyGraph`.
     """
-    return PolicyGraph(network, lambda mean: {"action": keras.ops.tanh(mean), "mean": mean}, normaliser,
+    return PolicyGraph(network, lambda mean: {"action": keras.ops.tanh(mean), "mean": mean}, normalizer,
                        {"log_std": log_std})
 
 
 def gaussian_graph(network: keras.Model, log_std_range: tuple[float, float],
-                   normaliser: Normaliser | None = None) -> PolicyGraph:
+                   normalizer: Normalizer | None = None) -> PolicyGraph:
     """Actor that draws from a squashed Gaussian whose width depends on the observation.
 
     Args:
         network: from observations to mean and log_std side by side, [n, 2 * action_size].
         log_std_range: log_std is clipped to it.
-        normaliser: see `PolicyGraph`.
+        normalizer: see `PolicyGraph`.
     """
     def head(x: Any) -> dict[str, Any]:
         mean, log_std = keras.ops.split(x, 2, axis=-1)
         return {"action": keras.ops.tanh(mean), "mean": mean, "log_std": keras.ops.clip(log_std, *log_std_range)}
-    return PolicyGraph(network, head, normaliser)
+    return PolicyGraph(network, head, normalizer)
 
 
-def deterministic_graph(network: keras.Model, normaliser: Normaliser | None = None,
+def deterministic_graph(network: keras.Model, normalizer: Normalizer | None = None,
                         limit: float = 1.0) -> PolicyGraph:
     """Actor that gives `limit` * tanh of what `network` gives, [n, action_size]; for the others see `PolicyGraph`."""
     return PolicyGraph(network, lambda x: {"action": limit * keras.ops.tanh(x) if limit != 1 else keras.ops.tanh(x)},
-                       normaliser)
+                       normalizer)
 
 
-def greedy_graph(network: keras.Model, levels: int, normaliser: Normaliser | None = None,
+def greedy_graph(network: keras.Model, levels: int, normalizer: Normalizer | None = None,
                  limit: float = 1.0) -> PolicyGraph:
     """Actor that gives each joint the best of `levels` evenly spaced torques from -limit to limit.
 
@@ -66,7 +66,7 @@ def greedy_graph(network: keras.Model, levels: int, normaliser: Normaliser | Non
         network: from observations to the values of the levels of each joint, lowest torque first, [n, action_size,
             levels] or [n, action_size * levels].
         levels: number of torques, at least 2.
-        normaliser: see `PolicyGraph`.
+        normalizer: see `PolicyGraph`.
         limit: the largest torque, at most 1.
     """
     index = np.arange(levels, dtype=np.float32)
@@ -77,11 +77,11 @@ def greedy_graph(network: keras.Model, levels: int, normaliser: Normaliser | Non
         best = values >= keras.ops.max(values, axis=-1, keepdims=True)
         first = keras.ops.min(keras.ops.where(best, index, float(levels)), axis=-1)
         return {"action": first * (2.0 * limit / (levels - 1)) - limit}
-    return PolicyGraph(network, head, normaliser)
+    return PolicyGraph(network, head, normalizer)
 
 
 class PolicyGraph:
-    """Normalisation, network and head as one graph of built-in Keras parts, exported again and again.
+    """Normalization, network and head as one graph of built-in Keras parts, exported again and again.
 
     The graph is converted once; after that an export puts the present weights into the kept files. Every LiteRT file
     is run before it is handed out, and converted if it does not act as the graph does.
@@ -90,14 +90,14 @@ class PolicyGraph:
         network: live functional model of Keras's own layers and operations, from float32 [n, observation_size]; it is
             copied, and each export takes its weights as they are then.
         head: named outputs of the graph, made from the network's; `action` is one of them.
-        normaliser: live, of the observations; None: they are taken as they come.
+        normalizer: live, of the observations; None: they are taken as they come.
         constants: further outputs, which do not depend on the observation: live variables by name.
     """
 
-    def __init__(self, network: keras.Model, head: Head, normaliser: Normaliser | None = None,
+    def __init__(self, network: keras.Model, head: Head, normalizer: Normalizer | None = None,
                  constants: Mapping[str, keras.Variable] | None = None) -> None:
         self._network, self._head, self._size = network, head, network.input_shape[1]
-        self._normaliser = normaliser
+        self._normalizer = normalizer
         self._constants = dict(constants or {})
         self._model: keras.Model | None = None
         self._templates: tuple[ZipTemplate, Template] | tuple[()] | None = None
@@ -108,10 +108,10 @@ class PolicyGraph:
             self._model = self._build()
         for target, source in self._pairs:
             target.assign(source)
-        if self._normaliser is not None:
-            self._normalise.adapt_mean.assign(self._normaliser.mean)
-            self._normalise.adapt_variance.assign(self._normaliser.variance)
-            self._normalise.finalize_state()
+        if self._normalizer is not None:
+            self._normalize.adapt_mean.assign(self._normalizer.mean)
+            self._normalize.adapt_variance.assign(self._normalizer.variance)
+            self._normalize.finalize_state()
         return self._model
 
     def files(self) -> dict[str, bytes]:
@@ -134,15 +134,15 @@ class PolicyGraph:
             algorithm, robot, version, provenance: see `Manifest`.
             exploration: how policies are to explore; None: by the graph's own mean and log_std, if it gives them.
         """
-        files, outputs, normaliser = self.files(), self._model.output, self._normaliser
+        files, outputs, normalizer = self.files(), self._model.output, self._normalizer
         stochastic = "log_std" in outputs
         if stochastic and exploration == Exploration("squashed_gaussian"):
             exploration = None  # what stochastic actors do anyway: no need to say it
         manifest = policy_bundle.Manifest(
             algorithm=algorithm, robot=robot, observation_size=self._size, action_size=outputs["action"].shape[1],
             version=version, stochastic=stochastic, exploration=exploration, provenance=provenance,
-            observation_statistics={} if normaliser is None else {
-                "mean": normaliser.mean.tolist(), "variance": normaliser.variance.tolist()})
+            observation_statistics={} if normalizer is None else {
+                "mean": normalizer.mean.tolist(), "variance": normalizer.variance.tolist()})
         details = {"actor.keras": {"backend": "keras", "precision": "float32"},
                    "actor.tflite": {"backend": "litert", "precision": "float32"}}
         return policy_bundle.pack(manifest, files, details)
@@ -161,12 +161,12 @@ class PolicyGraph:
         self._weights = [target for target, _ in self._pairs]
         model = keras.Model(x, outputs, name="policy")
         self._reference = tf.function(model, autograph=False)
-        if self._normaliser is None:
+        if self._normalizer is None:
             return model
         observation = keras.Input((self._size,), dtype="float32", name="observation")
-        self._normalise = keras.layers.Normalization(name="normalise")
-        x = keras.ops.clip(self._normalise(observation), -self._normaliser.clip, self._normaliser.clip)
-        self._weights += [self._normalise.adapt_mean, self._normalise.adapt_variance]
+        self._normalize = keras.layers.Normalization(name="normalize")
+        x = keras.ops.clip(self._normalize(observation), -self._normalizer.clip, self._normalizer.clip)
+        self._weights += [self._normalize.adapt_mean, self._normalize.adapt_variance]
         return keras.Model(observation, model(x), name="policy")
 
     def _make_templates(self) -> tuple[ZipTemplate, Template] | tuple[()]:
@@ -189,8 +189,8 @@ class PolicyGraph:
     def _set(self, weights: Sequence[np.ndarray]) -> None:
         for variable, value in zip(self._weights, weights, strict=True):
             variable.assign(value)
-        if self._normaliser is not None:
-            self._normalise.finalize_state()
+        if self._normalizer is not None:
+            self._normalize.finalize_state()
 
     def _fill(self) -> dict[str, bytes]:
         weights = [variable.numpy() for variable in self._weights]
@@ -201,10 +201,10 @@ class PolicyGraph:
         """Whether a file gives what the graph gives, for observations as they are usual."""
         normal = np.random.default_rng(1).standard_normal((4, self._size)).astype(np.float32)
         observation = normal
-        if self._normaliser is not None:
-            mean, variance = self._normalise.adapt_mean.numpy(), self._normalise.adapt_variance.numpy()
+        if self._normalizer is not None:
+            mean, variance = self._normalize.adapt_mean.numpy(), self._normalize.adapt_variance.numpy()
             observation = mean + np.sqrt(variance) * normal
-            normal = np.clip((observation - mean) / np.sqrt(variance), -self._normaliser.clip, self._normaliser.clip)
+            normal = np.clip((observation - mean) / np.sqrt(variance), -self._normalizer.clip, self._normalizer.clip)
         found = runs({"observation": observation})
         return all(np.allclose(found[name], expected, rtol=1e-5, atol=1e-5)
                    for name, expected in self._reference(tf.constant(normal)).items())

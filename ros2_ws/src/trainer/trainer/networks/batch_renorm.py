@@ -1,4 +1,4 @@
-"""Batch renormalisation (Ioffe, arXiv:1702.03275), as CrossQ's critics need it."""
+"""Batch renormalization (Ioffe, arXiv:1702.03275), as CrossQ's critics need it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import keras
 import tensorflow as tf
 
 MOMENTUM = 0.99  # of the running moments
-WARM_UP = 100_000  # batches that are normalised by their own moments alone
+WARM_UP = 100_000  # batches that are normalized by their own moments alone
 R_MAX, D_MAX = 3.0, 5.0  # how far a batch's own deviation and mean may be from the running ones
 EPSILON = 1e-3  # added to variances
 
 
 class BatchRenorm(keras.layers.Layer):
-    """Normalises float32 [m, n] over the rows, then applies a learned gain and offset.
+    """Normalizes float32 [m, n] over the rows, then applies a learned gain and offset.
 
     In training it takes the moments of the batch, brought to the running ones within limits, through which no gradient
-    goes; otherwise the running ones. The first `WARM_UP` batches are normalised by their own moments alone, as by
-    batch normalisation, since the running ones move fast then.
+    goes; otherwise the running ones. The first `WARM_UP` batches are normalized by their own moments alone, as by
+    batch normalization, since the running ones move fast then.
 
     Differs from the paper in: the limits are the same from the end of the warm-up on instead of being relaxed little
     by little (as in the code of CrossQ, whose constants these are).
@@ -50,10 +50,10 @@ class BatchRenorm(keras.layers.Layer):
             self._move(self.mean, mean)
             self._move(self.variance, variance)
             self.batches.assign_add(1.0)
-            normalised = (inputs - mean) / std * tf.stop_gradient(scale) + tf.stop_gradient(shift)
+            normalized = (inputs - mean) / std * tf.stop_gradient(scale) + tf.stop_gradient(shift)
         else:
-            normalised = (inputs - mean) / std
-        return normalised * self.gain + self.offset
+            normalized = (inputs - mean) / std
+        return normalized * self.gain + self.offset
 
     @staticmethod
     def _move(running: Any, found: tf.Tensor) -> None:

@@ -25,8 +25,8 @@ def mlp(input_size: int, hidden_sizes: Sequence[int], output_size: int, *, seed:
         activation: of the hidden layers.
         output_gain: the weights are orthogonal, with gain sqrt(2) inside and this one last (Andrychowicz et al., What
             Matters In On-Policy Reinforcement Learning?, arXiv:2006.05990); None: see `dense`.
-        layer_norm: normalise after each hidden layer's sum, before its activation; or the indices of those where.
-        batch_renorm: normalise the inputs of every layer, see `BatchRenorm`.
+        layer_norm: normalize after each hidden layer's sum, before its activation; or the indices of those where.
+        batch_renorm: normalize the inputs of every layer, see `BatchRenorm`.
         precision: see `dense`.
     """
     seeds = iter(np.random.SeedSequence(seed).generate_state(len(hidden_sizes) + 1))

@@ -70,7 +70,7 @@ def critic(observation_size: int, action_size: int, embedding_size: int, hidden_
 
 def _beside(x: Any, embeddings: Sequence[Any], sizes: Sequence[int], activation: str, first_name: str, *, seed: int,
             **options: Any) -> Any:
-    """A linear layer of the first size for `x`, normalised; then, beside the embeddings, layers of all sizes."""
+    """A linear layer of the first size for `x`, normalized; then, beside the embeddings, layers of all sizes."""
     seeds = np.random.SeedSequence(seed).generate_state(2)
     first = _chain(x, sizes[:1], "linear", **{**options, "seed": int(seeds[0]), "name": first_name})
     x = keras.layers.Concatenate()([average_l1_norm(first), *embeddings])

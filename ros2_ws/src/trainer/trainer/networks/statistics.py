@@ -39,7 +39,7 @@ class RunningStatistics:
         self.count = float(state[f"{prefix}count"])
 
 
-class Normaliser:
+class Normalizer:
     """Moves and scales rows by their running mean and standard deviation.
 
     Args:

@@ -30,7 +30,7 @@ class BackgroundLearning:
         # Shared, under the lock of `_changed`:
         self._waiting: deque[Transition] = deque()
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._figures: list[dict[str, float]] = []
+        self._metrics: list[dict[str, float]] = []
         self._owes = False
         self._error: BaseException | None = None
         self._closed = False
@@ -63,12 +63,12 @@ class BackgroundLearning:
                 self._changed.notify()
         return future
 
-    def figures(self) -> list[dict[str, float]]:
-        """Figures of the pieces of learning made since the last call; raises what learning has ended by."""
+    def metrics(self) -> list[dict[str, float]]:
+        """Metrics of the pieces of learning made since the last call; raises what learning has ended by."""
         with self._changed:
             if self._error is not None:
                 raise self._error
-            taken, self._figures = self._figures, []
+            taken, self._metrics = self._metrics, []
         return taken
 
     def close(self) -> None:
@@ -105,9 +105,9 @@ class BackgroundLearning:
                 future.set_exception(error)
         if batch is not None:
             learner.observe(batch)
-        figures = learner.update() if learner.ready() else None
+        metrics = learner.update() if learner.ready() else None
         with self._changed:
-            if figures is not None:
-                self._figures.append(figures)
+            if metrics is not None:
+                self._metrics.append(metrics)
             self._owes = learner.ready()
         return True

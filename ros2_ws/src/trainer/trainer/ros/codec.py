@@ -6,8 +6,9 @@ import array
 from collections.abc import Mapping
 from typing import Any
 
-from ant_rl_core.bundle import sha256
 from ant_rl_interfaces.msg import PolicyUpdate, TrainingProgress
+
+from ant_rl_core.bundle import sha256
 
 
 def encode_policy(bundle: bytes, version: int, stamp: Any) -> PolicyUpdate:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
-from collections.abc import Callable
 
-from ant_rl_core.bundle import write as write_bundle
-from ant_rl_core.spec import ANT
-from ant_rl_core.step import Transition
 from ant_rl_interfaces.msg import Observation
-from ant_rl_ros import qos
-from ant_rl_ros.messages import decode_observation
-from ant_rl_ros.node import EXIT_CONFIGURATION, StackNode, peer_hint, run
-from ant_rl_ros.parameters import Parameter
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
+from ant_rl_core.files import write_atomically
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import Transition
+from ant_rl_ros import qos
+from ant_rl_ros.messages import decode_observation
+from ant_rl_ros.node import EXIT_CONFIGURATION, StackNode
+from ant_rl_ros.parameters import Parameter
+from ant_rl_ros.run import peer_hint, run
 from trainer.ros.background import BackgroundLearning
 from trainer.ros.collector import Collector
 from trainer.ros.topics import TrainingTopics
@@ -68,9 +69,9 @@ class TrainerNode(StackNode):
         # TensorFlow takes seconds to import: not at the top, so that --help and a wrong parameter answer at once.
         from ant_rl_core import settings
         from trainer import checkpoint, guard
-        from trainer.runs import returns
+        from trainer.algorithms.off_policy.experience import mean_metrics
         from trainer.algorithms.table import ALGORITHMS
-        from trainer.algorithms.off_policy.experience import mean_figures
+        from trainer.runs import returns
 
         name = self.settings["algorithm"]
         if name not in ALGORITHMS:
@@ -79,7 +80,7 @@ class TrainerNode(StackNode):
         self._make_learner, self._on_policy = method.learner, method.learner.on_policy
         arguments = dict(text.partition(":=")[::2] for text in self.settings["config"] if text)
         (self._config,) = settings.build([method.config], arguments)
-        self._checkpoint, self._returns_module, self._mean_figures = checkpoint, returns, mean_figures
+        self._checkpoint, self._returns_module, self._mean_metrics = checkpoint, returns, mean_metrics
         self._check_weights = guard.check_weights
         self._folder = Path(self.settings["output"])
         try:
@@ -265,7 +266,7 @@ class TrainerNode(StackNode):
     def _mind_learning(self) -> None:
         """What is due while a learner that is not on-policy learns in its thread."""
         learner, background, now = self._learner, self._background, time.monotonic()
-        figures, behind = background.figures(), background.behind
+        figures, behind = background.metrics(), background.behind
         self._updates += len(figures)
         self._recent += figures
         # Asked again now and then: an environment that starts anew runs.
@@ -291,7 +292,7 @@ class TrainerNode(StackNode):
     def _publish_recent(self) -> None:
         """Progress since the last message on it."""
         recent, self._recent = self._recent, []
-        self._publish_progress(self._mean_figures(recent))
+        self._publish_progress(self._mean_metrics(recent))
 
     def _finish_if_done(self) -> None:
         """End with checkpoint and policy once all steps were learned from."""
@@ -304,7 +305,7 @@ class TrainerNode(StackNode):
                 self._send_policy(policy, version)
                 self._publish_recent()
             try:
-                write_bundle(path, policy)
+                write_atomically(path, policy)
             except OSError as error:
                 self.get_logger().fatal(f"can't write the policy {path} ({error.strerror}): make room, then resume")
                 self.finish(1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ant_rl_interfaces.msg import PolicyUpdate, TrainingProgress
-from ant_rl_ros.node import StackNode
 from std_srvs.srv import SetBool
 
+from ant_rl_ros.node import StackNode
 from trainer.ros.codec import encode_policy, encode_progress
 
 

@@ -1,4 +1,4 @@
-"""Figures of a training run over its environment steps, as CSV that a kill at any moment does not spoil."""
+"""Metrics of a training run over its environment steps, as CSV that a kill at any moment does not spoil."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from ant_rl_core.bundle import write_atomically
+from ant_rl_core.files import write_atomically
 
 
 class Means:
-    """Means of named figures over updates.
+    """Means of named metrics over updates.
 
-    An update may lack a figure or give NaN for it, such as a loss that only every second update computes; the mean is
+    An update may lack a metric or give NaN for it, such as a loss that only every second update computes; the mean is
     over the others.
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[float, int]] = {}
 
-    def add(self, figures: Mapping[str, float]) -> None:
-        """Take the figures of one update."""
-        for name, value in figures.items():
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of one update."""
+        for name, value in metrics.items():
             total, count = self._sums.get(name, (0.0, 0))
             self._sums[name] = (total, count) if math.isnan(value) else (total + value, count + 1)
 

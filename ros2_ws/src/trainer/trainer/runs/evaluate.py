@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from ant_env_node.vec_env import VectorAnt
-from ant_rl_core import bundle as policy_bundle
-from ant_rl_core.arguments import check_writable
+from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor
+from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous, TimeStepEnv
 from ant_rl_core.timing import StageTimer
 from policy_node.actor import load_actor
-from ant_rl_core import settings
 from trainer.runs.progress import track
 
 _MOST_ROWS = 32  # at a time, unless more are asked for
@@ -57,7 +57,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class Episode:
-    """One evaluated episode: undiscounted return, steps, metres along x, and whether the robot fell."""
+    """One evaluated episode: undiscounted return, steps, meters along x, and whether the robot fell."""
 
     seed: int
     episode_return: float
@@ -112,7 +112,7 @@ def _batch(actor: Actor, rows: int, seed: int, num_threads: int, timer: StageTim
     return [found[row] for row in range(rows)]
 
 
-def summarise(episodes: list[Episode], seconds: float, timer: StageTimer) -> dict[str, Any]:
+def summarize(episodes: list[Episode], seconds: float, timer: StageTimer) -> dict[str, Any]:
     """The result as plain data: means, every episode, rates [1/s] and latencies [ms]."""
     returns = np.array([episode.episode_return for episode in episodes])
     steps = sum(episode.length for episode in episodes)
@@ -132,7 +132,7 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
         (config,) = settings.build([EvaluateConfig], arguments)
         if config.summary:
             check_writable("summary", config.summary)
-        policy = policy_bundle.read(policy_bundle.resolve_policy(bundle))
+        policy = policy_bundle.read(resolve_policy(bundle))
         policy.check_sizes(ANT.observation_size, ANT.action_size)
         actor = load_actor(policy, config.backend, config.variant)
     except ValueError as error:  # of the settings or of the bundle
@@ -143,14 +143,14 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
     episodes = evaluate(actor, config.episodes, config.seed, config.num_envs, config.num_threads, timer,
                         with_progress=True)
     summary = {"policy": bundle, "backend": config.backend, "variant": config.variant,
-               **summarise(episodes, time.perf_counter() - start, timer)}
+               **summarize(episodes, time.perf_counter() - start, timer)}
     for episode in episodes:
         print(f"seed {episode.seed}: return {episode.episode_return:8.1f}, {episode.length:4d} steps, "
               f"{episode.distance:6.1f} m{', fell' if episode.terminated else ''}")
     print(f"mean return {summary['mean_return']:.1f} ± {summary['std_return']:.1f} over {len(episodes)} episodes")
     if config.summary:
         try:
-            policy_bundle.write(config.summary, json.dumps(summary, indent=2).encode())
+            write_atomically(config.summary, json.dumps(summary, indent=2).encode())
         except OSError as error:
             print(f"can't write the summary {config.summary} ({error.strerror}): make room or choose another path",
                   file=sys.stderr)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TypeVar
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from tqdm import tqdm
 

@@ -18,15 +18,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from ant_env_node import shaping
-from ant_rl_core import bundle as policy_bundle
-from ant_rl_core.arguments import ArgumentError
+from ant_env_node.make import make
+from ant_rl_core import bundle as policy_bundle, settings
+from ant_rl_core.files import write_atomically
+from ant_rl_core.settings import ArgumentError
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
 from policy_node.actor import load_actor
-from ant_rl_core import settings
 from trainer import checkpoint, guard, loop
-from trainer.runs import plot, provenance
 from trainer.algorithms.table import ALGORITHMS
+from trainer.runs import plot, provenance
 from trainer.runs.curve import Means, Table
 from trainer.runs.evaluate import evaluate
 from trainer.runs.events import Events
@@ -56,13 +57,13 @@ class Run:
         self._shaping_config = shaping_config
         self.folder = config.folder(algorithm)
         self.curve, self.evaluations = Table(self.folder / "curve.csv"), Table(self.folder / "evaluation.csv")
-        self.env = shaping.make(config.num_envs, config.seed, config.num_threads or None,
+        self.env = make(config.num_envs, config.seed, config.num_threads or None,
                                 shaping_config if config.shaping else None, config.max_episode_steps)
         self.learner = ALGORITHMS[algorithm].learner(learner_config, config.num_envs, self.env.observation_size,
                                                      self.env.action_size, config.seed, robot=ANT.name)
         self.returns = EpisodeReturns(config.num_envs)
         self.wall_seconds = 0.0
-        self._figures = Means()
+        self._metrics = Means()
         self._stopping = False
         self._clock = time.monotonic()
         self._start = self._resume() if config.resume else self._begin()
@@ -86,7 +87,7 @@ class Run:
             self._progress.close()
         plot.save_curve(self.folder, f"{self.algorithm}, {ANT.name}")
         path = self.folder / "policy.zip"
-        policy_bundle.write(path, self.policy(evaluation))
+        write_atomically(path, self.policy(evaluation))
         return path
 
     def stop(self) -> None:
@@ -136,7 +137,7 @@ class Run:
         saved = checkpoint.load(self.checkpoint)
         self.learner.restore(checkpoint.Part(saved, "learner."))
         self.returns.restore(checkpoint.Part(saved, "returns."))
-        self._figures.restore(checkpoint.Part(saved, "figures."))
+        self._metrics.restore(checkpoint.Part(saved, "metrics."))
         self.wall_seconds = float(saved["wall_seconds"])
         versions = [*str(saved["code_version"]).split(", "), provenance.code_version()]
         self._code_version = ", ".join(dict.fromkeys(versions))  # of all code that the run was made with
@@ -153,16 +154,16 @@ class Run:
         text = json.dumps({"algorithm": self.algorithm, "train": asdict(self.config),
                            "learner": asdict(self.learner_config), "shaping": asdict(self._shaping_config),
                            "code_version": self._code_version}, indent=2)
-        policy_bundle.write(self.folder / "config.json", text.encode())
+        write_atomically(self.folder / "config.json", text.encode())
 
     def _on_step(self, time_step: TimeStep) -> bool:
         self.returns.add(unshaped_reward(time_step), time_step.done)
         return False
 
-    def _on_update(self, figures: Mapping[str, float]) -> bool:
+    def _on_update(self, metrics: Mapping[str, float]) -> bool:
         config, steps = self.config, self.learner.env_steps
         finished = steps >= self.learner_config.total_steps
-        self._figures.add(figures)
+        self._metrics.add(metrics)
         mean_return, mean_length = self.returns.means()
         self._progress.show(steps, mean_return)
         if config.evaluation_interval and not finished and _passed(
@@ -182,7 +183,7 @@ class Run:
         rate = (steps - self._row_steps) / (seconds - self._row_seconds)
         self._row_steps, self._row_seconds = steps, seconds
         row = {"env_steps": steps, "wall_seconds": round(seconds, 2), "steps_per_second": round(rate, 1),
-               "mean_return": mean_return, "mean_length": mean_length, **self._figures.take()}
+               "mean_return": mean_return, "mean_length": mean_length, **self._metrics.take()}
         self.curve.add(row)
         self._events.add("train", [row])
 
@@ -215,7 +216,7 @@ class Run:
             FloatingPointError: weights were lost; the checkpoint before it is kept.
         """
         parts = {"learner.": self.learner.save(), "env.": self.env.save(), "returns.": self.returns.save(),
-                 "figures.": self._figures.save()}
+                 "metrics.": self._metrics.save()}
         guard.check_weights(parts["learner."], self.learner.env_steps)
         for table in (self.curve, self.evaluations):
             table.sync()  # they must never lack rows that a checkpoint is ahead of

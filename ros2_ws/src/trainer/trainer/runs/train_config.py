@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ant_env_node.shaping import ShapingConfig
-from ant_rl_core.arguments import ArgumentError
 from ant_rl_core import settings
+from ant_rl_core.settings import ArgumentError
 from trainer.algorithms.table import ALGORITHMS, Method
-
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from statistics import median
 from typing import Any
 
 from ant_rl_core.spec import ANT
-
 from ant_rl_tools.bench.learn import matmul_rate
 from ant_rl_tools.bench.learn.installation import reference_environment, reference_python
 from ant_rl_tools.bench.learn.suite import LearnBenchConfig

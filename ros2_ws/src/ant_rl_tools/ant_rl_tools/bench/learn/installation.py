@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from ant_rl_tools.unavailable import Unavailable
 
+from ant_rl_tools.unavailable import Unavailable
 
 # Of this environment and of ROS: another interpreter must not see them.
 _OURS = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV")

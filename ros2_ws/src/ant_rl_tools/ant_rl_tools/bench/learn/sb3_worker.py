@@ -16,7 +16,6 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
-
 from worker_protocol import Segment, rate, serve
 
 _FILLED = 20_000  # transitions

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStepEnv, Transition
+from ant_rl_tools.bench.learn.matmul_rate import Product, operations
+from ant_rl_tools.bench.learn.worker_protocol import Segment, peak_mb, rate, serve
 from trainer import loop
 from trainer.algorithms.table import ALGORITHMS
 from trainer.runs.train import Run
 from trainer.runs.train_config import TrainConfig
-
-from ant_rl_tools.bench.learn.matmul_rate import Product, operations
-from ant_rl_tools.bench.learn.worker_protocol import Segment, peak_mb, rate, serve
 
 _FILLED = 20_000  # transitions
 _WARM_UP = 50  # updates

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ant_rl_core.arguments import ArgumentError
-
+from ant_rl_core.settings import ArgumentError
 from ant_rl_tools.bench.rows import Goal, Group, Measured
 
 MEMORY_LIMIT_MB = 1500.0  # [MB] of 10^6 bytes

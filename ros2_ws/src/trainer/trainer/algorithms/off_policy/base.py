@@ -13,13 +13,13 @@ import tensorflow as tf
 from ant_rl_core.exploration import Exploration, explore
 from ant_rl_core.step import Previous, Transition
 from trainer import checkpoint, guard
-from trainer.algorithms.off_policy.experience import Experience, OffPolicyConfig, mean_figures
+from trainer.algorithms.off_policy.experience import Experience, OffPolicyConfig, mean_metrics
 from trainer.export.policy_graph import PolicyGraph
 from trainer.networks import weights
 
 
 @dataclass(frozen=True)
-class ActorCriticConfig(OffPolicyConfig):
+class OffPolicyActorCriticConfig(OffPolicyConfig):
     """Settings of methods with an actor, critics and targets that follow them.
 
     Attributes:
@@ -88,7 +88,7 @@ class OffPolicyLearner:
     def act(self, observation: np.ndarray, previous: Previous, state: Any,
             reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], Any]:
         """Exploring actions of the live policy; see `Actor`."""
-        outputs = self._outputs(tf.constant(self.experience.normalise(observation)))
+        outputs = self._outputs(tf.constant(self.experience.normalize(observation)))
         action, extras = explore(self._exploration(), {name: x.numpy() for name, x in outputs.items()}, self.noise)
         return action, extras, state
 
@@ -97,7 +97,7 @@ class OffPolicyLearner:
 
         Of two critics it is the smaller value, where their method learns from that.
         """
-        return self._value(tf.constant(self.experience.normalise(observation))).numpy()
+        return self._value(tf.constant(self.experience.normalize(observation))).numpy()
 
     # -- learning ----------------------------------------------------------------------------------------------------
 
@@ -110,11 +110,11 @@ class OffPolicyLearner:
         return self.experience.owed() > 0
 
     def update(self) -> dict[str, float]:
-        """Make the gradient steps owed for one tick; returns the means of their figures by name."""
-        figures = mean_figures([self._gradient_step() for _ in range(self.experience.owed())])
-        guard.check(figures, self._learned(), self.env_steps)
+        """Make the gradient steps owed for one tick; returns the means of their metrics by name."""
+        metrics = mean_metrics([self._gradient_step() for _ in range(self.experience.owed())])
+        guard.check(metrics, self._learned(), self.env_steps)
         self.version += 1
-        return figures
+        return metrics
 
     def policy(self, provenance: Mapping[str, Any] | None = None) -> bytes:
         """The current policy as the bytes of a bundle; `provenance` is added to configuration and steps."""
@@ -137,11 +137,11 @@ class OffPolicyLearner:
     # -- of each method ----------------------------------------------------------------------------------------------
 
     def _outputs(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the policy's graph gives for normalised observations [n, observation_size]."""
+        """What the policy's graph gives for normalized observations [n, observation_size]."""
         raise NotImplementedError
 
     def _value(self, observation: tf.Tensor) -> tf.Tensor:
-        """See `value`; for normalised observations."""
+        """See `value`; for normalized observations."""
         raise NotImplementedError
 
     def _exploration(self) -> Exploration:
@@ -149,11 +149,11 @@ class OffPolicyLearner:
         raise NotImplementedError
 
     def _gradient_step(self) -> dict[str, float]:
-        """Draw a batch and make one gradient step; returns its figures by name."""
+        """Draw a batch and make one gradient step; returns its metrics by name."""
         raise NotImplementedError
 
     def _learned(self) -> list[keras.Variable]:
-        """The variables to look through, in this order, once a figure was lost."""
+        """The variables to look through, in this order, once a metric was lost."""
         raise NotImplementedError
 
     def _state(self) -> list[keras.Variable]:

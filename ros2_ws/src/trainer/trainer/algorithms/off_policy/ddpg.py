@@ -11,27 +11,32 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import guard
-from trainer.export import policy_graph
+from trainer.algorithms.off_policy.base import (
+    OffPolicyActorCriticConfig,
+    OffPolicyLearner,
+    trained_by_adam,
+    variables_of,
+)
 from trainer.algorithms.off_policy.inputs import as_tensors, inputs
-from trainer.algorithms.off_policy.base import ActorCriticConfig, OffPolicyLearner, trained_by_adam, variables_of
+from trainer.export import policy_graph
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
 
 METRICS = ("critic_loss", "q_value", "actor_loss")
-# Hidden layers of actor and critic whose sums are normalised before their activation, see `mlp`.
+# Hidden layers of actor and critic whose sums are normalized before their activation, see `mlp`.
 NETWORKS = {"default": {"actor": (), "critic": True}, "report": {"actor": (0,), "critic": (0,)},
             "plain": {"actor": (), "critic": ()}}
 
 
 @dataclass(frozen=True)
-class DDPGConfig(ActorCriticConfig):
+class DDPGConfig(OffPolicyActorCriticConfig):
     """Settings of DDPG.
 
     Attributes:
         max_torque: the largest torque that the actor gives, as a share of what the joints can.
-        network: default, which normalises the sums of every hidden layer of the critic; report, which normalises those
+        network: default, which normalizes the sums of every hidden layer of the critic; report, which normalizes those
             of the first one of actor and critic, so that hidden layers of 256 and 256 become 256-LayerNorm-256; or
-            plain, which normalises nothing.
+            plain, which normalizes nothing.
         exploration_std: standard deviation of the noise on the actions that collect data, at the start.
         exploration_std_end: the same at the end of its decay, and from there on.
         exploration_steps: environment steps over which it decays, in a straight line.
@@ -53,8 +58,8 @@ class DDPGConfig(ActorCriticConfig):
             (0 <= self.exploration_std < np.inf, "exploration_std must be at least 0"),
             (0 <= self.exploration_std_end < np.inf, "exploration_std_end must be at least 0"),
             (self.exploration_steps >= 1, "exploration_steps must be at least 1"),
-            (len(self.actor_hidden) >= report, "actor_hidden must hold a size to normalise with network report"),
-            (len(self.critic_hidden) >= report, "critic_hidden must hold a size to normalise with network report"),
+            (len(self.actor_hidden) >= report, "actor_hidden must hold a size to normalize with network report"),
+            (len(self.critic_hidden) >= report, "critic_hidden must hold a size to normalize with network report"),
             (not self.embedding_size or plain, "embedding_size must be 0 unless network is plain"))
 
 
@@ -65,9 +70,9 @@ class DDPG(OffPolicyLearner):
 
     Differs from the paper in: Gaussian noise with a decaying standard deviation instead of an Ornstein-Uhlenbeck
     process; targets that follow five times as fast; networks of 256 and 256 units that take the action in the first
-    layer, without weight decay, and layer instead of batch normalisation; other step sizes and batches; returns of five
+    layer, without weight decay, and layer instead of batch normalization; other step sizes and batches; returns of five
     steps and torques of at most a fifth, with which the robot can hardly fall; the first actions are random for 10,000
-    steps; optional prioritised replay and normalised observations.
+    steps; optional prioritized replay and normalized observations.
     """
 
     name = "ddpg"
@@ -89,11 +94,11 @@ class DDPG(OffPolicyLearner):
         self._target_variables = variables_of([self.target_actor, self.target_critic])
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
-        self._graph = policy_graph.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normaliser,
+        self._graph = policy_graph.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normalizer,
                                                  config.max_torque)
         self._learn = self._compiled(self._step)
-        self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.inputs.of(x))})
-        self._value = self._by_row(lambda x: self._worth(self.actor, self.critic, self.inputs.of(x)))
+        self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.inputs.features(x))})
+        self._value = self._by_row(lambda x: self._worth(self.actor, self.critic, self.inputs.features(x)))
 
     def _exploration(self) -> Exploration:
         if self.experience.warming_up:
@@ -112,9 +117,9 @@ class DDPG(OffPolicyLearner):
     def _gradient_step(self) -> dict[str, float]:
         batch = self.experience.draw()
         observation, action, following = as_tensors(batch)
-        figures, error = self._learn(observation, action, batch.reward, batch.discount, following, batch.weight)
+        metrics, error = self._learn(observation, action, batch.reward, batch.discount, following, batch.weight)
         self.experience.prioritize(batch, error.numpy() + 1e-6)
-        return dict(zip(METRICS + self.inputs.metrics, figures.numpy().tolist(), strict=True))
+        return dict(zip(METRICS + self.inputs.metrics, metrics.numpy().tolist(), strict=True))
 
     def _step(self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor,
               next_observation: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -122,8 +127,8 @@ class DDPG(OffPolicyLearner):
 
         Takes arrays as of `ReplayBatch`; returns `METRICS` with those of the inputs, and the error of each row [m].
         """
-        found, state = self.inputs.learn(observation, action, next_observation), self.inputs.of(observation)
-        next_state = self.inputs.of(next_observation)
+        found, state = self.inputs.learn(observation, action, next_observation), self.inputs.features(observation)
+        next_state = self.inputs.features(next_observation)
         target = reward + discount * self._worth(self.target_actor, self.target_critic, next_state)
         taken = self.inputs.with_action(state, action)
         with tf.GradientTape() as tape:
@@ -140,9 +145,9 @@ class DDPG(OffPolicyLearner):
         return tf.stack([critic_loss, tf.reduce_mean(values), actor_loss, *found]), tf.abs(values - target)
 
     def _worth(self, actor: keras.Model, critic: keras.Model, state: Any) -> tf.Tensor:
-        """What the critic gives for the actor's action, float32 [m]; `state` as of `PlainInputs.of`."""
+        """What the critic gives for the actor's action, float32 [m]; `state` as of `PlainNetworks.features`."""
         return critic(self.inputs.with_action(state, self._action(actor, state)))[:, 0]
 
     def _action(self, actor: keras.Model, state: Any) -> tf.Tensor:
-        """What the actor does, float32 [m, action_size]; `state` as of `PlainInputs.of`."""
+        """What the actor does, float32 [m, action_size]; `state` as of `PlainNetworks.features`."""
         return self.config.max_torque * tf.tanh(actor(state))

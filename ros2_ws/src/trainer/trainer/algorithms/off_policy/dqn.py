@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration, torque_levels
 from trainer import guard
-from trainer.export import policy_graph
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.algorithms.off_policy.experience import OffPolicyConfig
+from trainer.export import policy_graph
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed, mlp
 
@@ -33,7 +33,7 @@ class DQNConfig(OffPolicyConfig):
         huber_threshold: errors beyond it count linearly in the loss, smaller ones by their square.
         max_gradient_norm: longer gradients are shortened to this norm.
         hidden: sizes of the hidden layers.
-        layer_norm: normalise the first hidden layer.
+        layer_norm: normalize the first hidden layer.
     """
 
     learning_starts: int = 5_000
@@ -101,7 +101,7 @@ class DQN(OffPolicyLearner):
         self._variables, self._target_variables = map(variables_of, (self.critics, self.target_critics))
         self.optimizer = trained_by_adam(self._variables, config.learning_rate)
         self._learn = self._compiled(self._critic_step)
-        self._graph = policy_graph.greedy_graph(self.mean, config.levels, self.experience.normaliser, config.max_torque)
+        self._graph = policy_graph.greedy_graph(self.mean, config.levels, self.experience.normalizer, config.max_torque)
         self._action = self._by_row(self._greedy_action)
 
     def _outputs(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -133,10 +133,10 @@ class DQN(OffPolicyLearner):
         highest = self.config.levels - 1
         nearest = np.rint((batch.action / self.config.max_torque + 1.0) * (0.5 * highest))
         level = np.clip(nearest, 0, highest).astype(np.int32)
-        figures, error = self._learn(batch.observation, level, batch.reward, batch.discount, batch.next_observation,
+        metrics, error = self._learn(batch.observation, level, batch.reward, batch.discount, batch.next_observation,
                                      batch.weight)
         self.experience.prioritize(batch, error.numpy() + 1e-6)
-        return dict(zip(METRICS, figures.numpy().tolist(), strict=True))
+        return dict(zip(METRICS, metrics.numpy().tolist(), strict=True))
 
     def _critic_step(self, observation: tf.Tensor, level: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor,
                      next_observation: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -12,7 +12,7 @@ from ant_rl_core.step import Transition
 from trainer import checkpoint, guard
 from trainer.buffers.replay import ReplayBatch, ReplayBuffer
 from trainer.networks.mlp import PRECISIONS
-from trainer.networks.statistics import Normaliser
+from trainer.networks.statistics import Normalizer
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class Experience:
         self.replay = ReplayBuffer(config.replay_capacity, num_envs, observation_size, action_size, seed,
                                    n_step=config.n_step, discount=config.discount,
                                    priority_exponent=config.priority_exponent if config.prioritized else None)
-        self.normaliser: Normaliser | None = None
+        self.normalizer: Normalizer | None = None
         if config.normalize_observations:
-            self.normaliser = Normaliser(observation_size, config.observation_clip, config.observation_min_std)
+            self.normalizer = Normalizer(observation_size, config.observation_clip, config.observation_min_std)
         self.env_steps = self.updates = 0
         self._largest_piece = max(1, math.ceil(num_envs * config.updates_per_step))
 
@@ -106,8 +106,8 @@ class Experience:
         guard.check_transition(batch, self.env_steps)
         self.replay.add(batch)
         self.env_steps += self.num_envs
-        if self.normaliser is not None:
-            self.normaliser.update(batch.observation)
+        if self.normalizer is not None:
+            self.normalizer.update(batch.observation)
 
     def owed(self) -> int:
         """Gradient steps to be made now: those of one tick, or fewer."""
@@ -115,41 +115,41 @@ class Experience:
         return max(0, min(due - self.updates, self._largest_piece))
 
     def draw(self) -> ReplayBatch:
-        """A batch with normalised observations, for one gradient step, which it counts."""
+        """A batch with normalized observations, for one gradient step, which it counts."""
         self.updates += 1
         config = self.config
         done = min(1.0, self.env_steps / config.total_steps)
         exponent = config.importance_exponent + done * (config.importance_exponent_end - config.importance_exponent)
         batch = self.replay.sample(config.batch_size, exponent)
-        if self.normaliser is None:
+        if self.normalizer is None:
             return batch
-        return replace(batch, observation=self.normalise(batch.observation),
-                       next_observation=self.normalise(batch.next_observation))
+        return replace(batch, observation=self.normalize(batch.observation),
+                       next_observation=self.normalize(batch.next_observation))
 
     def prioritize(self, batch: ReplayBatch, priority: np.ndarray) -> None:
         """Draw the rows of a drawn batch by these priorities [m] > 0 from now on; nothing where draws are uniform."""
         if self.config.prioritized:
             self.replay.update_priorities(batch.index, priority)
 
-    def normalise(self, observation: np.ndarray) -> np.ndarray:
+    def normalize(self, observation: np.ndarray) -> np.ndarray:
         """float32 [m, observation_size], as the networks take it."""
-        return observation if self.normaliser is None else self.normaliser(observation)
+        return observation if self.normalizer is None else self.normalizer(observation)
 
     def save(self) -> dict[str, np.ndarray]:
         """State as named arrays."""
         return {**{f"replay_{name}": array for name, array in self.replay.save().items()},
-                **({} if self.normaliser is None else self.normaliser.save("observation_")),
+                **({} if self.normalizer is None else self.normalizer.save("observation_")),
                 "env_steps": np.asarray(self.env_steps), "updates": np.asarray(self.updates)}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Continue from what `save` gave; ValueError if its replay buffer was another one."""
         self.replay.restore(checkpoint.Part(saved, "replay_"))
-        if self.normaliser is not None:
-            self.normaliser.restore(saved, "observation_")
+        if self.normalizer is not None:
+            self.normalizer.restore(saved, "observation_")
         self.env_steps, self.updates = int(saved["env_steps"]), int(saved["updates"])
 
 
-def mean_figures(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each figure over the gradient steps that gave it."""
+def mean_metrics(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each metric over the gradient steps that gave it."""
     names = dict.fromkeys(name for step in steps for name in step)
     return {name: float(np.mean([step[name] for step in steps if name in step])) for name in names}

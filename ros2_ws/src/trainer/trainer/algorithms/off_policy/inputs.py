@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.algorithms.off_policy.base import ActorCriticConfig, trained_by_adam, variables_of
+from trainer.algorithms.off_policy.base import OffPolicyActorCriticConfig, trained_by_adam, variables_of
 from trainer.buffers.replay import ReplayBatch
 from trainer.networks import sale, weights
 from trainer.networks.mlp import mlp
 
 
-class PlainInputs:
+class PlainNetworks:
     """Networks that take observations and actions as they are.
 
     Args:
@@ -24,18 +24,18 @@ class PlainInputs:
         actor_options, critic_options: what else the hidden layers have, see `mlp`.
 
     Attributes:
-        metrics: names of the figures that `learn` returns.
+        metrics: names of the metrics that `learn` returns.
     """
 
     metrics: tuple[str, ...] = ()
 
-    def __init__(self, config: ActorCriticConfig, observation_size: int, action_size: int,
+    def __init__(self, config: OffPolicyActorCriticConfig, observation_size: int, action_size: int,
                  actor_options: Mapping[str, Any], critic_options: Mapping[str, Any]) -> None:
         self._config, self._observation_size, self._action_size = config, observation_size, action_size
         self._options = {"actor": actor_options, "critic": critic_options}
 
     def actor(self, output_size: int, seed: int, name: str) -> keras.Model:
-        """From `of` an observation to float32 [n, output_size]."""
+        """From `features` an observation to float32 [n, output_size]."""
         return self._mlp("actor", self._observation_size, self._config.actor_hidden, output_size, seed, name)
 
     def critic(self, seed: int, name: str) -> keras.Model:
@@ -48,7 +48,7 @@ class PlainInputs:
         return mlp(input_size, hidden, output_size, activation="relu", seed=seed, name=name,
                    precision=self._config.precision, **self._options[kind])
 
-    def of(self, observation: Any) -> Any:
+    def features(self, observation: Any) -> Any:
         """What the actor takes for observations [n, observation_size]."""
         return observation
 
@@ -57,7 +57,7 @@ class PlainInputs:
         return actor
 
     def with_action(self, state: Any, action: tf.Tensor) -> Any:
-        """What a critic takes for what `of` gave and actions [n, action_size]."""
+        """What a critic takes for what `features` gave and actions [n, action_size]."""
         return tf.concat([state, action], axis=1)
 
     # -- what is learned ---------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ class PlainInputs:
         return []
 
 
-class EmbeddedInputs(PlainInputs):
+class EmbeddedNetworks(PlainNetworks):
     """Networks that also take learned embeddings (Fujimoto et al., For SALE, arXiv:2306.02451).
 
     An encoder learns to predict the embedding of the next observation from those of observation and action. Actors
@@ -92,7 +92,7 @@ class EmbeddedInputs(PlainInputs):
 
     metrics = ("encoder_loss",)
 
-    def __init__(self, config: ActorCriticConfig, observation_size: int, action_size: int,
+    def __init__(self, config: OffPolicyActorCriticConfig, observation_size: int, action_size: int,
                  stream: np.random.SeedSequence, momentum: float) -> None:
         super().__init__(config, observation_size, action_size, {}, {})
         seeds = [int(seed) for seed in stream.generate_state(2)]
@@ -113,14 +113,14 @@ class EmbeddedInputs(PlainInputs):
         return sale.critic(self._observation_size, self._action_size, config.embedding_size, config.critic_hidden,
                            seed=seed, name=name, precision=config.precision)
 
-    def of(self, observation: Any) -> Any:
+    def features(self, observation: Any) -> Any:
         """See the base class."""
         return [observation, self.average[0](observation)]
 
     def from_observations(self, actor: keras.Model) -> keras.Model:
         """See the base class."""
         observation = keras.Input((self._observation_size,), dtype="float32")
-        return keras.Model(observation, actor(self.of(observation)))
+        return keras.Model(observation, actor(self.features(observation)))
 
     def with_action(self, state: Any, action: tf.Tensor) -> Any:
         """See the base class."""
@@ -145,9 +145,9 @@ class EmbeddedInputs(PlainInputs):
         return [*self.learned(), *variables_of(self.average), *weights.of_optimizer(self._optimizer)]
 
 
-def inputs(config: ActorCriticConfig, observation_size: int, action_size: int, streams: list[np.random.SeedSequence],
+def inputs(config: OffPolicyActorCriticConfig, observation_size: int, action_size: int, streams: list[np.random.SeedSequence],
            *, momentum: float = 0.9, actor: Mapping[str, Any] | None = None,
-           critic: Mapping[str, Any] | None = None) -> PlainInputs:
+           critic: Mapping[str, Any] | None = None) -> PlainNetworks:
     """What the networks of these settings take.
 
     Args:
@@ -158,8 +158,8 @@ def inputs(config: ActorCriticConfig, observation_size: int, action_size: int, s
         actor, critic: what else the hidden layers have where it is not, see `mlp`.
     """
     if config.embedding_size:
-        return EmbeddedInputs(config, observation_size, action_size, *streams, momentum)
-    return PlainInputs(config, observation_size, action_size, actor or {}, critic or {})
+        return EmbeddedNetworks(config, observation_size, action_size, *streams, momentum)
+    return PlainNetworks(config, observation_size, action_size, actor or {}, critic or {})
 
 
 def as_tensors(batch: ReplayBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

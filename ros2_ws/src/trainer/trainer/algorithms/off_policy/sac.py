@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import guard
-from trainer.export import policy_graph
-from trainer.algorithms.off_policy.inputs import as_tensors
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
+from trainer.algorithms.off_policy.inputs import as_tensors
 from trainer.algorithms.off_policy.twin_critics import TwinCriticConfig, paired_values, twin_critics, twin_inputs
+from trainer.export import policy_graph
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
 
@@ -54,14 +54,14 @@ class SAC(OffPolicyLearner):
     come and the entropy to come, times the temperature, from the smaller of their two targets; the actor climbs the
     smaller of the two critics and its own entropy; the temperature rises while the entropy is below its target.
 
-    Actor and critics also take learned embeddings (`embedding_size`, see `EmbeddedInputs`), with which it needs a few
+    Actor and critics also take learned embeddings (`embedding_size`, see `EmbeddedNetworks`), with which it needs a few
     times fewer steps than without. With `critic_batch_renorm` instead it is CrossQ, and differs from that paper in:
-    layers of 256 instead of 2048, an actor without normalisation.
+    layers of 256 instead of 2048, an actor without normalization.
 
     Differs from the paper in: the embeddings, an actor that learns from every second batch; the temperature's logarithm
     is what is learned, as in the authors' code; its bounds of the logarithm of the standard deviation, [-20, 2]; the
-    first actions are random for 10,000 steps; optional n-step returns (without the entropy on the way), prioritised
-    replay, normalised observations and layer norm in the critics.
+    first actions are random for 10,000 steps; optional n-step returns (without the entropy on the way), prioritized
+    replay, normalized observations and layer norm in the critics.
     """
 
     name = "sac"
@@ -83,13 +83,13 @@ class SAC(OffPolicyLearner):
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate, config.momentum)
         self.temperature_optimizer = trained_by_adam([self.log_temperature], config.temperature_learning_rate)
         self._graph = policy_graph.gaussian_graph(self.inputs.from_observations(self.actor), LOG_STD_RANGE,
-                                            self.experience.normaliser)
+                                            self.experience.normalizer)
         self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
-        self._outputs = self._by_row(lambda x: self._gaussian(self.inputs.of(x)))
+        self._outputs = self._by_row(lambda x: self._gaussian(self.inputs.features(x)))
         self._value = self._by_row(self._state_value)
 
     def _state_value(self, observation: tf.Tensor) -> tf.Tensor:
-        state = self.inputs.of(observation)
+        state = self.inputs.features(observation)
         return self._smaller(state, self._gaussian(state)["action"])
 
     def _exploration(self) -> Exploration:
@@ -108,10 +108,10 @@ class SAC(OffPolicyLearner):
         batch = self.experience.draw()
         noise = self.noise.standard_normal((2, *batch.action.shape), np.float32)
         observation, action, following = as_tensors(batch)
-        figures, error = self._learn_critics(observation, action, batch.reward, batch.discount, following, batch.weight,
+        metrics, error = self._learn_critics(observation, action, batch.reward, batch.discount, following, batch.weight,
                                              noise[0])
         self.experience.prioritize(batch, error.numpy() + 1e-6)
-        found = dict(zip(CRITIC_METRICS + self.inputs.metrics, figures.numpy().tolist(), strict=True))
+        found = dict(zip(CRITIC_METRICS + self.inputs.metrics, metrics.numpy().tolist(), strict=True))
         if self.experience.updates % self.config.actor_interval == 0:
             found |= zip(ACTOR_METRICS, self._learn_actor(observation, noise[1]).numpy().tolist(), strict=True)
         return found
@@ -129,10 +129,10 @@ class SAC(OffPolicyLearner):
         Returns:
             `CRITIC_METRICS` with those of the inputs, and the larger error of each row [m].
         """
-        found, next_state = self.inputs.learn(observation, action, next_observation), self.inputs.of(next_observation)
+        found, next_state = self.inputs.learn(observation, action, next_observation), self.inputs.features(next_observation)
         temperature = tf.exp(self.log_temperature.value)
         next_action, next_log_prob = self._sample(next_state, noise)
-        taken = self.inputs.with_action(self.inputs.of(observation), action)
+        taken = self.inputs.with_action(self.inputs.features(observation), action)
         following = self.inputs.with_action(next_state, next_action)
         with tf.GradientTape() as tape:
             values, next_values = paired_values(self.critics, self.target_critics, taken, following)
@@ -147,7 +147,7 @@ class SAC(OffPolicyLearner):
 
     def _actor_step(self, observation: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """One gradient step of actor and temperature with standard normal noise [m, action_size]; `ACTOR_METRICS`."""
-        temperature, state = tf.exp(self.log_temperature.value), self.inputs.of(observation)
+        temperature, state = tf.exp(self.log_temperature.value), self.inputs.features(observation)
         with tf.GradientTape() as tape:
             action, log_prob = self._sample(state, noise)
             loss = tf.reduce_mean(temperature * log_prob - self._smaller(state, action))

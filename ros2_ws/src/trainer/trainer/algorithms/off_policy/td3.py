@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from trainer import guard
-from trainer.export import policy_graph
-from trainer.algorithms.off_policy.inputs import as_tensors
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
+from trainer.algorithms.off_policy.inputs import as_tensors
 from trainer.algorithms.off_policy.twin_critics import TwinCriticConfig, paired_values, twin_critics, twin_inputs
+from trainer.export import policy_graph
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
 
@@ -63,7 +63,7 @@ class TD3(OffPolicyLearner):
     Differs from the paper in: learned embeddings beside observations and actions, and layers of 128 units; an actor that
     climbs the mean of both critics; torques of at most a half, and half as much noise on the target's; one learning rate
     of 3e-4 and batches of 256, as in the authors' later code; the first actions are random for 10,000 steps; optional
-    n-step returns, prioritised replay, normalised observations and layer norm in the critics. The paper's method:
+    n-step returns, prioritized replay, normalized observations and layer norm in the critics. The paper's method:
     embedding_size 0, layers of 256, actor_critics 1, max_torque 1, target_noise_std 0.2, target_noise_clip 0.5.
     """
 
@@ -83,14 +83,14 @@ class TD3(OffPolicyLearner):
         self._critic_variables = variables_of(self.critics)
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate, config.momentum)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate, config.momentum)
-        self._graph = policy_graph.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normaliser,
+        self._graph = policy_graph.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normalizer,
                                                  config.max_torque)
         self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
-        self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.inputs.of(x))})
+        self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.inputs.features(x))})
         self._value = self._by_row(self._state_value)
 
     def _state_value(self, observation: tf.Tensor) -> tf.Tensor:
-        state = self.inputs.of(observation)
+        state = self.inputs.features(observation)
         taken = self.inputs.with_action(state, self._action(self.actor, state))
         return tf.minimum(*(critic(taken)[:, 0] for critic in self.critics))
 
@@ -113,10 +113,10 @@ class TD3(OffPolicyLearner):
         noise = self.noise.standard_normal(batch.action.shape, np.float32) * config.target_noise_std
         noise = np.clip(noise, -config.target_noise_clip, config.target_noise_clip)
         observation, action, following = as_tensors(batch)
-        figures, error = self._learn_critics(observation, action, batch.reward, batch.discount, following, batch.weight,
+        metrics, error = self._learn_critics(observation, action, batch.reward, batch.discount, following, batch.weight,
                                              noise)
         self.experience.prioritize(batch, error.numpy() + 1e-6)
-        found = dict(zip(METRICS + self.inputs.metrics, figures.numpy().tolist(), strict=True))
+        found = dict(zip(METRICS + self.inputs.metrics, metrics.numpy().tolist(), strict=True))
         if self.experience.updates % config.actor_interval == 0:
             found["actor_loss"] = float(self._learn_actor(observation))
         return found
@@ -128,9 +128,9 @@ class TD3(OffPolicyLearner):
         Returns `METRICS` with those of the inputs, and the larger error of each row [m].
         """
         limit = self.config.max_torque
-        found, next_state = self.inputs.learn(observation, action, next_observation), self.inputs.of(next_observation)
+        found, next_state = self.inputs.learn(observation, action, next_observation), self.inputs.features(next_observation)
         next_action = tf.clip_by_value(self._action(self.target_actor, next_state) + noise, -limit, limit)
-        taken = self.inputs.with_action(self.inputs.of(observation), action)
+        taken = self.inputs.with_action(self.inputs.features(observation), action)
         following = self.inputs.with_action(next_state, next_action)
         with tf.GradientTape() as tape:
             values, next_values = paired_values(self.critics, self.target_critics, taken, following)
@@ -143,7 +143,7 @@ class TD3(OffPolicyLearner):
 
     def _actor_step(self, observation: tf.Tensor) -> tf.Tensor:
         """One gradient step of the actor, after which the targets follow; returns the actor's loss."""
-        state = self.inputs.of(observation)
+        state = self.inputs.features(observation)
         with tf.GradientTape() as tape:
             taken = self.inputs.with_action(state, self._action(self.actor, state))
             loss = -tf.reduce_mean([critic(taken) for critic in self.critics[:self.config.actor_critics]])
@@ -156,5 +156,5 @@ class TD3(OffPolicyLearner):
         return loss
 
     def _action(self, actor: keras.Model, state: Any) -> tf.Tensor:
-        """What the actor does, float32 [m, action_size]; `state` as of `PlainInputs.of`."""
+        """What the actor does, float32 [m, action_size]; `state` as of `PlainNetworks.features`."""
         return self.config.max_torque * tf.tanh(actor(state))

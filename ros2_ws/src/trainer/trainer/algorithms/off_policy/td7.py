@@ -12,12 +12,13 @@ import tensorflow as tf
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.exploration import Exploration
+from ant_rl_core.shipped import resolve_policy
 from policy_node.keras_actor import load_model
 from trainer import guard
-from trainer.export import policy_graph
-from trainer.algorithms.off_policy.inputs import as_tensors
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.algorithms.off_policy.experience import OffPolicyConfig
+from trainer.algorithms.off_policy.inputs import as_tensors
+from trainer.export import policy_graph
 from trainer.networks import sale, weights
 
 METRICS = ("encoder_loss", "critic_loss", "q_value")
@@ -80,13 +81,13 @@ class TD7(OffPolicyLearner):
 
     An encoder learns to predict the embedding of the next state from those of state and action. Actor and critics
     take the embeddings of a fixed copy of it as further inputs; the copies are renewed together, seldom. Draws are
-    prioritised with the loss that belongs to that (LAP), and targets are clipped to the range of values seen.
+    prioritized with the loss that belongs to that (LAP), and targets are clipped to the range of values seen.
 
     With `initial_policy` it goes on from a policy whose critics are lost: they are learned anew from what that does,
     while the actor waits (`actor_starts`).
 
     Differs from the paper in: no checkpoints, the present policy is the one that acts and is handed over (as the
-    authors' code does with that option off); optional n-step returns and normalised observations.
+    authors' code does with that option off); optional n-step returns and normalized observations.
     """
 
     name = "td7"
@@ -108,7 +109,7 @@ class TD7(OffPolicyLearner):
         self._range, self._bounds = np.array([np.inf, -np.inf]), np.zeros(2, np.float32)
         observation = keras.Input((observation_size,), dtype="float32")
         network = keras.Model(observation, self.actor([observation, self.fixed_encoder[0](observation)]))
-        self._graph = policy_graph.deterministic_graph(network, self.experience.normaliser)
+        self._graph = policy_graph.deterministic_graph(network, self.experience.normalizer)
         if config.initial_policy:
             self._begin_from(config.initial_policy, network)
         # One call each: in a graph that is not compiled as a whole, an optimizer's many small operations cost most.
@@ -147,12 +148,12 @@ class TD7(OffPolicyLearner):
         noise = self.noise.standard_normal(batch.action.shape, np.float32) * config.target_noise_std
         noise = np.clip(noise, -config.target_noise_clip, config.target_noise_clip)
         observation, action, following = as_tensors(batch)
-        figures, error, span, embedding = self._learn_critics(
+        metrics, error, span, embedding = self._learn_critics(
             observation, action, batch.reward, batch.discount, following, batch.weight, noise, self._bounds)
         low, high = span.numpy()
         self._range[:] = min(self._range[0], low), max(self._range[1], high)
         self.experience.prioritize(batch, np.maximum(error.numpy(), _HUBER_BOUND))
-        found = dict(zip(METRICS, figures.numpy().tolist(), strict=True))
+        found = dict(zip(METRICS, metrics.numpy().tolist(), strict=True))
         if self.experience.updates > config.actor_starts and self.experience.updates % config.actor_interval == 0:
             found["actor_loss"] = float(self._learn_actor(observation, embedding))
         if self.experience.updates % config.target_interval == 0:
@@ -186,9 +187,9 @@ class TD7(OffPolicyLearner):
             errors = [tf.abs(value - target) for value in values]
             loss = tf.add_n([tf.reduce_mean(weight * _huber(error)) for error in errors])
         self._descend(1, tape, loss)
-        figures = tf.stack([encoder_loss, loss, tf.reduce_mean(values[0])])
+        metrics = tf.stack([encoder_loss, loss, tf.reduce_mean(values[0])])
         span = tf.stack([tf.reduce_min(target), tf.reduce_max(target)])
-        return figures, tf.maximum(*errors), span, embedding
+        return metrics, tf.maximum(*errors), span, embedding
 
     def _actor_step(self, observation: tf.Tensor, embedding: tf.Tensor) -> tf.Tensor:
         """One gradient step of the actor; returns its loss."""
@@ -205,7 +206,7 @@ class TD7(OffPolicyLearner):
 
     def _begin_from(self, policy: str, network: keras.Model) -> None:
         """Give actor and encoders of observations the weights of a policy; ValueError where it has others."""
-        bundle = policy_bundle.read(policy_bundle.resolve_policy(policy))
+        bundle = policy_bundle.read(resolve_policy(policy))
         bundle.check_sizes(self.observation_size, self.action_size)
         given = load_model(bundle.member("actor.keras")).get_weights()
         if [value.shape for value in given] != [variable.shape for variable in network.weights]:

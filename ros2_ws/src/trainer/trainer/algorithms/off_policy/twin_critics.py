@@ -10,18 +10,18 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import guard
-from trainer.algorithms.off_policy.inputs import PlainInputs, inputs
-from trainer.algorithms.off_policy.base import ActorCriticConfig
+from trainer.algorithms.off_policy.base import OffPolicyActorCriticConfig
+from trainer.algorithms.off_policy.inputs import PlainNetworks, inputs
 from trainer.networks.mlp import first_seed
 
 
 @dataclass(frozen=True)
-class TwinCriticConfig(ActorCriticConfig):
+class TwinCriticConfig(OffPolicyActorCriticConfig):
     """Settings of methods with two critics.
 
     Attributes:
-        critic_layer_norm: normalise the sums of the critics' hidden layers.
-        critic_batch_renorm: normalise the inputs of the critics' layers over batches in which present and next actions
+        critic_layer_norm: normalize the sums of the critics' hidden layers.
+        critic_batch_renorm: normalize the inputs of the critics' layers over batches in which present and next actions
             stand side by side, and do without target critics, as CrossQ.
         actor_interval: critic updates per update of the actor and what goes with it.
         momentum: beta_1 of Adam for actor and critics.
@@ -34,22 +34,22 @@ class TwinCriticConfig(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        normalised = self.critic_layer_norm or self.critic_batch_renorm
+        normalized = self.critic_layer_norm or self.critic_batch_renorm
         guard.check_config(
             self, (self.actor_interval >= 1, "actor_interval must be at least 1"),
             (0 <= self.momentum < 1, "momentum must be from 0 to below 1"),
-            (not (self.embedding_size and normalised),
+            (not (self.embedding_size and normalized),
              "embedding_size must be 0 with critic_layer_norm or critic_batch_renorm"))
 
 
 def twin_inputs(config: TwinCriticConfig, observation_size: int, action_size: int,
-                streams: list[np.random.SeedSequence]) -> PlainInputs:
+                streams: list[np.random.SeedSequence]) -> PlainNetworks:
     """What actor and critics of these settings take, see `inputs`."""
     return inputs(config, observation_size, action_size, streams, momentum=config.momentum,
                   critic={"layer_norm": config.critic_layer_norm, "batch_renorm": config.critic_batch_renorm})
 
 
-def twin_critics(taken: PlainInputs, config: TwinCriticConfig,
+def twin_critics(taken: PlainNetworks, config: TwinCriticConfig,
                  streams: list[np.random.SeedSequence]) -> tuple[list[keras.Model], list[keras.Model]]:
     """Two critics, and their targets; with `critic_batch_renorm` there are no targets."""
     critics, targets = ([taken.critic(first_seed(stream), f"{name}_{i}") for i, stream in enumerate(streams)]
@@ -61,12 +61,12 @@ def paired_values(critics: list[keras.Model], targets: list[keras.Model], taken:
                   following: Any) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Values [m] of what was done by each critic, and of what comes next by each target.
 
-    Without targets the critics give both, in one pass, so that both are normalised alike (CrossQ: Bhatt et al.,
+    Without targets the critics give both, in one pass, so that both are normalized alike (CrossQ: Bhatt et al.,
     arXiv:1902.05605); they learn from what they give, so the caller stops the gradient of the second ones.
 
     Args:
         critics, targets: of `twin_critics`.
-        taken, following: what critics take, see `PlainInputs.with_action`.
+        taken, following: what critics take, see `PlainNetworks.with_action`.
     """
     if targets:
         return [critic(taken)[:, 0] for critic in critics], [target(following)[:, 0] for target in targets]

@@ -1,4 +1,4 @@
-"""Synchronous advantage actor-critic (Mnih et al., arXiv:1602.01783) with generalised advantages."""
+"""Synchronous advantage actor-critic (Mnih et al., arXiv:1602.01783) with generalized advantages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import guard
-from trainer.algorithms.on_policy.base import Lesson, OnPolicyConfig, OnPolicyLearner, normalised
+from trainer.algorithms.on_policy.base import OnPolicyConfig, OnPolicyLearner, RolloutBatch, normalized
 
 METRICS = ("policy_loss", "value_loss", "entropy", "gradient_norm")
 
@@ -44,9 +44,9 @@ class A2C(OnPolicyLearner):
     actions, weighted by their advantages, and the critic approaches the returns.
 
     Differs from the paper in: all robots step together and one learner takes one step from all of them, instead of
-    asynchronous workers; generalised advantages (Schulman et al., arXiv:1506.02438) instead of n-step ones, normalised
+    asynchronous workers; generalized advantages (Schulman et al., arXiv:1506.02438) instead of n-step ones, normalized
     over the rollout; separate networks for actor and critic; tanh-squashed actions of the same, bounded-below width
-    everywhere; normalisation of observations and returns; time limits bootstrap from the final observation.
+    everywhere; normalization of observations and returns; time limits bootstrap from the final observation.
     """
 
     name = "a2c"
@@ -54,17 +54,17 @@ class A2C(OnPolicyLearner):
     def __init__(self, config: A2CConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
         if config.rollout_length * num_envs < 2:
-            raise ValueError("rollout_length * num_envs must be at least 2 to normalise advantages, found 1")
+            raise ValueError("rollout_length * num_envs must be at least 2 to normalize advantages, found 1")
         super().__init__(config, num_envs, observation_size, action_size, np.random.SeedSequence(seed).spawn(3), robot,
                          keras.optimizers.RMSprop(config.learning_rate, config.rms_decay, epsilon=config.rms_epsilon))
         self._step = tf.function(self._gradient_step, jit_compile=True, autograph=False)
 
-    def _learn(self, lesson: Lesson, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    def _learn(self, rollout: RolloutBatch, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
         model, rate = self.model, self.config.learning_rate * rate_left
-        advantage, returns = lesson.advantages(model)
+        advantage, returns = rollout.advantages(model)
         model.return_statistics.update(returns.reshape(-1))
         self.optimizer.learning_rate.assign(rate)
-        data = (lesson.observation, lesson.squashed, advantage.reshape(-1), returns.reshape(-1) / model.return_scale())
+        data = (rollout.observation, rollout.squashed, advantage.reshape(-1), returns.reshape(-1) / model.return_scale())
         losses = self._step(*(tf.constant(array, tf.float32) for array in data)).numpy()
         return {**dict(zip(METRICS, map(float, losses), strict=True)), "learning_rate": rate}, advantage, returns
 
@@ -72,6 +72,6 @@ class A2C(OnPolicyLearner):
                        target: tf.Tensor) -> tf.Tensor:
         """One gradient step on the rows of a rollout; returns `METRICS`."""
         with tf.GradientTape() as tape:
-            policy_loss = -tf.reduce_mean(self.model.log_prob(observation, squashed) * normalised(advantage))
+            policy_loss = -tf.reduce_mean(self.model.log_prob(observation, squashed) * normalized(advantage))
             loss, value_loss, entropy = self._loss(policy_loss, observation, target)
         return tf.stack([policy_loss, value_loss, entropy, self._descend(tape, loss)])

@@ -14,11 +14,11 @@ import tensorflow as tf
 from ant_rl_core import exploration
 from ant_rl_core.step import Previous, Transition
 from trainer import checkpoint, guard
-from trainer.export import policy_graph
 from trainer.buffers.rollout import RolloutBuffer, generalized_advantages
+from trainer.export import policy_graph
 from trainer.networks import weights
 from trainer.networks.mlp import NumpyMLP, first_seed, mlp
-from trainer.networks.statistics import Normaliser, RunningStatistics
+from trainer.networks.statistics import Normalizer, RunningStatistics
 
 _LARGEST_SAMPLE = np.arctanh(exploration.ACTION_LIMIT)
 
@@ -40,7 +40,7 @@ class OnPolicyConfig:
         initial_log_std: logarithm of the exploration's standard deviation before squashing, at the start.
         min_std: least standard deviation of the exploration before squashing: what was learned under noise walks more
             surely without it.
-        observation_clip: normalised observations are clipped to this many standard deviations.
+        observation_clip: normalized observations are clipped to this many standard deviations.
         actor_hidden, critic_hidden: sizes of the hidden layers.
     """
 
@@ -83,10 +83,10 @@ class OnPolicyConfig:
         return self.learning_rate_end + (1.0 - self.learning_rate_end) * left
 
 
-class ActorCritic:
+class GaussianActorCritic:
     """A tanh-squashed Gaussian actor of the same width everywhere, a critic, and running statistics.
 
-    Observations are normalised by running statistics that stay fixed during a rollout; the critic gives values divided
+    Observations are normalized by running statistics that stay fixed during a rollout; the critic gives values divided
     by the running standard deviation of the returns. Actions are drawn by a frozen copy of the actor in numpy until
     `renew`.
 
@@ -96,10 +96,10 @@ class ActorCritic:
         seeds: of the actor, of the critic and of the exploration.
 
     Attributes:
-        actor: from normalised observations to the Gaussian's mean.
-        critic: from normalised observations to the scaled value.
+        actor: from normalized observations to the Gaussian's mean.
+        critic: from normalized observations to the scaled value.
         log_std: [action_size].
-        normalise: from observations as they come to float32 [m, observation_size], as the networks take them.
+        normalize: from observations as they come to float32 [m, observation_size], as the networks take them.
         variables: all that gradients change, of actor, log_std and critic in this order.
     """
 
@@ -114,9 +114,9 @@ class ActorCritic:
                           seed=first_seed(critic_seed), name="critic")
         self.log_std = keras.Variable(np.full(action_size, config.initial_log_std, np.float32), name="log_std")
         self.variables = [*self.actor.trainable_variables, self.log_std, *self.critic.trainable_variables]
-        self.normalise = Normaliser(observation_size, config.observation_clip)
+        self.normalize = Normalizer(observation_size, config.observation_clip)
         self.return_statistics = RunningStatistics(())
-        self.graph = policy_graph.stochastic_graph(self.actor, self.log_std, self.normalise)
+        self.graph = policy_graph.stochastic_graph(self.actor, self.log_std, self.normalize)
         rows = [tf.TensorSpec((None, observation_size), tf.float32)]
         self._values = tf.function(lambda x: self.critic(x)[:, 0], input_signature=rows, autograph=False)
         self.renew()
@@ -130,7 +130,7 @@ class ActorCritic:
 
     def mean(self, observation: np.ndarray) -> np.ndarray:
         """The Gaussian's mean, float32 [n, action_size], by the copy that acts."""
-        return self._acting(self.normalise(observation))
+        return self._acting(self.normalize(observation))
 
     def renew(self) -> None:
         """From now on act by what was learned."""
@@ -142,7 +142,7 @@ class ActorCritic:
     def log_prob(self, observation: tf.Tensor, squashed: tf.Tensor) -> tf.Tensor:
         """Log-densities [m] of Gaussian samples [m, action_size], before the squashing, whose share cancels in ratios.
 
-        Both are as in `Lesson`; differentiable with respect to actor and log_std.
+        Both are as in `RolloutBatch`; differentiable with respect to actor and log_std.
         """
         log_std = tf.convert_to_tensor(self.log_std)
         # Beyond the largest sample that an action can tell of, means are all the same: pulling them would never end.
@@ -164,7 +164,7 @@ class ActorCritic:
         return float(np.exp(self.log_std.numpy()).mean())
 
     def value(self, observation: np.ndarray) -> np.ndarray:
-        """Values float32 [m], in units of reward, of normalised observations."""
+        """Values float32 [m], in units of reward, of normalized observations."""
         return self._values(tf.constant(observation)).numpy() * self.return_scale()
 
     def return_scale(self) -> float:
@@ -173,7 +173,7 @@ class ActorCritic:
 
     def learned_from(self, observation: np.ndarray) -> None:
         """Count a rollout's observations [T, n, observation_size] into the statistics, and act by what was learned."""
-        self.normalise.update(observation.reshape(-1, self.observation_size))
+        self.normalize.update(observation.reshape(-1, self.observation_size))
         self.renew()
 
     # -- keeping -----------------------------------------------------------------------------------------------------
@@ -181,28 +181,28 @@ class ActorCritic:
     def save(self, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
         """State, and that of the optimizer of `variables`, as named arrays."""
         return {**weights.pack("variable_", [*self.variables, *weights.of_optimizer(optimizer)]),
-                **self.normalise.save("observation_"), **self.return_statistics.save("return_"),
+                **self.normalize.save("observation_"), **self.return_statistics.save("return_"),
                 "noise": checkpoint.pack_generator(self.noise)}
 
     def restore(self, state: Mapping[str, np.ndarray], optimizer: keras.optimizers.Optimizer) -> None:
         """Continue from what `save` gave; ValueError, and nothing changed, if it was of networks of other sizes."""
         weights.unpack("variable_", [*self.variables, *weights.of_optimizer(optimizer)], state)
-        self.normalise.restore(state, "observation_")
+        self.normalize.restore(state, "observation_")
         self.return_statistics.restore(state, "return_")
         checkpoint.unpack_generator(self.noise, state["noise"])
         self.renew()
 
 
 @dataclass(frozen=True)
-class Lesson:
+class RolloutBatch:
     """A rollout as the networks take it; T ticks of n rows, m = T * n.
 
     Attributes:
         buffer: the rollout.
-        observation: normalised, float32 [m, observation_size], tick by tick.
+        observation: normalized, float32 [m, observation_size], tick by tick.
         squashed: the Gaussian samples that were squashed into the actions, float32 [m, action_size].
         cut: see `RolloutBuffer.cuts`, bool [T, n].
-        successors: normalised observations after the cut ticks, float32 [cut.sum(), observation_size].
+        successors: normalized observations after the cut ticks, float32 [cut.sum(), observation_size].
     """
 
     buffer: RolloutBuffer
@@ -212,16 +212,16 @@ class Lesson:
     successors: np.ndarray
 
     @classmethod
-    def of(cls, buffer: RolloutBuffer, model: ActorCritic) -> Lesson:
+    def from_buffer(cls, buffer: RolloutBuffer, model: GaussianActorCritic) -> RolloutBatch:
         """Prepare a full rollout."""
         cut = buffer.cuts()
         # An action at the very edge, which only another policy than ours can have chosen, has no finite sample.
         action = np.clip(buffer.action, -exploration.ACTION_LIMIT, exploration.ACTION_LIMIT)
-        return cls(buffer, model.normalise(buffer.observation.reshape(-1, model.observation_size)),
+        return cls(buffer, model.normalize(buffer.observation.reshape(-1, model.observation_size)),
                    np.arctanh(action.reshape(-1, model.action_size)), cut,
-                   model.normalise(buffer.next_observation[cut]))
+                   model.normalize(buffer.next_observation[cut]))
 
-    def advantages(self, model: ActorCritic) -> tuple[np.ndarray, np.ndarray]:
+    def advantages(self, model: GaussianActorCritic) -> tuple[np.ndarray, np.ndarray]:
         """Advantages and returns, each [T, n] in units of reward, with the critic as it is now."""
         buffer, rows = self.buffer, len(self.observation)
         values = model.value(np.concatenate([self.observation, self.successors]))
@@ -239,7 +239,7 @@ class OnPolicyLearner:
     Args:
         config: settings of the method.
         num_envs, observation_size, action_size: sizes.
-        seeds: see `ActorCritic`.
+        seeds: see `GaussianActorCritic`.
         robot: name of the robot, for the bundle.
         optimizer: of all that gradients change.
     """
@@ -250,7 +250,7 @@ class OnPolicyLearner:
     def __init__(self, config: OnPolicyConfig, num_envs: int, observation_size: int, action_size: int,
                  seeds: Sequence[np.random.SeedSequence], robot: str, optimizer: keras.optimizers.Optimizer) -> None:
         self.config, self.num_envs, self.robot, self.optimizer = config, num_envs, robot, optimizer
-        self.model = ActorCritic(config, observation_size, action_size, seeds)
+        self.model = GaussianActorCritic(config, observation_size, action_size, seeds)
         self.optimizer.build(self.model.variables)
         self.buffer = RolloutBuffer(config.rollout_length, num_envs, observation_size, action_size)
         self.env_steps = 0
@@ -276,16 +276,16 @@ class OnPolicyLearner:
         return self.buffer.full
 
     def update(self) -> dict[str, float]:
-        """Learn from the rollout and empty it; returns the losses and other figures by name."""
+        """Learn from the rollout and empty it; returns the losses and other metrics by name."""
         left = self.config.rate_left(self.env_steps - self.buffer.transitions)
-        figures, advantage, returns = self._learn(Lesson.of(self.buffer, self.model), left)
-        guard.check(figures, self.model.variables, self.env_steps)
-        figures.update(std=self.model.std(),
+        metrics, advantage, returns = self._learn(RolloutBatch.from_buffer(self.buffer, self.model), left)
+        guard.check(metrics, self.model.variables, self.env_steps)
+        metrics.update(std=self.model.std(),
                        explained_variance=float(1.0 - advantage.var() / max(returns.var(), 1e-12)))
         self.model.learned_from(self.buffer.observation)
         self.buffer.clear()
         self.version += 1
-        return figures
+        return metrics
 
     def policy(self, provenance: Mapping[str, Any] | None = None) -> bytes:
         """The current policy as the bytes of a bundle; `provenance` is added to configuration and steps."""
@@ -306,15 +306,15 @@ class OnPolicyLearner:
 
     # -- of each method ----------------------------------------------------------------------------------------------
 
-    def _learn(self, lesson: Lesson, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    def _learn(self, rollout: RolloutBatch, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
         """Make the gradient steps of a rollout.
 
         Args:
-            lesson: the rollout.
+            rollout: the rollout.
             rate_left: share of the learning rate that is left.
 
         Returns:
-            Figures by name, and the advantages and returns [T, n] of the last pass in units of reward.
+            Metrics by name, and the advantages and returns [T, n] of the last pass in units of reward.
         """
         raise NotImplementedError
 
@@ -326,7 +326,7 @@ class OnPolicyLearner:
 
         Args:
             policy_loss: scalar.
-            observation: normalised [m, observation_size].
+            observation: normalized [m, observation_size].
             target: what the critic is to give [m].
         """
         value_loss = tf.reduce_mean(tf.square(self.model.critic(observation)[:, 0] - target))
@@ -343,6 +343,6 @@ class OnPolicyLearner:
         return norm
 
 
-def normalised(advantage: tf.Tensor) -> tf.Tensor:
+def normalized(advantage: tf.Tensor) -> tf.Tensor:
     """Advantages [m] moved and scaled to mean 0 and standard deviation 1."""
     return (advantage - tf.reduce_mean(advantage)) / (tf.math.reduce_std(advantage) + 1e-8)

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation with a clipped ratio (Schulman et al., arXiv:1707.06347)."""
+"""Proximal policy optimization with a clipped ratio (Schulman et al., arXiv:1707.06347)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import checkpoint, guard
-from trainer.algorithms.on_policy.base import Lesson, OnPolicyConfig, OnPolicyLearner, normalised
+from trainer.algorithms.on_policy.base import OnPolicyConfig, OnPolicyLearner, RolloutBatch, normalized
 
 METRICS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_share", "gradient_norm")
 
@@ -45,7 +45,7 @@ class PPOConfig(OnPolicyConfig):
         super().__post_init__()
         guard.check_config(
             self, (self.epochs >= 1, "epochs must be at least 1"),
-            (self.minibatch_size >= 2, "minibatch_size must be at least 2 to normalise advantages"),
+            (self.minibatch_size >= 2, "minibatch_size must be at least 2 to normalize advantages"),
             (self.clip_ratio > 0, "clip_ratio must be positive"),
             (0 <= self.desired_kl < np.inf, "desired_kl must be at least 0"),
             (self.target_kl >= 0, "target_kl must be at least 0"))
@@ -54,12 +54,12 @@ class PPOConfig(OnPolicyConfig):
 class PPO(OnPolicyLearner):
     """Learner for `num_envs` robots; see `PPOConfig`.
 
-    Observations are normalised by running statistics that stay fixed during a rollout; value targets are divided by
-    the running standard deviation of the returns, and advantages are normalised per minibatch and recomputed with
+    Observations are normalized by running statistics that stay fixed during a rollout; value targets are divided by
+    the running standard deviation of the returns, and advantages are normalized per minibatch and recomputed with
     the newest critic before each epoch.
 
     Differs from the paper in: tanh-squashed actions of bounded-below width (the squashing cancels in the ratio, which
-    is taken between Gaussian densities); normalisation of observations, returns and advantages; gradient-norm clipping;
+    is taken between Gaussian densities); normalization of observations, returns and advantages; gradient-norm clipping;
     a learning rate that decays and adapts to the KL divergence (as in rsl_rl, Schwarke et al., arXiv:2509.10771, but
     per update); recomputed advantages; separate networks for actor and critic; time limits bootstrap from the final
     observation.
@@ -90,16 +90,16 @@ class PPO(OnPolicyLearner):
         checkpoint.unpack_generator(self.rng, state["rng"])
         self._adaptive_rate = float(state["adaptive_rate"])
 
-    def _learn(self, lesson: Lesson, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    def _learn(self, rollout: RolloutBatch, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
         config, model = self.config, self.model
-        data = [tf.constant(lesson.observation), tf.constant(lesson.squashed)]
+        data = [tf.constant(rollout.observation), tf.constant(rollout.squashed)]
         data.append(model.log_prob(*data))
         rate = config.learning_rate * rate_left
         if config.desired_kl:
             rate = min(rate, self._adaptive_rate)
         self.optimizer.learning_rate.assign(rate)
         for epoch in range(1, config.epochs + 1):
-            advantage, returns = lesson.advantages(model)
+            advantage, returns = rollout.advantages(model)
             if epoch == 1:
                 model.return_statistics.update(returns.reshape(-1))
             target = returns.reshape(-1) / model.return_scale()
@@ -110,8 +110,8 @@ class PPO(OnPolicyLearner):
             if config.target_kl and kl > config.target_kl:
                 break
         self._adaptive_rate = self._adapted(rate, kl, config.desired_kl * rate_left)
-        figures = dict(zip(METRICS, map(float, losses), strict=True))
-        return {**figures, "learning_rate": rate, "epochs": epoch}, advantage, returns
+        metrics = dict(zip(METRICS, map(float, losses), strict=True))
+        return {**metrics, "learning_rate": rate, "epochs": epoch}, advantage, returns
 
     def _adapted(self, rate: float, kl: float, desired_kl: float) -> float:
         """The rate that keeps the next update's divergence near the desired one, after one of `kl` at this rate."""
@@ -125,7 +125,7 @@ class PPO(OnPolicyLearner):
     def _minibatch(self, observation: tf.Tensor, squashed: tf.Tensor, old_log_prob: tf.Tensor, advantage: tf.Tensor,
                    target: tf.Tensor) -> tf.Tensor:
         """One gradient step on rows of the rollout; returns `METRICS`."""
-        advantage, low, high = normalised(advantage), 1.0 - self.config.clip_ratio, 1.0 + self.config.clip_ratio
+        advantage, low, high = normalized(advantage), 1.0 - self.config.clip_ratio, 1.0 + self.config.clip_ratio
         with tf.GradientTape() as tape:
             log_ratio = self.model.log_prob(observation, squashed) - old_log_prob
             ratio = tf.exp(log_ratio)

@@ -1,13 +1,40 @@
-"""What every `key:=value` argument has in common, whoever parses it."""
+"""Files that are written whole or not at all, and what is said of paths that can't be written."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+from ant_rl_core.settings import ArgumentError
 
 
-class ArgumentError(ValueError):
-    """An argument that can't be used; the text is one sentence: what was expected, what was found."""
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write aside, flush to the disk, rename: a crash leaves the old file or the new one, whole."""
+    with replacing(Path(path)) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file aside that takes the place of `path`, flushed to the disk, when the block ends without an exception."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(aside, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def check_new_folder(name: str, path: str) -> None:
