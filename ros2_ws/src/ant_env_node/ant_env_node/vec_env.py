@@ -137,13 +137,14 @@ class VectorAnt(VectorEnv):
         """Steps since each row's reset, int64 [n]."""
         return self._episode_step.copy()
 
+    # Gymnasium's own vector environment has one stream for all rows; bit-equal rows need one each.
     @property
-    def np_random(self) -> tuple[np.random.Generator, ...]:
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """Each row's random stream."""
         return tuple(self._rngs)
 
     @property
-    def np_random_seed(self) -> tuple[int, ...]:
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
         """The seed that each row's random stream began with."""
         return tuple(self._seeds)
 
@@ -172,17 +173,20 @@ class VectorAnt(VectorEnv):
         if self.closed:
             raise ClosedEnvironmentError("reset() after close()")
         if seed is None or isinstance(seed, (int, np.integer)):
-            seed = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise ValueError(f"expected {self.num_envs} seeds, one per row, found {len(seed)}")
+            seeds: Sequence[int | None] = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = seed
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} seeds, one per row, found {len(seeds)}")
         mask = (options or {}).get("reset_mask")
         if mask is None:
             mask = np.ones(self.num_envs, np.bool_)
         else:
             self._check_mask(mask)
-        for i in np.flatnonzero(mask):
-            if seed[i] is not None:
-                self._rngs[i], self._seeds[i] = seeding.np_random(int(seed[i]))
+        for i in np.flatnonzero(mask).tolist():
+            row_seed = seeds[i]
+            if row_seed is not None:
+                self._rngs[i], self._seeds[i] = seeding.np_random(int(row_seed))
         self._was_reset = True
         self._reset_rows(mask)
         infos: Infos = {}

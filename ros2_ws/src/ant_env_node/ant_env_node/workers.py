@@ -13,7 +13,7 @@ class Workers:
     """`count` threads that run what `run` is given, beside the caller; they end with `close` or with this object."""
 
     def __init__(self, count: int) -> None:
-        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=_work, args=(self._jobs,), name=f"ant-physics-{i}", daemon=True)
                          for i in range(count)]
         for thread in self._threads:
@@ -25,7 +25,7 @@ class Workers:
 
         What any of them raises is raised here, after the others have ended too.
         """
-        done: queue.SimpleQueue = queue.SimpleQueue()
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in self._threads:
             self._jobs.put((function, arguments, done))
         try:
@@ -36,7 +36,7 @@ class Workers:
             raise failures[0]
 
 
-def _work(jobs: queue.SimpleQueue) -> None:
+def _work(jobs: queue.SimpleQueue[Any]) -> None:
     """Runs jobs until it is handed None; between jobs it holds no reference that would keep an env alive."""
     while (job := jobs.get()) is not None:
         function: Callable[..., None]
@@ -50,7 +50,7 @@ def _work(jobs: queue.SimpleQueue) -> None:
         done.put(failure)
 
 
-def _stop(jobs: queue.SimpleQueue, threads: list[threading.Thread]) -> None:
+def _stop(jobs: queue.SimpleQueue[Any], threads: list[threading.Thread]) -> None:
     for _ in threads:
         jobs.put(None)
     for thread in threads:

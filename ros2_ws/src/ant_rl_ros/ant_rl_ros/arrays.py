@@ -12,7 +12,7 @@ _CODES = {np.dtype(np.float32): "f", np.dtype(np.float64): "d", np.dtype(np.int6
           np.dtype(np.int32): "i", np.dtype(np.uint32): "I", np.dtype(np.uint8): "B", np.dtype(np.bool_): "B"}
 
 
-def flat(values: np.ndarray) -> array.array:
+def flat(values: np.ndarray) -> array.array[Any]:
     """What a message's array field takes at once: the values in row-major order, bool as uint8."""
     return array.array(_CODES[values.dtype], values.tobytes())
 

@@ -58,7 +58,7 @@ class WaitLoop:
         self._stopped = stopped
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
-        self._data: list[tuple[Subscription, deque[Any], bool]] = []  # with its inbox; whether info is wanted
+        self._data: list[tuple[Subscription[Any], deque[Any], bool]] = []  # with its inbox; whether info is wanted
         # Plain subscriptions, timers, clients and services of the node.
         self._others: tuple[list[Any], list[Any], list[Any], list[Any]] = ([], [], [], [])
         self._data_set: Any = None
@@ -116,7 +116,7 @@ class WaitLoop:
             return
         for subscription, inbox, info in self._data:
             take, msg_type, raw = subscription.handle.take_message, subscription.msg_type, subscription.raw
-            while len(inbox) < inbox.maxlen and (received := take(msg_type, raw)) is not None:
+            while len(inbox) != inbox.maxlen and (received := take(msg_type, raw)) is not None:
                 inbox.append(received if info else received[0])
 
     def discard(self) -> None:
@@ -167,11 +167,13 @@ class WaitLoop:
         node = self._node
         self._others = ([s for s in node.subscriptions if s not in data], list(node.timers), list(node.clients),
                         list(node.services))
-        sizes = (len(data) + len(self._others[0]), 0, *map(len, self._others[1:]), 0)
+        timers, clients, services = map(len, self._others[1:])
+        sizes = (len(data) + len(self._others[0]), timers, clients, services)
         if self._fast and sizes != self._sizes:
             context = self._node.context.handle
+            assert context is not None  # of a node that was made
             self._data_set = _rclpy.WaitSet(len(data), 0, 0, 0, 0, 0, context)
-            self._full_set = _rclpy.WaitSet(*sizes, context)
+            self._full_set = _rclpy.WaitSet(sizes[0], 0, timers, clients, services, 0, context)
             self._sizes = sizes
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ class FlatCodec:
         TypeError: for a message with other fields.
     """
 
-    def __init__(self, msg_type: type) -> None:
+    def __init__(self, msg_type: Any) -> None:
         self._msg_type = msg_type
         fields = list(msg_type.get_fields_and_field_types().items())
         if fields[0] != ("header", "std_msgs/Header"):
@@ -103,7 +103,7 @@ class FlatCodec:
             if is_sequence:
                 if value != next(expected):
                     return None
-                value = memoryview(next(values)).cast(code)
+                value = memoryview(next(values)).cast(code)  # type: ignore[call-overload]  # it is one of _CODES
             fields[name] = value
         return message
 

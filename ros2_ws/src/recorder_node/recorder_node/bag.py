@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from recorder_node.mcap_storage import McapStorage
 from recorder_node.sqlite_storage import SqliteStorage
 from recorder_node.storage import METADATA_VERSION, BagError, Contents, Message, Storage, Topic
 
-STORAGES = {"mcap": McapStorage, "sqlite3": SqliteStorage}
+STORAGES: Mapping[str, type[McapStorage] | type[SqliteStorage]] = {"mcap": McapStorage, "sqlite3": SqliteStorage}
 METADATA = "metadata.yaml"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from rosbags.rosbag2 import Reader
 
@@ -17,6 +18,8 @@ from recorder_node.storage import BagError
 
 _TICKS, _TICK_TYPE = "observation", "ant_rl_interfaces/msg/Observation"
 _ROOT = "/"
+
+_Reader = TypeVar("_Reader", bound="BagReader")
 
 
 class BagReader:
@@ -80,7 +83,7 @@ class BagReader:
         if self._reader.is_open:
             self._reader.close()
 
-    def __enter__(self) -> BagReader:
+    def __enter__(self: _Reader) -> _Reader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

@@ -274,7 +274,8 @@ def _encoded(records: list[McapRecord]) -> bytes:
     builder = RecordBuilder()
     for record in records:
         record.write(builder)
-    return builder.end()
+    data: bytes = builder.end()  # type: ignore[no-untyped-call]  # the library does not say
+    return data
 
 
 def _indexed(chunk: Chunk, start: int, length: int, entries: Mapping[int, list[int]]) -> tuple[_Written, bytes]:

@@ -87,15 +87,17 @@ class RecorderNode(StackNode):
 
     def work(self) -> None:
         """Take what has gathered and write it; look for new topics now and then."""
+        bag = self._bag
+        assert bag is not None  # of a configured node
         if self.loop.wait(0.1):
             time.sleep(_GATHER_PERIOD)
         now = time.monotonic()
         try:
             with self.stages.stage("write"):
-                self._take()
+                self._take(bag)
                 if now - self._flushed >= _FLUSH_PERIOD:
                     self._flushed = now
-                    self._bag.flush()
+                    bag.flush()
         except BagError as error:
             self.get_logger().error(f"recording stopped: {error}")
             self._close()
@@ -110,7 +112,7 @@ class RecorderNode(StackNode):
         if self._bag is None:
             return
         try:
-            self._take()
+            self._take(self._bag)
         except BagError as error:
             self.get_logger().error(f"recording stopped: {error}")
             self.exit_code = 1
@@ -124,7 +126,7 @@ class RecorderNode(StackNode):
         inbox = self.loop.subscribe(msg_type, topic, profile, qos.overriding(), raw=True, info=True)
         self._topics.append(_Recorded(self.resolve_topic_name(topic), msg_type, inbox, topic in _TICK_TOPICS))
 
-    def _take(self) -> None:
+    def _take(self, bag: BagWriter) -> None:
         """Write everything that has come, in the order in which it came."""
         self.loop.drain()
         batch: list[Message] = []
@@ -134,7 +136,7 @@ class RecorderNode(StackNode):
                 continue
             self._queued = max(self._queued, len(inbox))
             if topic.topic_id is None:
-                topic.topic_id = self._add(topic)
+                topic.topic_id = self._add(bag, topic)
             for data, info in inbox:
                 sequence = info["publication_sequence_number"] or 0
                 batch.append(Message(topic.topic_id, info["received_timestamp"], info["source_timestamp"],
@@ -142,7 +144,7 @@ class RecorderNode(StackNode):
                 self._count_dropped(topic, sequence, info)
             inbox.clear()
         batch.sort(key=lambda message: message.received)
-        self._bag.write(batch)
+        bag.write(batch)
         self._messages += len(batch)
         self._bytes += sum(len(message.data) for message in batch)
         self.ticks += len(batch)
@@ -160,7 +162,7 @@ class RecorderNode(StackNode):
             self.counters["dropped"] += sequence - newest - 1
         topic.newest[publisher] = sequence
 
-    def _add(self, topic: _Recorded) -> int:
+    def _add(self, bag: BagWriter, topic: _Recorded) -> int:
         """Register a topic in the bag, with what its publishers offer now that they are known."""
         offered = []
         for publisher in self.get_publishers_info_by_topic(topic.name):
@@ -168,7 +170,7 @@ class RecorderNode(StackNode):
             mode = "lockstep" if found.reliability == ReliabilityPolicy.RELIABLE else "realtime"
             offered.append(encode_qos(found, "keep_last", qos.profile(topic.name, mode).depth))
         distinct = [profile for index, profile in enumerate(offered) if profile not in offered[:index]]
-        return self._bag.add_topic(Topic(topic.name, self._definitions[topic.msg_type], tuple(distinct)))
+        return bag.add_topic(Topic(topic.name, self._definitions[topic.msg_type], tuple(distinct)))
 
     def _look(self) -> None:
         known = {topic.name for topic in self._topics}

@@ -62,10 +62,12 @@ class SqliteStorage:
                 "INSERT INTO message_definitions (topic_type, encoding, encoded_message_definition, "
                 "type_description_hash) VALUES (?, 'ros2msg', ?, ?)",
                 (definition.type_name, definition.text, definition.type_hash))
-        return self._database.execute(
+        made = self._database.execute(
             "INSERT INTO topics (name, type, serialization_format, offered_qos_profiles, type_description_hash) "
             "VALUES (?, ?, 'cdr', ?, ?)",
-            (topic.name, definition.type_name, topic.qos_text(), definition.type_hash)).lastrowid
+            (topic.name, definition.type_name, topic.qos_text(), definition.type_hash))
+        assert made.lastrowid is not None  # after an INSERT
+        return made.lastrowid
 
     def write(self, topic_id: int, received: int, sent: int, sequence: int, data: bytes) -> None:
         """As `Storage.write`; this storage has no place for `sent` and `sequence`."""

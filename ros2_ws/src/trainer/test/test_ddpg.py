@@ -34,21 +34,21 @@ class Reference:
         self.inputs = EmbeddedNetworks(config, inputs) if config.embedding_size else None
 
     def action(self, theta, x):
-        given = (self.inputs.actor(theta, x, 3, 2, 2) if self.inputs else
+        given = (self.networks.actor(theta, x, 3, 2, 2) if self.inputs else
                  perceptron(theta, x, (3, 2, 2), self.normalized))
         return self.config.max_torque * np.tanh(given)
 
     def value(self, theta, x, action):
         both = np.hstack([x, action])
         sizes = *self.config.critic_hidden, 1
-        found = (self.inputs.critic(theta, both, *sizes) if self.inputs else
+        found = (self.networks.critic(theta, both, *sizes) if self.inputs else
                  perceptron(theta, both, sizes, self.normalized_critic))
         return found[:, 0]
 
     def update(self, batch):
         """One gradient step; returns the critic's errors [m] before it, and the metrics."""
         x, taken, reward, discount, x_next, weight = in_float64(batch)
-        encoder = {"encoder_loss": self.inputs.learn(x, taken, x_next)} if self.inputs else {}
+        encoder = {"encoder_loss": self.networks.learn(x, taken, x_next)} if self.inputs else {}
         target = reward + discount * self.value(self.target_critic, x_next, self.action(self.target_actor, x_next))
         value = self.value(self.critic, x, taken)
 
@@ -78,7 +78,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
         request.getfixturevalue("eager")
     config = replace(SMALL, **change)
     learner, rng = DDPG(config, 2, 2, 2, seed=6), np.random.default_rng(2)
-    encoders = [*learner.inputs.encoder, *learner.inputs.average] if config.embedding_size else []
+    encoders = [*learner.networks.encoder, *learner.networks.average] if config.embedding_size else []
     disturb([learner.actor, learner.critic, *encoders], rng)
     learner.target_actor.set_weights(learner.actor.get_weights())
     learner.target_critic.set_weights(learner.critic.get_weights())

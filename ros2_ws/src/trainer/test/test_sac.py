@@ -59,7 +59,7 @@ class Reference:
         if self.config.critic_batch_renorm:
             return renormed_perceptron(theta, taken, (3, 1), self.running[i])[0][:, 0]
         if self.inputs:
-            return self.inputs.critic(theta, taken, 3, 1)[:, 0]
+            return self.networks.critic(theta, taken, 3, 1)[:, 0]
         return perceptron(theta, taken, (3, 1), self.normalized)[:, 0]
 
     def both(self, i, theta, taken, following):
@@ -71,7 +71,7 @@ class Reference:
 
     def sample(self, theta, x, noise):
         """Actions, and their log-densities by the change of variables."""
-        outputs = self.inputs.actor(theta, x, 3, 4) if self.inputs else perceptron(theta, x, (3, 4))
+        outputs = self.networks.actor(theta, x, 3, 4) if self.inputs else perceptron(theta, x, (3, 4))
         mean, log_std = outputs[:, :2], outputs[:, 2:]
         self.clipped += list(log_std.ravel() > 2.0)
         std = np.exp(np.minimum(np.maximum(log_std, -20.0), 2.0))
@@ -95,7 +95,7 @@ class Reference:
         x, taken_action, reward, discount, x_next, weight = in_float64(batch)
         noise_next, noise = noise.astype(np.float64)
         temperature = np.exp(self.log_temperature[0])
-        encoder = {"encoder_loss": self.inputs.learn(x, taken_action, x_next)} if self.inputs else {}
+        encoder = {"encoder_loss": self.networks.learn(x, taken_action, x_next)} if self.inputs else {}
         action, log_prob = self.sample(self.actor, x_next, noise_next)
         taken, following = np.hstack([x, taken_action]), np.hstack([x_next, action])
         pairs = [self.both(i, critic, taken, following) for i, critic in enumerate(self.critics)]
@@ -136,7 +136,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
         request.getfixturevalue("eager")
     config = replace(SMALL, **change)
     learner, rng = SAC(config, 2, 2, 2, seed=6), np.random.default_rng(2)
-    encoders = [*learner.inputs.encoder, *learner.inputs.average] if config.embedding_size else []
+    encoders = [*learner.networks.encoder, *learner.networks.average] if config.embedding_size else []
     disturb([learner.actor, *learner.critics, *encoders], rng)
     learner.actor.layers[-1].bias.assign([0.3, -0.2, 2.2, -1.0])  # log_std is clipped to 2
     for target, critic in zip(learner.target_critics, learner.critics):

@@ -62,11 +62,11 @@ class Reference:
         """What critic i, with these weights, gives for observations beside actions."""
         if self.config.critic_batch_renorm:
             return renormed_perceptron(theta, taken, (3, 1), self.running[i])[0][:, 0]
-        return self.inputs.critic(theta, taken, 3, 1)[:, 0] if self.inputs else number(theta, taken, self.normalized)
+        return self.networks.critic(theta, taken, 3, 1)[:, 0] if self.inputs else number(theta, taken, self.normalized)
 
     def action(self, theta, x):
         """What an actor with these weights does, [m]."""
-        given = self.inputs.actor(theta, x, 3, 1)[:, 0] if self.inputs else number(theta, x)
+        given = self.networks.actor(theta, x, 3, 1)[:, 0] if self.inputs else number(theta, x)
         return self.config.max_torque * np.tanh(given)
 
     def both(self, i, theta, taken, following):
@@ -81,7 +81,7 @@ class Reference:
         c = self.config
         x, action, reward, discount, x_next, weight = in_float64(batch)
         if self.inputs:
-            self.inputs.learn(x, action, x_next)
+            self.networks.learn(x, action, x_next)
         taken = np.column_stack([x, action])
         noise = c.target_noise_std * noise[:, 0].astype(np.float64)
         self.clipped += list(np.abs(noise) > c.target_noise_clip)
@@ -128,7 +128,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
     rng = np.random.default_rng(3 if config.critic_batch_renorm else 2 if config.embedding_size else 1)
     learner = TD3(config, 2, 2, 1, seed=6)
     networks = [learner.actor, *learner.critics]
-    encoders = [*learner.inputs.encoder, *learner.inputs.average] if config.embedding_size else []
+    encoders = [*learner.networks.encoder, *learner.networks.average] if config.embedding_size else []
     disturb([*networks, *encoders], rng)
     for network, target in zip(networks, [learner.target_actor, *learner.target_critics]):
         target.set_weights(network.get_weights())

@@ -42,7 +42,8 @@ PARAMETERS = (
 class View(Protocol):
     """What shows the robot, as `RerunView` and `Window` do."""
 
-    is_open: bool
+    @property
+    def is_open(self) -> bool: ...
 
     def robot(self, time: float) -> None: ...
     def figures(self, time: float, values: Mapping[str, float]) -> None: ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mujoco
 import numpy as np
 
@@ -66,7 +68,7 @@ class Camera:
         self._context.free()
 
 
-def _context(width: int, height: int):
+def _context(width: int, height: int) -> Any:
     """A context of EGL; the libraries in between tell in many ways that there is none."""
     try:
         from mujoco.egl import GLContext

@@ -118,10 +118,9 @@ def _parts(run: Run, part: str) -> np.ndarray:
 
 def _walk(runs: Sequence[Run]) -> Chart:
     lines = []
-    for panel, value in (("return of the running episode [1]", lambda ticks: ticks.running_return),
-                         ("forward speed [m/s]", lambda ticks: ticks.speed),
-                         ("height of the torso [m]", lambda ticks: ticks.height)):
-        lines += [Line(panel, run.name, _color(runs, i), run.ticks.simulated, value(run.ticks))
+    for panel, name in (("return of the running episode [1]", "running_return"), ("forward speed [m/s]", "speed"),
+                        ("height of the torso [m]", "height")):
+        lines += [Line(panel, run.name, _color(runs, i), run.ticks.simulated, getattr(run.ticks, name))
                   for i, run in enumerate(runs)]
     return Chart("walk", "The first robot", "How the return adds up within each episode, and how fast and how high the "
                  "robot walks.", line_chart(lines, "simulated time [s]", "", points=POINTS // len(runs)))
@@ -166,9 +165,8 @@ def _versions(runs: Sequence[Run]) -> Chart:
 def _delays(runs: Sequence[Run]) -> list[tuple[str, str, int, np.ndarray, np.ndarray]]:
     """(what, color, index of the run, time [s], durations [ms]) of what is known of each tick."""
     return [(what, _color(runs, i, alone), i, run.answers.time, 1e3 * values)
-            for what, alone, pick in (("observation to torques", BLUE, lambda answers: answers.delay),
-                                      ("inference", VERMILLION, lambda answers: answers.inference))
-            for i, run in enumerate(runs) for values in (pick(run.answers),)]
+            for what, alone, name in (("observation to torques", BLUE, "delay"), ("inference", VERMILLION, "inference"))
+            for i, run in enumerate(runs) for values in (getattr(run.answers, name),)]
 
 
 def _latency_histogram(runs: Sequence[Run]) -> Chart:

@@ -31,7 +31,7 @@ def read(recording: Recording, name: str) -> Run:
     """
     ticks, stamps, num_envs = _read_ticks(recording)
     heard, topics = _Heard(recording.start), _topics(recording)
-    total = sum(map(recording.topics.get, topics))
+    total = sum(recording.topics[topic] for topic in topics)
     for topic, time_ns, stamp_ns, message in track(recording.stamped(*topics), total, "message"):
         heard.take(topic, time_ns, stamp_ns, message)
     summary = heard.record.summary(0.0, {})
@@ -54,24 +54,24 @@ def _read_ticks(recording: Recording) -> tuple[Ticks, np.ndarray, int]:
     stamps: list[int] = []
     nothing, num_envs = np.full(ANT.action_size, np.nan, np.float32), 1
     for time_ns, stamp_ns, tick in track(recording.stamped_ticks(), recording.topics["observation"], "tick"):
-        step, begins = tick.time_step, tick.action is None
+        step, action = tick.time_step, tick.action
+        begins = action is None
         reward = step.info.get("unshaped_reward", step.reward)
         observation = step.observation[0]
         numbers.append((time_ns - recording.start, tick.session, tick.step_id, tick.policy_version, begins,
                         step.step[0], np.nan if begins else reward[0], observation[_SPEED], observation[_HEIGHT]))
-        torques.append(nothing if begins else tick.action[0])
+        torques.append(nothing if action is None else action[0])
         angles.append(observation[_JOINTS])
         stamps.append(stamp_ns)
         num_envs = max(num_envs, tick.num_envs)
     if not numbers:
         raise BagError(f"the bag {recording.path} must hold at least one observation, found none")
-    time, session, step_id, version, begins, episode_step, reward, speed, height = zip(*numbers)
-    session, step_id = np.array(session, np.uint64), np.array(step_id, np.uint64)
-    ticks = Ticks(
-        1e-9 * np.array(time, np.float64), _simulated(session, step_id), session, step_id,
-        np.array(version, np.uint64), np.array(begins), np.array(episode_step, np.uint32),
-        np.array(torques, np.float32), np.array(angles, np.float32), np.array(reward, np.float32),
-        np.array(speed, np.float32), np.array(height, np.float32))
+    kinds = (np.float64, np.uint64, np.uint64, np.uint64, np.bool_, np.uint32, np.float32, np.float32, np.float32)
+    columns: list[np.ndarray] = [np.array(column, kind)
+                                 for column, kind in zip(zip(*numbers, strict=True), kinds, strict=True)]
+    time, session, step_id, version, first, episode_step, rewards, speed, height = columns
+    ticks = Ticks(1e-9 * time, _simulated(session, step_id), session, step_id, version, first, episode_step,
+                  np.array(torques, np.float32), np.array(angles, np.float32), rewards, speed, height)
     return ticks, np.array(stamps, np.int64), num_envs
 
 

@@ -20,7 +20,7 @@ class Table(NamedTuple):
     """Rows of cells, with the titles of their columns."""
 
     head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def key_figures(runs: Sequence[Run]) -> Table:

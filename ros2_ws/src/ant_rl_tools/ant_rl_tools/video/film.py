@@ -57,7 +57,9 @@ class Film:
     def __init__(self, path: str, rate: int) -> None:
         self._path, self._aside = Path(path), Path(f"{path}.part")
         self._file = av.open(str(self._aside), "w", format="mp4", options=_CONTAINER)
-        self._stream = self._file.add_stream(_CODEC, rate=rate, options=_QUALITY)
+        stream = self._file.add_stream(_CODEC, rate=rate, options=_QUALITY)
+        assert isinstance(stream, av.VideoStream)  # as the codec says
+        self._stream = stream
         self._stream.pix_fmt = "yuv420p"  # what every player knows
         self._is_empty = True
 

@@ -50,7 +50,8 @@ class ReplayBuffer:
         priority_exponent: alpha of prioritized replay (Schaul et al., arXiv:1511.05952); None draws uniformly.
     """
 
-    def __init__(self, capacity: int, num_envs: int, observation_size: int, action_size: int, seed: int, *,
+    def __init__(self, capacity: int, num_envs: int, observation_size: int, action_size: int,
+                 seed: int | np.random.SeedSequence, *,
                  n_step: int = 1, discount: float = 0.99, priority_exponent: float | None = None) -> None:
         if not 1 <= num_envs <= capacity:
             raise ValueError(f"capacity must be at least num_envs = {num_envs}, found {capacity}")
@@ -67,7 +68,7 @@ class ReplayBuffer:
         self._successor = np.zeros((num_envs, observation_size), np.float32)  # of the newest tick
         self._written = 0  # ticks ever written
         self._rng = np.random.default_rng(seed)
-        self.priority_exponent = priority_exponent
+        self._exponent = 0.0 if priority_exponent is None else priority_exponent
         self._tree = None if priority_exponent is None else SumTree(self.ticks * num_envs)
         self.max_priority = 1.0
 
@@ -95,7 +96,7 @@ class ReplayBuffer:
         self._successor[:] = batch.next_observation
         if self._tree is not None:
             rows = t * self.num_envs + np.arange(self.num_envs)
-            self._tree.set(rows, np.full(self.num_envs, self.max_priority**self.priority_exponent))
+            self._tree.set(rows, np.full(self.num_envs, self.max_priority**self._exponent))
         self._written += 1
 
     def sample(self, count: int, importance_exponent: float = 0.0) -> ReplayBatch:
@@ -110,7 +111,7 @@ class ReplayBuffer:
             raise ValueError("the replay buffer is empty: add transitions before drawing")
         if self._tree is None:
             index = self._rng.integers(0, self.size, count)
-            weight = np.ones(count, np.float32)
+            weight: np.ndarray = np.ones(count, np.float32)
         else:
             strata = (np.arange(count) + self._rng.random(count)) / count
             index = self._tree.find(strata * self._tree.total)
@@ -123,14 +124,19 @@ class ReplayBuffer:
                            self._successors(last, row), weight, index)
 
     def update_priorities(self, index: np.ndarray, priority: np.ndarray) -> None:
-        """Set the priorities (> 0) of drawn transitions; new ones enter with the largest priority ever set."""
-        self._tree.set(index, priority**self.priority_exponent)
+        """Set the priorities (> 0) of drawn transitions; new ones enter with the largest priority ever set.
+
+        RuntimeError where draws are uniform.
+        """
+        if self._tree is None:
+            raise RuntimeError("this replay buffer draws uniformly: it was made without a priority_exponent")
+        self._tree.set(index, priority**self._exponent)
         self.max_priority = max(self.max_priority, float(priority.max()))
 
     def reset_max_priority(self) -> None:
         """Let new transitions enter with the largest priority among the stored ones."""
-        if self.priority_exponent:  # with 0 all leaves are 1, whatever the priorities
-            self.max_priority = float(self._tree.leaves.max())**(1.0 / self.priority_exponent)
+        if self._tree is not None and self._exponent:  # with 0 all leaves are 1, whatever the priorities
+            self.max_priority = float(self._tree.leaves.max())**(1.0 / self._exponent)
 
     def save(self) -> dict[str, np.ndarray]:
         """Stored transitions, priorities and state of the draws as named arrays; those of the ring are no copies."""
@@ -180,7 +186,8 @@ class ReplayBuffer:
     def _run_ahead(self, t: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rewards summed over up to `n_step` steps, how many those were, and the tick of the last one."""
         newest = (self._written - 1) % self.ticks
-        reward, steps, last = self.reward[t, row], np.ones(len(t), np.int64), t
+        reward: np.ndarray = self.reward[t, row]
+        steps, last = np.ones(len(t), np.int64), t
         going = np.ones(len(t), bool)
         for _ in range(1, self.n_step):
             going = going & ~self.cut[last, row] & (last != newest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 
@@ -33,7 +35,7 @@ class RunningStatistics:
         return {f"{prefix}mean": self.mean, f"{prefix}variance": self.variance,
                 f"{prefix}count": np.asarray(self.count)}
 
-    def restore(self, state: dict[str, np.ndarray], prefix: str) -> None:
+    def restore(self, state: Mapping[str, np.ndarray], prefix: str) -> None:
         """Continue from what `save` gave."""
         self.mean, self.variance = state[f"{prefix}mean"].copy(), state[f"{prefix}variance"].copy()
         self.count = float(state[f"{prefix}count"])
@@ -76,7 +78,7 @@ class Normalizer:
         """State as named arrays."""
         return self.statistics.save(prefix)
 
-    def restore(self, state: dict[str, np.ndarray], prefix: str) -> None:
+    def restore(self, state: Mapping[str, np.ndarray], prefix: str) -> None:
         """Continue from what `save` gave."""
         self.statistics.restore(state, prefix)
         self._renew()

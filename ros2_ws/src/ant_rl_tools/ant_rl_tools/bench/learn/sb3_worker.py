@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -59,7 +60,7 @@ def _fill(model: TD3 | SAC) -> None:
                                 random.normal(size=1), np.zeros(1), [{}])
 
 
-def _collect_and_learn(num_envs: int, vec_env: type, policy: dict, settings: dict[str, float]) -> Segment:
+def _collect_and_learn(num_envs: int, vec_env: type, policy: dict[str, Any], settings: dict[str, float]) -> Segment:
     env = make_vec_env("Ant-v5", num_envs, seed=0, vec_env_cls=vec_env)
     model = PPO("MlpPolicy", env, policy_kwargs=policy, device="cpu", seed=0, **settings)
     model.set_logger(configure(None, []))

@@ -41,6 +41,8 @@ class Worker:
         self._process = subprocess.Popen([*command, json.dumps(arguments)], stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, stderr=self._words, env=variables,
                                          preexec_fn=die_with(os.getpid()))
+        assert self._process.stdin is not None and self._process.stdout is not None  # as asked for above
+        self._requests, self._answers = self._process.stdin, self._process.stdout
         try:
             self._answer()
         except BaseException:
@@ -51,8 +53,8 @@ class Worker:
         """Run one segment of about so many seconds; its result. Unavailable if the process ends or stays silent."""
         request = json.dumps({"segment": segment, "seconds": seconds})
         try:
-            self._process.stdin.write(f"{request}\n".encode())
-            self._process.stdin.flush()
+            self._requests.write(f"{request}\n".encode())
+            self._requests.flush()
         except BrokenPipeError:
             pass  # it has ended: reading its answer says how
         return self._answer()
@@ -62,7 +64,7 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._process.stdin.close()
+            self._requests.close()
         except BrokenPipeError:
             pass  # it ended with a request unread
         try:
@@ -70,15 +72,15 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process.stdout.close()
+        self._answers.close()
         self._words.close()
 
     def _answer(self) -> Any:
-        readable, _, _ = select.select([self._process.stdout], [], [], _PATIENCE)
+        readable, _, _ = select.select([self._answers], [], [], _PATIENCE)
         if not readable:
             self._process.kill()
             raise Unavailable(f"{self._name} did not answer within {_PATIENCE:.0f} s")
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         if not line:
             code = self._process.wait()
             self._words.seek(0)

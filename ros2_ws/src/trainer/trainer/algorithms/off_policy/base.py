@@ -136,13 +136,10 @@ class OffPolicyLearner:
 
     # -- of each method ----------------------------------------------------------------------------------------------
 
-    def _outputs(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the policy's graph gives for normalized observations [n, observation_size]."""
-        raise NotImplementedError
-
-    def _value(self, observation: tf.Tensor) -> tf.Tensor:
-        """See `value`; for normalized observations."""
-        raise NotImplementedError
+    # Made by the method's constructor with `_by_row`, both for normalized observations [n, observation_size]: what the
+    # policy's graph gives, and see `value`.
+    _outputs: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+    _value: Callable[[tf.Tensor], tf.Tensor]
 
     def _exploration(self) -> Exploration:
         """How the policy explores now."""

@@ -17,15 +17,16 @@ from trainer.algorithms.off_policy.base import (
     trained_by_adam,
     variables_of,
 )
-from trainer.algorithms.off_policy.inputs import as_tensors, inputs
+from trainer.algorithms.off_policy.inputs import as_tensors, networks_for
 from trainer.export import policy_graph
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
 
 METRICS = ("critic_loss", "q_value", "actor_loss")
 # Hidden layers of actor and critic whose sums are normalized before their activation, see `mlp`.
-NETWORKS = {"default": {"actor": (), "critic": True}, "report": {"actor": (0,), "critic": (0,)},
-            "plain": {"actor": (), "critic": ()}}
+NETWORKS: dict[str, dict[str, bool | tuple[int, ...]]] = {
+    "default": {"actor": (), "critic": True}, "report": {"actor": (0,), "critic": (0,)},
+    "plain": {"actor": (), "critic": ()}}
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class DDPG(OffPolicyLearner):
     """
 
     name = "ddpg"
+    config: DDPGConfig
 
     def __init__(self, config: DDPGConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
@@ -83,22 +85,24 @@ class DDPG(OffPolicyLearner):
                          network_streams=2 + bool(config.embedding_size))
         actor_stream, critic_stream = self._network_streams[:2]
 
-        options = {name: {"layer_norm": layers} for name, layers in NETWORKS[config.network].items()}
-        self.inputs = inputs(config, observation_size, action_size, self._network_streams[2:], **options)
-        self.actor, self.target_actor = (self.inputs.actor(action_size, first_seed(actor_stream), name)
+        normalized = NETWORKS[config.network]
+        self.networks = networks_for(config, observation_size, action_size, self._network_streams[2:],
+                                     actor={"layer_norm": normalized["actor"]},
+                                     critic={"layer_norm": normalized["critic"]})
+        self.actor, self.target_actor = (self.networks.actor(action_size, first_seed(actor_stream), name)
                                          for name in ("actor", "target_actor"))
-        self.critic, self.target_critic = (self.inputs.critic(first_seed(critic_stream), name)
+        self.critic, self.target_critic = (self.networks.critic(first_seed(critic_stream), name)
                                            for name in ("critic", "target_critic"))
         self._actor_variables = self.actor.trainable_variables
         self._critic_variables = self.critic.trainable_variables
         self._target_variables = variables_of([self.target_actor, self.target_critic])
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
-        self._graph = policy_graph.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normalizer,
+        self._graph = policy_graph.deterministic_graph(self.networks.from_observations(self.actor), self.experience.normalizer,
                                                  config.max_torque)
         self._learn = self._compiled(self._step)
-        self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.inputs.features(x))})
-        self._value = self._by_row(lambda x: self._worth(self.actor, self.critic, self.inputs.features(x)))
+        self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.networks.features(x))})
+        self._value = self._by_row(lambda x: self._worth(self.actor, self.critic, self.networks.features(x)))
 
     def _exploration(self) -> Exploration:
         if self.experience.warming_up:
@@ -108,10 +112,10 @@ class DDPG(OffPolicyLearner):
         return Exploration("gaussian", end + (start - end) * left, limit=self.config.max_torque)
 
     def _learned(self) -> list[keras.Variable]:
-        return [*self.inputs.learned(), *self._critic_variables, *self._actor_variables]
+        return [*self.networks.learned(), *self._critic_variables, *self._actor_variables]
 
     def _state(self) -> list[keras.Variable]:
-        return [*self._actor_variables, *self._critic_variables, *self._target_variables, *self.inputs.state(),
+        return [*self._actor_variables, *self._critic_variables, *self._target_variables, *self.networks.state(),
                 *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer)]
 
     def _gradient_step(self) -> dict[str, float]:
@@ -119,7 +123,7 @@ class DDPG(OffPolicyLearner):
         observation, action, following = as_tensors(batch)
         metrics, error = self._learn(observation, action, batch.reward, batch.discount, following, batch.weight)
         self.experience.prioritize(batch, error.numpy() + 1e-6)
-        return dict(zip(METRICS + self.inputs.metrics, metrics.numpy().tolist(), strict=True))
+        return dict(zip(METRICS + self.networks.metrics, metrics.numpy().tolist(), strict=True))
 
     def _step(self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor,
               next_observation: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -127,10 +131,10 @@ class DDPG(OffPolicyLearner):
 
         Takes arrays as of `ReplayBatch`; returns `METRICS` with those of the inputs, and the error of each row [m].
         """
-        found, state = self.inputs.learn(observation, action, next_observation), self.inputs.features(observation)
-        next_state = self.inputs.features(next_observation)
+        found, state = self.networks.learn(observation, action, next_observation), self.networks.features(observation)
+        next_state = self.networks.features(next_observation)
         target = reward + discount * self._worth(self.target_actor, self.target_critic, next_state)
-        taken = self.inputs.with_action(state, action)
+        taken = self.networks.with_action(state, action)
         with tf.GradientTape() as tape:
             values = self.critic(taken)[:, 0]
             critic_loss = tf.reduce_mean(weight * tf.square(values - target))
@@ -146,7 +150,7 @@ class DDPG(OffPolicyLearner):
 
     def _worth(self, actor: keras.Model, critic: keras.Model, state: Any) -> tf.Tensor:
         """What the critic gives for the actor's action, float32 [m]; `state` as of `PlainNetworks.features`."""
-        return critic(self.inputs.with_action(state, self._action(actor, state)))[:, 0]
+        return critic(self.networks.with_action(state, self._action(actor, state)))[:, 0]
 
     def _action(self, actor: keras.Model, state: Any) -> tf.Tensor:
         """What the actor does, float32 [m, action_size]; `state` as of `PlainNetworks.features`."""

@@ -81,6 +81,7 @@ class DQN(OffPolicyLearner):
     """
 
     name = "dqn"
+    config: DQNConfig
 
     def __init__(self, config: DQNConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
@@ -102,13 +103,8 @@ class DQN(OffPolicyLearner):
         self.optimizer = trained_by_adam(self._variables, config.learning_rate)
         self._learn = self._compiled(self._critic_step)
         self._graph = policy_graph.greedy_graph(self.mean, config.levels, self.experience.normalizer, config.max_torque)
-        self._action = self._by_row(self._greedy_action)
-
-    def _outputs(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"action": self._action(observation)}
-
-    def _value(self, observation: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(tf.reduce_max(self._values(self.mean, observation), axis=2), axis=1)
+        self._outputs = self._by_row(lambda x: {"action": self._greedy_action(x)})
+        self._value = self._by_row(self._state_value)
 
     def _exploration(self) -> Exploration:
         epsilon = 1.0 if self.experience.warming_up else self.config.epsilon
@@ -121,6 +117,9 @@ class DQN(OffPolicyLearner):
     def _greedy_action(self, observation: tf.Tensor) -> tf.Tensor:
         best = tf.argmax(self._values(self.mean, observation), axis=2)
         return tf.gather(tf.constant(torque_levels(self.config.levels, self.config.max_torque)), best)
+
+    def _state_value(self, observation: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.reduce_max(self._values(self.mean, observation), axis=2), axis=1)
 
     def _learned(self) -> list[keras.Variable]:
         return self._variables

@@ -145,9 +145,9 @@ class EmbeddedNetworks(PlainNetworks):
         return [*self.learned(), *variables_of(self.average), *weights.of_optimizer(self._optimizer)]
 
 
-def inputs(config: OffPolicyActorCriticConfig, observation_size: int, action_size: int, streams: list[np.random.SeedSequence],
-           *, momentum: float = 0.9, actor: Mapping[str, Any] | None = None,
-           critic: Mapping[str, Any] | None = None) -> PlainNetworks:
+def networks_for(config: OffPolicyActorCriticConfig, observation_size: int, action_size: int,
+                 streams: list[np.random.SeedSequence], *, momentum: float = 0.9,
+                 actor: Mapping[str, Any] | None = None, critic: Mapping[str, Any] | None = None) -> PlainNetworks:
     """What the networks of these settings take.
 
     Args:
@@ -158,7 +158,8 @@ def inputs(config: OffPolicyActorCriticConfig, observation_size: int, action_siz
         actor, critic: what else the hidden layers have where it is not, see `mlp`.
     """
     if config.embedding_size:
-        return EmbeddedNetworks(config, observation_size, action_size, *streams, momentum)
+        (stream,) = streams
+        return EmbeddedNetworks(config, observation_size, action_size, stream, momentum)
     return PlainNetworks(config, observation_size, action_size, actor or {}, critic or {})
 
 

@@ -13,7 +13,7 @@ from ant_rl_core.exploration import Exploration
 from trainer import guard
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.algorithms.off_policy.inputs import as_tensors
-from trainer.algorithms.off_policy.twin_critics import TwinCriticConfig, paired_values, twin_critics, twin_inputs
+from trainer.algorithms.off_policy.twin_critics import TwinCriticConfig, paired_values, twin_critics, twin_networks
 from trainer.export import policy_graph
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
@@ -65,6 +65,7 @@ class SAC(OffPolicyLearner):
     """
 
     name = "sac"
+    config: SACConfig
 
     def __init__(self, config: SACConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
@@ -72,9 +73,9 @@ class SAC(OffPolicyLearner):
                          network_streams=3 + bool(config.embedding_size))
         actor_stream, *critic_streams = self._network_streams[:3]
 
-        self.inputs = twin_inputs(config, observation_size, action_size, self._network_streams[3:])
-        self.actor = self.inputs.actor(2 * action_size, first_seed(actor_stream), "actor")
-        self.critics, self.target_critics = twin_critics(self.inputs, config, critic_streams)
+        self.networks = twin_networks(config, observation_size, action_size, self._network_streams[3:])
+        self.actor = self.networks.actor(2 * action_size, first_seed(actor_stream), "actor")
+        self.critics, self.target_critics = twin_critics(self.networks, config, critic_streams)
         self.log_temperature = keras.Variable(np.log(config.initial_temperature), dtype="float32",
                                               name="log_temperature")
         self._actor_variables = self.actor.trainable_variables
@@ -82,25 +83,25 @@ class SAC(OffPolicyLearner):
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate, config.momentum)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate, config.momentum)
         self.temperature_optimizer = trained_by_adam([self.log_temperature], config.temperature_learning_rate)
-        self._graph = policy_graph.gaussian_graph(self.inputs.from_observations(self.actor), LOG_STD_RANGE,
+        self._graph = policy_graph.gaussian_graph(self.networks.from_observations(self.actor), LOG_STD_RANGE,
                                             self.experience.normalizer)
         self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
-        self._outputs = self._by_row(lambda x: self._gaussian(self.inputs.features(x)))
+        self._outputs = self._by_row(lambda x: self._gaussian(self.networks.features(x)))
         self._value = self._by_row(self._state_value)
 
     def _state_value(self, observation: tf.Tensor) -> tf.Tensor:
-        state = self.inputs.features(observation)
+        state = self.networks.features(observation)
         return self._smaller(state, self._gaussian(state)["action"])
 
     def _exploration(self) -> Exploration:
         return Exploration("uniform" if self.experience.warming_up else "squashed_gaussian")
 
     def _learned(self) -> list[keras.Variable]:
-        return [*self.inputs.learned(), *self._critic_variables, *self._actor_variables, self.log_temperature]
+        return [*self.networks.learned(), *self._critic_variables, *self._actor_variables, self.log_temperature]
 
     def _state(self) -> list[keras.Variable]:
         return [*self._actor_variables, *self._critic_variables, *self._target_variables, self.log_temperature,
-                *(v for critic in self.critics for v in critic.non_trainable_variables), *self.inputs.state(),
+                *(v for critic in self.critics for v in critic.non_trainable_variables), *self.networks.state(),
                 *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer),
                 *weights.of_optimizer(self.temperature_optimizer)]
 
@@ -111,7 +112,7 @@ class SAC(OffPolicyLearner):
         metrics, error = self._learn_critics(observation, action, batch.reward, batch.discount, following, batch.weight,
                                              noise[0])
         self.experience.prioritize(batch, error.numpy() + 1e-6)
-        found = dict(zip(CRITIC_METRICS + self.inputs.metrics, metrics.numpy().tolist(), strict=True))
+        found = dict(zip(CRITIC_METRICS + self.networks.metrics, metrics.numpy().tolist(), strict=True))
         if self.experience.updates % self.config.actor_interval == 0:
             found |= zip(ACTOR_METRICS, self._learn_actor(observation, noise[1]).numpy().tolist(), strict=True)
         return found
@@ -129,11 +130,11 @@ class SAC(OffPolicyLearner):
         Returns:
             `CRITIC_METRICS` with those of the inputs, and the larger error of each row [m].
         """
-        found, next_state = self.inputs.learn(observation, action, next_observation), self.inputs.features(next_observation)
+        found, next_state = self.networks.learn(observation, action, next_observation), self.networks.features(next_observation)
         temperature = tf.exp(self.log_temperature.value)
         next_action, next_log_prob = self._sample(next_state, noise)
-        taken = self.inputs.with_action(self.inputs.features(observation), action)
-        following = self.inputs.with_action(next_state, next_action)
+        taken = self.networks.with_action(self.networks.features(observation), action)
+        following = self.networks.with_action(next_state, next_action)
         with tf.GradientTape() as tape:
             values, next_values = paired_values(self.critics, self.target_critics, taken, following)
             target = tf.stop_gradient(reward + discount * (tf.minimum(*next_values) - temperature * next_log_prob))
@@ -147,7 +148,7 @@ class SAC(OffPolicyLearner):
 
     def _actor_step(self, observation: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """One gradient step of actor and temperature with standard normal noise [m, action_size]; `ACTOR_METRICS`."""
-        temperature, state = tf.exp(self.log_temperature.value), self.inputs.features(observation)
+        temperature, state = tf.exp(self.log_temperature.value), self.networks.features(observation)
         with tf.GradientTape() as tape:
             action, log_prob = self._sample(state, noise)
             loss = tf.reduce_mean(temperature * log_prob - self._smaller(state, action))
@@ -175,5 +176,5 @@ class SAC(OffPolicyLearner):
 
     def _smaller(self, state: Any, action: tf.Tensor) -> tf.Tensor:
         """The smaller of the two critics' values, float32 [m]."""
-        taken = self.inputs.with_action(state, action)
+        taken = self.networks.with_action(state, action)
         return tf.minimum(*(critic(taken)[:, 0] for critic in self.critics))

@@ -13,7 +13,7 @@ from ant_rl_core.exploration import Exploration
 from trainer import guard
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.algorithms.off_policy.inputs import as_tensors
-from trainer.algorithms.off_policy.twin_critics import TwinCriticConfig, paired_values, twin_critics, twin_inputs
+from trainer.algorithms.off_policy.twin_critics import TwinCriticConfig, paired_values, twin_critics, twin_networks
 from trainer.export import policy_graph
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
@@ -68,6 +68,7 @@ class TD3(OffPolicyLearner):
     """
 
     name = "td3"
+    config: TD3Config
 
     def __init__(self, config: TD3Config, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
@@ -75,23 +76,23 @@ class TD3(OffPolicyLearner):
                          network_streams=3 + bool(config.embedding_size))
         actor_stream, *critic_streams = self._network_streams[:3]
 
-        self.inputs = twin_inputs(config, observation_size, action_size, self._network_streams[3:])
-        self.actor, self.target_actor = (self.inputs.actor(action_size, first_seed(actor_stream), name)
+        self.networks = twin_networks(config, observation_size, action_size, self._network_streams[3:])
+        self.actor, self.target_actor = (self.networks.actor(action_size, first_seed(actor_stream), name)
                                          for name in ("actor", "target_actor"))
-        self.critics, self.target_critics = twin_critics(self.inputs, config, critic_streams)
+        self.critics, self.target_critics = twin_critics(self.networks, config, critic_streams)
         self._actor_variables = self.actor.trainable_variables
         self._critic_variables = variables_of(self.critics)
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate, config.momentum)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate, config.momentum)
-        self._graph = policy_graph.deterministic_graph(self.inputs.from_observations(self.actor), self.experience.normalizer,
+        self._graph = policy_graph.deterministic_graph(self.networks.from_observations(self.actor), self.experience.normalizer,
                                                  config.max_torque)
         self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
-        self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.inputs.features(x))})
+        self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.networks.features(x))})
         self._value = self._by_row(self._state_value)
 
     def _state_value(self, observation: tf.Tensor) -> tf.Tensor:
-        state = self.inputs.features(observation)
-        taken = self.inputs.with_action(state, self._action(self.actor, state))
+        state = self.networks.features(observation)
+        taken = self.networks.with_action(state, self._action(self.actor, state))
         return tf.minimum(*(critic(taken)[:, 0] for critic in self.critics))
 
     def _exploration(self) -> Exploration:
@@ -100,12 +101,12 @@ class TD3(OffPolicyLearner):
         return Exploration("gaussian", self.config.exploration_std, limit=self.config.max_torque)
 
     def _learned(self) -> list[keras.Variable]:
-        return [*self.inputs.learned(), *self._critic_variables, *self._actor_variables]
+        return [*self.networks.learned(), *self._critic_variables, *self._actor_variables]
 
     def _state(self) -> list[keras.Variable]:
         return [*self._actor_variables, *self._critic_variables, *self.target_actor.variables,
                 *(v for critic in self.target_critics for v in critic.variables),
-                *(v for critic in self.critics for v in critic.non_trainable_variables), *self.inputs.state(),
+                *(v for critic in self.critics for v in critic.non_trainable_variables), *self.networks.state(),
                 *weights.of_optimizer(self.actor_optimizer), *weights.of_optimizer(self.critic_optimizer)]
 
     def _gradient_step(self) -> dict[str, float]:
@@ -116,7 +117,7 @@ class TD3(OffPolicyLearner):
         metrics, error = self._learn_critics(observation, action, batch.reward, batch.discount, following, batch.weight,
                                              noise)
         self.experience.prioritize(batch, error.numpy() + 1e-6)
-        found = dict(zip(METRICS + self.inputs.metrics, metrics.numpy().tolist(), strict=True))
+        found = dict(zip(METRICS + self.networks.metrics, metrics.numpy().tolist(), strict=True))
         if self.experience.updates % config.actor_interval == 0:
             found["actor_loss"] = float(self._learn_actor(observation))
         return found
@@ -128,10 +129,10 @@ class TD3(OffPolicyLearner):
         Returns `METRICS` with those of the inputs, and the larger error of each row [m].
         """
         limit = self.config.max_torque
-        found, next_state = self.inputs.learn(observation, action, next_observation), self.inputs.features(next_observation)
+        found, next_state = self.networks.learn(observation, action, next_observation), self.networks.features(next_observation)
         next_action = tf.clip_by_value(self._action(self.target_actor, next_state) + noise, -limit, limit)
-        taken = self.inputs.with_action(self.inputs.features(observation), action)
-        following = self.inputs.with_action(next_state, next_action)
+        taken = self.networks.with_action(self.networks.features(observation), action)
+        following = self.networks.with_action(next_state, next_action)
         with tf.GradientTape() as tape:
             values, next_values = paired_values(self.critics, self.target_critics, taken, following)
             target = tf.stop_gradient(reward + discount * tf.minimum(*next_values))
@@ -143,9 +144,9 @@ class TD3(OffPolicyLearner):
 
     def _actor_step(self, observation: tf.Tensor) -> tf.Tensor:
         """One gradient step of the actor, after which the targets follow; returns the actor's loss."""
-        state = self.inputs.features(observation)
+        state = self.networks.features(observation)
         with tf.GradientTape() as tape:
-            taken = self.inputs.with_action(state, self._action(self.actor, state))
+            taken = self.networks.with_action(state, self._action(self.actor, state))
             loss = -tf.reduce_mean([critic(taken) for critic in self.critics[:self.config.actor_critics]])
         gradients = tape.gradient(loss, [v.value for v in self._actor_variables])
         self.actor_optimizer.apply(gradients, self._actor_variables)

@@ -91,6 +91,7 @@ class TD7(OffPolicyLearner):
     """
 
     name = "td7"
+    config: TD7Config
 
     def __init__(self, config: TD7Config, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:

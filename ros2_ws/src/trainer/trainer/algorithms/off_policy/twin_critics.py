@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from trainer import guard
 from trainer.algorithms.off_policy.base import OffPolicyActorCriticConfig
-from trainer.algorithms.off_policy.inputs import PlainNetworks, inputs
+from trainer.algorithms.off_policy.inputs import PlainNetworks, networks_for
 from trainer.networks.mlp import first_seed
 
 
@@ -42,10 +42,10 @@ class TwinCriticConfig(OffPolicyActorCriticConfig):
              "embedding_size must be 0 with critic_layer_norm or critic_batch_renorm"))
 
 
-def twin_inputs(config: TwinCriticConfig, observation_size: int, action_size: int,
+def twin_networks(config: TwinCriticConfig, observation_size: int, action_size: int,
                 streams: list[np.random.SeedSequence]) -> PlainNetworks:
-    """What actor and critics of these settings take, see `inputs`."""
-    return inputs(config, observation_size, action_size, streams, momentum=config.momentum,
+    """What actor and critics of these settings take, see `networks_for`."""
+    return networks_for(config, observation_size, action_size, streams, momentum=config.momentum,
                   critic={"layer_norm": config.critic_layer_norm, "batch_renorm": config.critic_batch_renorm})
 
 

@@ -50,6 +50,7 @@ class A2C(OnPolicyLearner):
     """
 
     name = "a2c"
+    config: A2CConfig
 
     def __init__(self, config: A2CConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:

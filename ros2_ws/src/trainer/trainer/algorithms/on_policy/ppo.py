@@ -66,6 +66,7 @@ class PPO(OnPolicyLearner):
     """
 
     name = "ppo"
+    config: PPOConfig
 
     def __init__(self, config: PPOConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
