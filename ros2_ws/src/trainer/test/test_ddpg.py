@@ -31,24 +31,24 @@ class Reference:
         self.target_actor, self.target_critic = self.actor.copy(), self.critic.copy()
         self.actor_adam = Adam(len(self.actor), config.actor_learning_rate)
         self.critic_adam = Adam(len(self.critic), config.critic_learning_rate)
-        self.inputs = EmbeddedNetworks(config, inputs) if config.embedding_size else None
+        self.networks = EmbeddedNetworks(config, inputs) if config.embedding_size else None
 
     def action(self, theta, x):
-        given = (self.networks.actor(theta, x, 3, 2, 2) if self.inputs else
+        given = (self.networks.actor(theta, x, 3, 2, 2) if self.networks else
                  perceptron(theta, x, (3, 2, 2), self.normalized))
         return self.config.max_torque * np.tanh(given)
 
     def value(self, theta, x, action):
         both = np.hstack([x, action])
         sizes = *self.config.critic_hidden, 1
-        found = (self.networks.critic(theta, both, *sizes) if self.inputs else
+        found = (self.networks.critic(theta, both, *sizes) if self.networks else
                  perceptron(theta, both, sizes, self.normalized_critic))
         return found[:, 0]
 
     def update(self, batch):
         """One gradient step; returns the critic's errors [m] before it, and the metrics."""
         x, taken, reward, discount, x_next, weight = in_float64(batch)
-        encoder = {"encoder_loss": self.networks.learn(x, taken, x_next)} if self.inputs else {}
+        encoder = {"encoder_loss": self.networks.learn(x, taken, x_next)} if self.networks else {}
         target = reward + discount * self.value(self.target_critic, x_next, self.action(self.target_actor, x_next))
         value = self.value(self.critic, x, taken)
 
@@ -82,7 +82,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
     disturb([learner.actor, learner.critic, *encoders], rng)
     learner.target_actor.set_weights(learner.actor.get_weights())
     learner.target_critic.set_weights(learner.critic.get_weights())
-    reference = Reference(config, learner.actor, learner.critic, learner.inputs)
+    reference = Reference(config, learner.actor, learner.critic, learner.networks)
     batches, ends, steps = recorded(learner), [], 0
     for _ in range(12):
         observe(learner, rng)
@@ -96,7 +96,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
             ends += list(batch.discount == 0.0)
         for model in (learner.actor, learner.critic, learner.target_actor, learner.target_critic):
             np.testing.assert_allclose(flat(model), getattr(reference, model.name), atol=5e-5, err_msg=model.name)
-        for model, expected in reference.inputs.pairs(learner.inputs) if encoders else []:
+        for model, expected in reference.networks.pairs(learner.networks) if encoders else []:
             np.testing.assert_allclose(flat(model), expected, atol=5e-5, err_msg=model.name)
         assert tuple(metrics) == METRICS + (("encoder_loss",) if encoders else ())
         for name in metrics:
@@ -149,7 +149,7 @@ def test_the_exported_policy_is_the_live_one(network, normalize, embedding_size,
     x = learner.experience.normalize(observation)
     assert normalize != np.array_equal(x, observation)
     normalized = (0,) if network == "report" else ()
-    inputs, exact = EmbeddedNetworks(config, learner.inputs) if embedding_size else None, x.astype(np.float64)
+    inputs, exact = EmbeddedNetworks(config, learner.networks) if embedding_size else None, x.astype(np.float64)
     expected = 0.7 * np.tanh(inputs.actor(flat(learner.actor), exact, 16, 8, 2) if inputs else
                              perceptron(flat(learner.actor), exact, (16, 8, 2), normalized))
     best, extras, _ = act(load_actor(bundle), observation)

@@ -41,7 +41,7 @@ class Reference:
 
     def __init__(self, config, actor, critics, inputs):
         self.config = config
-        self.inputs = EmbeddedNetworks(config, inputs, config.momentum) if config.embedding_size else None
+        self.networks = EmbeddedNetworks(config, inputs, config.momentum) if config.embedding_size else None
         self.actor, self.critics = flat(actor), [flat(critic) for critic in critics]
         self.targets = [critic.copy() for critic in self.critics]
         self.log_temperature = np.log(np.array([config.initial_temperature]))
@@ -58,7 +58,7 @@ class Reference:
         """What critic i, with these weights, gives for observations beside actions."""
         if self.config.critic_batch_renorm:
             return renormed_perceptron(theta, taken, (3, 1), self.running[i])[0][:, 0]
-        if self.inputs:
+        if self.networks:
             return self.networks.critic(theta, taken, 3, 1)[:, 0]
         return perceptron(theta, taken, (3, 1), self.normalized)[:, 0]
 
@@ -71,7 +71,7 @@ class Reference:
 
     def sample(self, theta, x, noise):
         """Actions, and their log-densities by the change of variables."""
-        outputs = self.networks.actor(theta, x, 3, 4) if self.inputs else perceptron(theta, x, (3, 4))
+        outputs = self.networks.actor(theta, x, 3, 4) if self.networks else perceptron(theta, x, (3, 4))
         mean, log_std = outputs[:, :2], outputs[:, 2:]
         self.clipped += list(log_std.ravel() > 2.0)
         std = np.exp(np.minimum(np.maximum(log_std, -20.0), 2.0))
@@ -95,7 +95,7 @@ class Reference:
         x, taken_action, reward, discount, x_next, weight = in_float64(batch)
         noise_next, noise = noise.astype(np.float64)
         temperature = np.exp(self.log_temperature[0])
-        encoder = {"encoder_loss": self.networks.learn(x, taken_action, x_next)} if self.inputs else {}
+        encoder = {"encoder_loss": self.networks.learn(x, taken_action, x_next)} if self.networks else {}
         action, log_prob = self.sample(self.actor, x_next, noise_next)
         taken, following = np.hstack([x, taken_action]), np.hstack([x_next, action])
         pairs = [self.both(i, critic, taken, following) for i, critic in enumerate(self.critics)]
@@ -141,7 +141,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
     learner.actor.layers[-1].bias.assign([0.3, -0.2, 2.2, -1.0])  # log_std is clipped to 2
     for target, critic in zip(learner.target_critics, learner.critics):
         target.set_weights(critic.get_weights())
-    reference = Reference(config, learner.actor, learner.critics, learner.inputs)
+    reference = Reference(config, learner.actor, learner.critics, learner.networks)
     noise, batches, ends, steps = copy.deepcopy(learner.noise), recorded(learner), [], 0
     for _ in range(12):
         observe(learner, rng)
@@ -156,7 +156,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
         for network, expected in [(learner.actor, reference.actor),
                                   *zip(learner.critics, reference.critics, strict=True),
                                   *zip(learner.target_critics, reference.targets),
-                                  *(reference.inputs.pairs(learner.inputs) if encoders else [])]:
+                                  *(reference.networks.pairs(learner.networks) if encoders else [])]:
             np.testing.assert_allclose(flat(network), expected, atol=5e-5, err_msg=network.name)
         assert float(learner.log_temperature.numpy()) == pytest.approx(reference.log_temperature[0], abs=2e-5)
         assert set(metrics) == {*CRITIC_METRICS, *ACTOR_METRICS, *(["encoder_loss"] if encoders else [])}
@@ -229,7 +229,7 @@ def test_the_exported_policy_is_the_live_one(normalize, embedding_size, eager):
     observation = rng.normal(0, 3, (500, 5)).astype(np.float32)
     x = learner.experience.normalize(observation)
     assert normalize != np.array_equal(x, observation)
-    inputs = EmbeddedNetworks(config, learner.inputs) if embedding_size else None
+    inputs = EmbeddedNetworks(config, learner.networks) if embedding_size else None
     outputs, exact = inputs.actor if inputs else lambda theta, x, *sizes: perceptron(theta, x, sizes), x.astype(float)
     mean, log_std = np.split(outputs(flat(learner.actor), exact, 16, 8, 4), 2, axis=1)
     best, extras, _ = act(load_actor(bundle), observation)

@@ -48,7 +48,7 @@ class Reference:
 
     def __init__(self, config, actor, critics, inputs):
         self.config = config
-        self.inputs = EmbeddedNetworks(config, inputs, config.momentum) if config.embedding_size else None
+        self.networks = EmbeddedNetworks(config, inputs, config.momentum) if config.embedding_size else None
         self.actor, self.critics = flat(actor), [flat(critic) for critic in critics]
         self.target_actor, self.target_critics = self.actor.copy(), [critic.copy() for critic in self.critics]
         self.actor_adam = Adam(len(self.actor), config.actor_learning_rate, momentum=config.momentum)
@@ -62,11 +62,11 @@ class Reference:
         """What critic i, with these weights, gives for observations beside actions."""
         if self.config.critic_batch_renorm:
             return renormed_perceptron(theta, taken, (3, 1), self.running[i])[0][:, 0]
-        return self.networks.critic(theta, taken, 3, 1)[:, 0] if self.inputs else number(theta, taken, self.normalized)
+        return self.networks.critic(theta, taken, 3, 1)[:, 0] if self.networks else number(theta, taken, self.normalized)
 
     def action(self, theta, x):
         """What an actor with these weights does, [m]."""
-        given = self.networks.actor(theta, x, 3, 1)[:, 0] if self.inputs else number(theta, x)
+        given = self.networks.actor(theta, x, 3, 1)[:, 0] if self.networks else number(theta, x)
         return self.config.max_torque * np.tanh(given)
 
     def both(self, i, theta, taken, following):
@@ -80,7 +80,7 @@ class Reference:
         """One gradient step; returns the errors of both critics [2, m] before it."""
         c = self.config
         x, action, reward, discount, x_next, weight = in_float64(batch)
-        if self.inputs:
+        if self.networks:
             self.networks.learn(x, action, x_next)
         taken = np.column_stack([x, action])
         noise = c.target_noise_std * noise[:, 0].astype(np.float64)
@@ -132,7 +132,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
     disturb([*networks, *encoders], rng)
     for network, target in zip(networks, [learner.target_actor, *learner.target_critics]):
         target.set_weights(network.get_weights())
-    reference = Reference(config, learner.actor, learner.critics, learner.inputs)
+    reference = Reference(config, learner.actor, learner.critics, learner.networks)
     noise, batches, ends = copy.deepcopy(learner.noise), recorded(learner), []
     steps = 0
     for _ in range(12):
@@ -147,7 +147,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
         for network, expected in [(learner.actor, reference.actor), (learner.target_actor, reference.target_actor),
                                   *zip(learner.critics, reference.critics, strict=True),
                                   *zip(learner.target_critics, reference.target_critics),
-                                  *(reference.inputs.pairs(learner.inputs) if encoders else [])]:
+                                  *(reference.networks.pairs(learner.networks) if encoders else [])]:
             np.testing.assert_allclose(flat(network), expected, atol=3e-5, err_msg=network.name)
         for critic, running in zip(learner.critics, reference.running, strict=True):
             for found, expected in zip(moments(critic), running, strict=True):
