@@ -1,7 +1,8 @@
 """Takes runs into docs/results/ and draws their pictures: ./run exec python docs/make_results.py runs/td3-0 runs/td3-1 …
 
 Of each run it keeps the evaluations, about 400 rows of the curve, and what the policy bundle tells of command, seed,
-code version and time; then it draws one picture per method and prints a row for each run.
+code version and time; then it draws one picture per method and prints, for each run, its row and its command for
+docs/methods/METHOD.md. What was asked for, and on which machine it ran, is added by hand.
 """
 
 from __future__ import annotations
@@ -60,17 +61,18 @@ def draw(algorithm: str) -> None:
     figure.savefig(RESULTS / f"{algorithm}.png", dpi=110)
 
 
-def row(folder: Path) -> str:
-    """The run as a row of the table in docs/results.md."""
+def lines(folder: Path) -> str:
+    """The run as docs/methods/METHOD.md has it: a row of the table of runs, and below that its command."""
     record = json.loads((folder / "run.json").read_text())
     evaluation = record["evaluation"]
-    return (f"| {folder.name} | {record['env_steps']:,} | {evaluation['mean_return']:,.0f} ± "
-            f"{evaluation['std_return']:,.0f} | {record['wall_seconds'] / 60:.0f} min | `{record['code_version']}` | "
-            f"`{record['command']}` |")
+    return (f"docs/methods/{folder.name.split('-')[0]}.md, {folder.name}:\n"
+            f"| | | {evaluation['mean_return']:,.0f} ± {evaluation['std_return']:,.0f} | {record['env_steps']:,} | "
+            f"{record['wall_seconds'] / 60:.0f} min |\n"
+            f"`{record['command']}`; `{record['code_version']}`\n")
 
 
 if __name__ == "__main__":
     for kept in map(keep, map(Path, sys.argv[1:])):
-        print(row(kept))
+        print(lines(kept))
     for method in sorted({path.parent.name.split("-")[0] for path in RESULTS.glob("*-*/run.json")}):
         draw(method)
