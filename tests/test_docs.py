@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "ros2_ws" / "src"
@@ -93,3 +94,13 @@ def test_verbs_that_are_named_are_there() -> None:
         for code in _CODE.findall(page.read_text()):
             for verb in re.findall(r"\./run (\w+)", code):
                 assert verb in known, f"{page.name}: ./run {verb}"
+
+
+def test_the_workflow_names_what_is_there() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    commands = "\n".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
+    files = re.findall(r"requirements/\w+\.txt", commands)
+    assert files and all((ROOT / file).is_file() for file in files)
+    assert set(re.findall(r"\./run (\w+)", commands)) == {"setup", "exec", "test"}
+    assert {"ruff check", "mypy", "colcon build", "colcon test", "colcon test-result"} == set(
+        re.findall(r"ruff check|mypy|colcon [\w-]+", commands))
