@@ -12,11 +12,12 @@ reward stays in `TimeStep.info["unshaped_reward"]`, and returns are reported of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ant_env_node.episodes import of_transition
+from ant_rl_core.settings import Settings, setting
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep, TimeStepEnv
 
@@ -24,28 +25,17 @@ _HEIGHT = 0  # index in the observation: the torso's z [m]
 
 
 @dataclass(frozen=True)
-class ShapingConfig:
-    """Constants of the shaping; the default penalties together stay below the default reward's 1 for being upright.
+class ShapingConfig(Settings):
+    """Constants of the shaping; the default penalties together stay below the default reward's 1 for being upright."""
 
-    Attributes:
-        forward_bonus: added per step for each m/s of forward speed (along x), taken off for backward speed [s/m].
-        stall_speed: a forward speed below this is a stall, standing still and going backward too [m/s].
-        stall_penalty: taken off per step of a stall [1].
-        low_body_height: a torso below this height is low; a walking Ant stays above 0.39 m, a fallen one at 0.27 m [m].
-        low_body_penalty: taken off per step with a low body [1].
-    """
-
-    forward_bonus: float = 0.5
-    stall_speed: float = 0.1
-    stall_penalty: float = 0.5
-    low_body_height: float = 0.35
-    low_body_penalty: float = 0.3
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not 0.0 <= value < np.inf:
-                raise ValueError(f"{field.name} must be a finite number of at least 0, found {value}")
+    forward_bonus: float = setting(0.5, "added per step for each m/s of forward speed (along x), taken off for "
+                                   "backward speed", unit="s/m", minimum=0)
+    stall_speed: float = setting(0.1, "a forward speed below this is a stall, standing still and going backward too",
+                                 unit="m/s", minimum=0)
+    stall_penalty: float = setting(0.5, "taken off per step of a stall", unit="1", minimum=0)
+    low_body_height: float = setting(0.35, "a torso below this height is low; a walking Ant stays above 0.39 m, a "
+                                     "fallen one at 0.27 m", unit="m", minimum=0)
+    low_body_penalty: float = setting(0.3, "taken off per step with a low body", unit="1", minimum=0)
 
     def addition(self, speed: np.ndarray, height: np.ndarray) -> np.ndarray:
         """What is added to the default reward, [n].

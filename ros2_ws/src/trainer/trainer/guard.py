@@ -1,9 +1,8 @@
-"""Values that end a training: settings out of range, NaN and infinity, estimates that explode."""
+"""Values that end a training: NaN and infinity, estimates that explode."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,17 +11,6 @@ from ant_rl_core.step import Transition
 
 # No task's values come near it; float32 losses, which square them, still hold.
 EXPLODED = 1e9
-
-
-def check_config(config: Any, *rules: tuple[bool, str]) -> None:
-    """Refuse a configuration: `rules` are pairs (holds, text), and the text begins with the field it is about.
-
-    Raises:
-        ValueError: the text of the first rule that does not hold, and the value that was found.
-    """
-    for holds, rule in rules:
-        if not holds:
-            raise ValueError(f"{rule}, found {getattr(config, rule.split()[0])}")
 
 
 def check_transition(batch: Transition, env_steps: int) -> None:

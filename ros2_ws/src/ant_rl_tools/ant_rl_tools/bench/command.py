@@ -14,11 +14,11 @@ from ant_rl_core import bundle, settings
 from ant_rl_core.bundle import BundleError
 from ant_rl_core.files import check_writable, write_atomically
 from ant_rl_core.machine import machine
-from ant_rl_core.settings import ArgumentError
+from ant_rl_core.settings import ArgumentError, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_tools.bench import report
 from ant_rl_tools.bench.learn import suite as learn
-from ant_rl_tools.bench.rows import GOALS, Goal, Group, Measured, as_json
+from ant_rl_tools.bench.rows import GOALS, Goal, Group, Measured, SuiteConfig, as_json
 from ant_rl_tools.unavailable import Unavailable
 from trainer.runs.progress import numbered
 
@@ -28,35 +28,23 @@ _POLICY_ROWS = ("round_trip", "policy_litert_memory", "policy_litert_cpu")
 
 
 @dataclass(frozen=True)
-class BenchConfig:
-    """Arguments of the benchmark.
+class BenchConfig(SuiteConfig):
+    """Arguments of the benchmark."""
 
-    Attributes:
-        rows: names of the rows to measure, with commas in between; empty means all.
-        seconds: length of one measured segment; each comparison takes several of each side.
-        rounds: segments of each side.
-        policy: policy bundle to run, a path or the name of a shipped one.
-        summary: file for the figures as JSON; empty means none.
-    """
-
-    rows: str = ""
-    seconds: float = 1.0
-    rounds: int = 5
-    policy: str = "default"
-    summary: str = ""
+    policy: str = setting("default", "policy bundle to run, a path or the name of a shipped one")
 
 
 class Suite(NamedTuple):
     """Rows that are measured by one command.
 
     Attributes:
-        config: dataclass of its arguments; it has rows, seconds, rounds and summary.
+        config: its arguments.
         goals: the rows.
         check: refuses arguments that can't be used, given them and the names of the rows.
         groups: who measures which rows.
     """
 
-    config: type[Any]
+    config: type[SuiteConfig]
     goals: Sequence[Goal]
     check: Callable[[Any, Sequence[str]], None]
     groups: Callable[[Any], list[Group]]
@@ -97,9 +85,6 @@ def read_arguments(arguments: Mapping[str, str], suite: str = "") -> tuple[Any, 
     for name in names:
         if name not in known:
             raise ArgumentError(f"rows must be of {', '.join(known)}; found {name!r}")
-    if not config.seconds > 0.0 or config.rounds < 1:
-        raise ArgumentError("seconds must be more than 0 and rounds at least 1, found "
-                            f"seconds:={config.seconds} rounds:={config.rounds}")
     if config.summary:
         check_writable("summary", config.summary)
     chosen.check(config, names)

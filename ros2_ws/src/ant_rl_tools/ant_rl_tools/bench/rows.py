@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from ant_rl_core.settings import Settings, setting
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -49,6 +51,16 @@ class Measured:
     figures: Mapping[str, float] = field(default_factory=dict)
     ratio: float | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class SuiteConfig(Settings):
+    """Arguments of every benchmark."""
+
+    rows: str = setting("", "names of the rows to measure, with commas in between; empty means all")
+    seconds: float = setting(1.0, "length of one measured segment; each comparison takes several of each side", above=0)
+    rounds: int = setting(5, "segments of each side", minimum=1)
+    summary: str = setting("", "file for the figures as JSON; empty means none")
 
 
 # Names of rows that share what they need, and what measures those of them that it is given.

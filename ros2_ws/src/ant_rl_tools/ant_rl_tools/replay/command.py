@@ -14,56 +14,38 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ant_rl_core import bundle, settings
 from ant_rl_core.files import check_writable, write_atomically
-from ant_rl_core.settings import ArgumentError
+from ant_rl_core.settings import Settings, setting
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.replay.outcome import Outcome
 from ant_rl_tools.unavailable import Unavailable
+from policy_node.actor import BACKENDS
 from recorder_node.storage import BagError
 
 _WIDTH = 100
 
 
 @dataclass(frozen=True)
-class ReplayConfig:
-    """Settings of every replay.
+class ReplayConfig(Settings):
+    """Settings of every replay."""
 
-    Attributes:
-        namespace: of the robots, where the bag holds several.
-        summary: path for the outcome as JSON; empty means none.
-    """
-
-    namespace: str = ""
-    summary: str = ""
+    namespace: str = setting("", "of the robots, where the bag holds several")
+    summary: str = setting("", "path for the outcome as JSON; empty means none")
 
 
 @dataclass(frozen=True)
 class PolicyReplayConfig(ReplayConfig):
-    """Settings of a replay to a policy node.
+    """Settings of a replay to a policy node."""
 
-    Attributes:
-        policy: policy bundle, a path or the name of a shipped one; empty means the policies that the bag holds, or
-            default where it holds none.
-        variant: which of the policy's variants to run: float32, or a smaller one that its bundle has, such as int8.
-        backend: litert or keras.
-        explore: explore as the policy's bundle says; bit-equal with the recorded seed, from the first tick on.
-        seed: seed of the exploration.
-        tolerance: largest difference of a torque that passes, as share of the actuator's limit; 0 means bit-equal.
-    """
-
-    policy: str = ""
-    variant: str = bundle.FLOAT32
-    backend: str = "litert"
-    explore: bool = False
-    seed: int = 0
-    tolerance: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.backend not in ("litert", "keras"):
-            raise ArgumentError(f"backend must be litert or keras, found {self.backend!r}")
-        if self.seed < 0:
-            raise ArgumentError(f"seed must be at least 0, found {self.seed}")
-        if not 0.0 <= self.tolerance < 2.0:
-            raise ArgumentError(f"tolerance must be from 0 to 2, found {self.tolerance}")
+    policy: str = setting("", "policy bundle, a path or the name of a shipped one; empty means the policies that the "
+                          "bag holds, or default where it holds none")
+    variant: str = setting(bundle.FLOAT32, "which of the policy's variants to run: float32, or a smaller one that its "
+                           "bundle has, such as int8")
+    backend: str = setting("litert", "litert or keras", choices=tuple(BACKENDS))
+    explore: bool = setting(False, "explore as the policy's bundle says; bit-equal with the recorded seed, from the "
+                            "first tick on")
+    seed: int = setting(0, "seed of the exploration", minimum=0)
+    tolerance: float = setting(0.0, "largest difference of a torque that passes, as share of the actuator's limit; 0 "
+                               "means bit-equal", minimum=0, below=2)
 
 
 TARGETS = {

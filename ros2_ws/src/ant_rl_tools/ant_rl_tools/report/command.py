@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ant_rl_core import settings
 from ant_rl_core.files import check_writable, write_atomically
-from ant_rl_core.settings import ArgumentError, split
+from ant_rl_core.settings import ArgumentError, Settings, setting, split
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.report import figures, tables
 from ant_rl_tools.report.charts import RUN_COLORS
@@ -21,16 +21,11 @@ from recorder_node.storage import BagError
 
 
 @dataclass(frozen=True)
-class ReportConfig:
-    """Arguments of the report.
+class ReportConfig(Settings):
+    """Arguments of the report."""
 
-    Attributes:
-        output: HTML file to write; one that exists is written over.
-        namespace: of the robots, where a bag holds several.
-    """
-
-    output: str = "report.html"
-    namespace: str = ""
+    output: str = setting("report.html", "HTML file to write; one that exists is written over")
+    namespace: str = setting("", "of the robots, where a bag holds several")
 
 
 def main(words: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ant_env_node.vec_env import VectorAnt, load_model
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor
 from ant_rl_core.files import check_writable
-from ant_rl_core.settings import ArgumentError
+from ant_rl_core.settings import ArgumentError, Settings, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous, TimeStepEnv
@@ -30,36 +30,28 @@ _WIDTH = 100
 
 
 @dataclass(frozen=True)
-class VideoConfig:
-    """Settings of a video.
+class VideoConfig(Settings):
+    """Settings of a video."""
 
-    Attributes:
-        output: file (.mp4) to write.
-        seed: seed of the first episode; the episodes are those of ./run eval with this seed.
-        episodes: how many episodes of each policy, one after the other.
-        steps: end after so many control ticks of 0.05 s; 0 means when all episodes have ended.
-        variant: variant of the bundles that are named without one.
-        width: of the picture of each policy, an even number of pixels.
-        height: of the picture of each policy, an even number of pixels.
-    """
-
-    output: str = "video.mp4"
-    seed: int = 1000
-    episodes: int = 1
-    steps: int = 0
-    variant: str = policy_bundle.FLOAT32
-    width: int = 480
-    height: int = 360
+    output: str = setting("video.mp4", "file (.mp4) to write")
+    seed: int = setting(1000, "seed of the first episode; the episodes are those of ./run eval with this seed",
+                        minimum=0)
+    episodes: int = setting(1, "how many episodes of each policy, one after the other", minimum=1)
+    steps: int = setting(0, "end after so many control ticks of 0.05 s; 0 means when all episodes have ended",
+                         minimum=0)
+    variant: str = setting(policy_bundle.FLOAT32, "variant of the bundles that are named without one")
+    width: int = setting(480, "of the picture of each policy, an even number of pixels")
+    height: int = setting(360, "of the picture of each policy, an even number of pixels")
 
     def __post_init__(self) -> None:
-        for name, least in (("seed", 0), ("episodes", 1), ("steps", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
+        super().__post_init__()
+        check_writable("output", self.output)
+
+    def rules(self) -> Iterator[tuple[bool, str]]:
         for name in ("width", "height"):
             value = getattr(self, name)
-            if value % 2 or not _SMALLEST <= value <= _LARGEST:
-                raise ValueError(f"{name} must be an even number from {_SMALLEST} to {_LARGEST}, found {value}")
-        check_writable("output", self.output)
+            yield (not value % 2 and _SMALLEST <= value <= _LARGEST,
+                   f"{name} must be an even number from {_SMALLEST} to {_LARGEST}")
 
 
 @dataclass

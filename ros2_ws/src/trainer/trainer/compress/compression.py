@@ -13,7 +13,7 @@ import numpy as np
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.bundle import FLOAT32, Bundle, BundleError
 from ant_rl_core.machine import machine
-from ant_rl_core.settings import ArgumentError
+from ant_rl_core.settings import Settings, setting
 from ant_rl_core.spec import ANT
 from policy_node.actor import BundleActor, load_actor
 from policy_node.keras_actor import KerasGraph
@@ -36,50 +36,30 @@ _SUFFIX = ".tflite"
 
 
 @dataclass(frozen=True)
-class CompressConfig:
-    """Settings of a compression.
+class CompressConfig(Settings):
+    """Settings of a compression."""
 
-    Attributes:
-        output: folder for the bundle policy.zip, the report report.md and report.json, and its picture report.png.
-        summary: a further path for report.json; empty means none.
-        episodes: episodes that each variant's return is the mean of.
-        evaluation_seed: seed of the first episode; episode k is Ant-v5 reset with evaluation_seed + k.
-        seed: of the rollouts that variants are calibrated and taught on, and of all else that is drawn.
-        effort: how much is taught, as a share of the usual number of rounds and passes.
-        keras: the bundle keeps actor.keras too, where the given one has it.
-        num_threads: threads that step physics; 0 means one per core.
-        seconds: how long each of three processes per row runs at full speed, and then at 20 Hz [s]; 0 means that
-            speed is not measured.
-        core_share: share of one core under the limits of the Pi, from 0.1 to 1.
-        memory_mb: memory under the limits of the Pi [10^6 bytes].
-    """
-
-    output: str = "runs/compress"
-    summary: str = ""
-    episodes: int = 50
-    evaluation_seed: int = 1000
-    seed: int = 0
-    effort: float = 1.0
-    keras: bool = True
-    num_threads: int = 0
-    seconds: float = 2.0
-    core_share: float = Limits.core_share
-    memory_mb: int = Limits.memory_bytes // 10**6
-
-    def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("evaluation_seed", 0), ("seed", 0), ("num_threads", 0), ("seconds", 0)):
-            if not getattr(self, name) >= least:
-                raise ArgumentError(f"{name} must be at least {least}, found {getattr(self, name)}")
-        if not 0.0 < self.effort < np.inf:
-            raise ArgumentError(f"effort must be positive, found {self.effort}")
-        self.limits()
+    output: str = setting("runs/compress", "folder for the bundle policy.zip, the report report.md and report.json, "
+                          "and its picture report.png")
+    summary: str = setting("", "a further path for report.json; empty means none")
+    episodes: int = setting(50, "episodes that each variant's return is the mean of", minimum=1)
+    evaluation_seed: int = setting(1000, "seed of the first episode; episode k is Ant-v5 reset with evaluation_seed + "
+                                   "k", minimum=0)
+    seed: int = setting(0, "of the rollouts that variants are calibrated and taught on, and of all else that is drawn",
+                        minimum=0)
+    effort: float = setting(1.0, "how much is taught, as a share of the usual number of rounds and passes", above=0)
+    keras: bool = setting(True, "the bundle keeps actor.keras too, where the given one has it")
+    num_threads: int = setting(0, "threads that step physics; 0 means one per core", minimum=0)
+    seconds: float = setting(2.0, "how long each of three processes per row runs at full speed, and then at 20 Hz; 0 "
+                             "means that speed is not measured", unit="s", minimum=0)
+    core_share: float = setting(Limits.core_share, "share of one core under the limits of the Pi, from 0.1 to 1",
+                                minimum=0.1, maximum=1)
+    memory_mb: int = setting(Limits.memory_bytes // 10**6, "memory under the limits of the Pi", unit="10^6 bytes",
+                             minimum=2)
 
     def limits(self) -> Limits:
         """The limits of the Pi."""
-        try:
-            return Limits(self.core_share, self.memory_mb * 10**6)
-        except ValueError as error:
-            raise ArgumentError(str(error)) from error
+        return Limits(self.core_share, self.memory_mb * 10**6)
 
 
 def compress(policy: Bundle, methods: Sequence[str], config: CompressConfig, command: str,

@@ -39,12 +39,6 @@ class Limits:
     core_share: float = 0.3
     memory_bytes: int = 512 * 10**6
 
-    def __post_init__(self) -> None:
-        if not 0.1 <= self.core_share <= 1.0:
-            raise ValueError(f"core_share must be from 0.1 to 1, found {self.core_share}")
-        if self.memory_bytes < 2**20:
-            raise ValueError(f"memory_bytes must be at least 2**20, found {self.memory_bytes}")
-
     @property
     def memory(self) -> str:
         """The memory in words."""

@@ -16,11 +16,12 @@ from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor
 from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_core.settings import Settings, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous, TimeStepEnv
 from ant_rl_core.timing import StageTimer
-from policy_node.actor import load_actor
+from policy_node.actor import BACKENDS, load_actor
 from trainer.runs.progress import track
 
 _MOST_ROWS = 32  # at a time, unless more are asked for
@@ -28,31 +29,18 @@ _EPISODE_STEPS = 1000  # at most, of Ant-v5
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
-    """Settings of an evaluation.
+class EvaluateConfig(Settings):
+    """Settings of an evaluation."""
 
-    Attributes:
-        episodes: how many episodes; episode k is Ant-v5 reset with seed + k, so the result is repeatable.
-        seed: seed of the first episode.
-        backend: litert or keras.
-        variant: which of the bundle's variants: float32, or a smaller one that it has, such as int8.
-        num_envs: robots at a time; 0 means as many as episodes, at most 32.
-        num_threads: threads that step physics; 0 means one per core.
-        summary: path for the result as JSON; empty means none.
-    """
-
-    episodes: int = 20
-    seed: int = 1000
-    backend: str = "litert"
-    variant: str = policy_bundle.FLOAT32
-    num_envs: int = 0
-    num_threads: int = 0
-    summary: str = ""
-
-    def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("seed", 0), ("num_envs", 0), ("num_threads", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
+    episodes: int = setting(20, "how many episodes; episode k is Ant-v5 reset with seed + k, so the result is "
+                            "repeatable", minimum=1)
+    seed: int = setting(1000, "seed of the first episode", minimum=0)
+    backend: str = setting("litert", "litert or keras", choices=tuple(BACKENDS))
+    variant: str = setting(policy_bundle.FLOAT32, "which of the bundle's variants: float32, or a smaller one that it "
+                           "has, such as int8")
+    num_envs: int = setting(0, "robots at a time; 0 means as many as episodes, at most 32", minimum=0)
+    num_threads: int = setting(0, "threads that step physics; 0 means one per core", minimum=0)
+    summary: str = setting("", "path for the result as JSON; empty means none")
 
 
 @dataclass(frozen=True)

@@ -4,55 +4,43 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ant_env_node.shaping import ShapingConfig
 from ant_rl_core import settings
-from ant_rl_core.settings import ArgumentError
+from ant_rl_core.settings import ArgumentError, Settings, setting
 from trainer.algorithms.table import ALGORITHMS, Method
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Settings of a training run, whatever the method.
+class TrainConfig(Settings):
+    """Settings of a training run, whatever the method."""
 
-    Attributes:
-        num_envs: robots that collect in parallel; 0 means as many as the method likes best.
-        num_threads: threads that step physics, and threads within one operation of TensorFlow; 0 means one per core.
-        seed: seed of networks, exploration and environments.
-        output: folder for checkpoint, curve and policy; empty means runs/ALGORITHM-SEED.
-        checkpoint_interval: environment steps between checkpoints.
-        curve_interval: least environment steps between two rows of the curve; a row has the means since the last.
-        evaluation_interval: environment steps between evaluations of the policy as it would be exported; 0 means only
-            at the end.
-        evaluation_episodes: deterministic episodes of an evaluation (seeds 1000, 1001, …); the policy bundle tells of
-            those at the end.
-        max_episode_steps: time limit of the episodes that are learned from; a shorter one gives more of their starts.
-        shaping: learn from a shaped reward, whose constants follow; what is shown and written stays the default reward.
-        resume: go on from the checkpoint in the output folder, with the settings of then where none are given.
-    """
+    num_envs: int = setting(0, "robots that collect in parallel; 0 means as many as the method likes best", minimum=0)
+    num_threads: int = setting(0, "threads that step physics, and threads within one operation of TensorFlow; 0 means "
+                               "one per core", minimum=0)
+    seed: int = setting(0, "seed of networks, exploration and environments", minimum=0)
+    output: str = setting("", "folder for checkpoint, curve and policy; empty means runs/ALGORITHM-SEED")
+    checkpoint_interval: int = setting(250_000, "environment steps between checkpoints", minimum=1)
+    curve_interval: int = setting(2048, "least environment steps between two rows of the curve; a row has the means "
+                                  "since the last", minimum=1)
+    evaluation_interval: int = setting(0, "environment steps between evaluations of the policy as it would be "
+                                       "exported; 0 means only at the end", minimum=0)
+    evaluation_episodes: int = setting(20, "deterministic episodes of an evaluation (seeds 1000, 1001, …); the policy "
+                                       "bundle tells of those at the end", minimum=0)
+    max_episode_steps: int = setting(1000, "time limit of the episodes that are learned from; a shorter one gives more "
+                                     "of their starts", minimum=1)
+    shaping: bool = setting(False, "learn from a shaped reward, whose constants follow; what is shown and written "
+                            "stays the default reward")
+    resume: bool = setting(False, "go on from the checkpoint in the output folder, with the settings of then where "
+                           "none are given")
 
-    num_envs: int = 0
-    num_threads: int = 0
-    seed: int = 0
-    output: str = ""
-    checkpoint_interval: int = 250_000
-    curve_interval: int = 2048
-    evaluation_interval: int = 0
-    evaluation_episodes: int = 20
-    max_episode_steps: int = 1000
-    shaping: bool = False
-    resume: bool = False
-
-    def __post_init__(self) -> None:
-        for name, least in (("num_envs", 0), ("num_threads", 0), ("seed", 0), ("checkpoint_interval", 1),
-                            ("curve_interval", 1), ("evaluation_interval", 0), ("max_episode_steps", 1),
-                            ("evaluation_episodes", min(1, self.evaluation_interval))):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
+    def rules(self) -> Iterator[tuple[bool, str]]:
+        yield (self.evaluation_episodes >= min(1, self.evaluation_interval),
+               "evaluation_episodes must be at least 1")
 
     def folder(self, algorithm: str) -> Path:
         """Where the run is kept."""

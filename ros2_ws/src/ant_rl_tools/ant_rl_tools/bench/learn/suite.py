@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ant_rl_core.settings import ArgumentError
-from ant_rl_tools.bench.rows import Goal, Group, Measured
+from ant_rl_core.settings import ArgumentError, changed, setting
+from ant_rl_tools.bench.rows import Goal, Group, Measured, SuiteConfig
 
 MEMORY_LIMIT_MB = 1500.0  # [MB] of 10^6 bytes
 WALL_CLOCK_LIMITS = {2000: 12.0, 4000: 60.0}  # return: [min]
@@ -29,25 +29,13 @@ GOALS = (
 
 
 @dataclass(frozen=True)
-class LearnBenchConfig:
-    """Arguments of the benchmark of the learners.
+class LearnBenchConfig(SuiteConfig):
+    """Arguments of the benchmark of the learners."""
 
-    Attributes:
-        rows: names of the rows to measure, with commas in between; empty means all.
-        seconds: length of one measured segment; each comparison takes several of each side.
-        rounds: segments of each side.
-        threads: threads of both sides; 0 means one per core.
-        training: folder of a run of ./run train with evaluation_interval:=…, for the rows wall_clock_2000 and
-            wall_clock_4000; empty leaves them out.
-        summary: file for the figures as JSON; empty means none.
-    """
-
-    rows: str = ""
-    seconds: float = 2.0
-    rounds: int = 5
-    threads: int = 0
-    training: str = ""
-    summary: str = ""
+    seconds: float = changed(2.0)
+    threads: int = setting(0, "threads of both sides; 0 means one per core", minimum=0)
+    training: str = setting("", "folder of a run of ./run train with evaluation_interval:=…, for the rows "
+                            "wall_clock_2000 and wall_clock_4000; empty leaves them out")
 
     @property
     def num_threads(self) -> int:
@@ -57,8 +45,6 @@ class LearnBenchConfig:
 
 def check(config: LearnBenchConfig, names: Sequence[str]) -> None:
     """Refuse arguments that can't be used; ArgumentError says which."""
-    if config.threads < 0:
-        raise ArgumentError(f"threads must be at least 0, found {config.threads}")
     if config.training and not Path(config.training).is_dir():
         raise ArgumentError("training must be the folder of a run of ./run train, and there is no folder "
                             f"{config.training}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration, explore
+from ant_rl_core.settings import setting
 from ant_rl_core.step import Previous, Transition
 from trainer import checkpoint, guard
 from trainer.algorithms.off_policy.experience import Experience, OffPolicyConfig, mean_metrics
@@ -20,34 +21,21 @@ from trainer.networks import weights
 
 @dataclass(frozen=True)
 class OffPolicyActorCriticConfig(OffPolicyConfig):
-    """Settings of methods with an actor, critics and targets that follow them.
+    """Settings of methods with an actor, critics and targets that follow them."""
 
-    Attributes:
-        actor_learning_rate, critic_learning_rate: step sizes of Adam.
-        target_share: how far the target networks follow the learned ones each time.
-        actor_hidden, critic_hidden: sizes of the hidden layers.
-        embedding_size: entries of the learned embeddings of observations and actions (SALE) that actor and critics
-            take as further inputs; 0 for none.
-    """
+    actor_learning_rate: float = setting(3e-4, "step size of Adam for the actor", above=0)
+    critic_learning_rate: float = setting(3e-4, "step size of Adam for the critics", above=0)
+    target_share: float = setting(0.005, "how far the target networks follow the learned ones each time",
+                                  above=0, maximum=1)
+    actor_hidden: tuple[int, ...] = setting((256, 256), "sizes of the actor's hidden layers", minimum=1)
+    critic_hidden: tuple[int, ...] = setting((256, 256), "sizes of the critics' hidden layers", minimum=1)
+    embedding_size: int = setting(0, "entries of the learned embeddings of observations and actions (SALE) that actor "
+                                  "and critics take as further inputs; 0 for none", minimum=0)
 
-    actor_learning_rate: float = 3e-4
-    critic_learning_rate: float = 3e-4
-    target_share: float = 0.005
-    actor_hidden: tuple[int, ...] = (256, 256)
-    critic_hidden: tuple[int, ...] = (256, 256)
-    embedding_size: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        guard.check_config(
-            self, (0 < self.actor_learning_rate < np.inf, "actor_learning_rate must be positive"),
-            (0 < self.critic_learning_rate < np.inf, "critic_learning_rate must be positive"),
-            (0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
-            (min(self.actor_hidden, default=1) >= 1, "actor_hidden must hold sizes of at least 1"),
-            (min(self.critic_hidden, default=1) >= 1, "critic_hidden must hold sizes of at least 1"),
-            (self.embedding_size >= 0, "embedding_size must be at least 0"),
-            (not self.embedding_size or self.actor_hidden and self.critic_hidden,
-             "embedding_size must be 0 without hidden layers"))
+    def rules(self) -> Iterator[tuple[bool, str]]:
+        yield from super().rules()
+        yield (not self.embedding_size or bool(self.actor_hidden and self.critic_hidden),
+               "embedding_size must be 0 without hidden layers")
 
 
 class OffPolicyLearner:

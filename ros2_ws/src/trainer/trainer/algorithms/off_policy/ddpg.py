@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
-from trainer import guard
+from ant_rl_core.settings import changed, setting
 from trainer.algorithms.off_policy.base import (
     OffPolicyActorCriticConfig,
     OffPolicyLearner,
@@ -31,37 +31,26 @@ NETWORKS: dict[str, dict[str, bool | tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class DDPGConfig(OffPolicyActorCriticConfig):
-    """Settings of DDPG.
+    """Settings of DDPG."""
 
-    Attributes:
-        max_torque: the largest torque that the actor gives, as a share of what the joints can.
-        network: default, which normalizes the sums of every hidden layer of the critic; report, which normalizes those
-            of the first one of actor and critic, so that hidden layers of 256 and 256 become 256-LayerNorm-256; or
-            plain, which normalizes nothing.
-        exploration_std: standard deviation of the noise on the actions that collect data, at the start.
-        exploration_std_end: the same at the end of its decay, and from there on.
-        exploration_steps: environment steps over which it decays, in a straight line.
-    """
+    n_step: int = changed(5)
+    max_torque: float = setting(0.2, "the largest torque that the actor gives, as a share of what the joints can",
+                                above=0, maximum=1)
+    network: str = setting("default", "default, which normalizes the sums of every hidden layer of the critic; report, "
+                           "which normalizes those of the first one of actor and critic, so that hidden layers of 256 "
+                           "and 256 become 256-LayerNorm-256; or plain, which normalizes nothing",
+                           choices=tuple(NETWORKS))
+    exploration_std: float = setting(0.2, "standard deviation of the noise on the actions that collect data, at the "
+                                     "start", minimum=0)
+    exploration_std_end: float = setting(0.05, "the same at the end of its decay, and from there on", minimum=0)
+    exploration_steps: int = setting(200_000, "environment steps over which it decays, in a straight line", minimum=1)
 
-    n_step: int = 5
-    max_torque: float = 0.2
-    network: str = "default"
-    exploration_std: float = 0.2
-    exploration_std_end: float = 0.05
-    exploration_steps: int = 200_000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def rules(self) -> Iterator[tuple[bool, str]]:
+        yield from super().rules()
         report, plain = self.network == "report", self.network == "plain"
-        guard.check_config(
-            self, (0 < self.max_torque <= 1, "max_torque must be above 0 and at most 1"),
-            (self.network in NETWORKS, f"network must be {' or '.join(NETWORKS)}"),
-            (0 <= self.exploration_std < np.inf, "exploration_std must be at least 0"),
-            (0 <= self.exploration_std_end < np.inf, "exploration_std_end must be at least 0"),
-            (self.exploration_steps >= 1, "exploration_steps must be at least 1"),
-            (len(self.actor_hidden) >= report, "actor_hidden must hold a size to normalize with network report"),
-            (len(self.critic_hidden) >= report, "critic_hidden must hold a size to normalize with network report"),
-            (not self.embedding_size or plain, "embedding_size must be 0 unless network is plain"))
+        yield len(self.actor_hidden) >= report, "actor_hidden must hold a size to normalize with network report"
+        yield len(self.critic_hidden) >= report, "critic_hidden must hold a size to normalize with network report"
+        yield not self.embedding_size or plain, "embedding_size must be 0 unless network is plain"
 
 
 class DDPG(OffPolicyLearner):

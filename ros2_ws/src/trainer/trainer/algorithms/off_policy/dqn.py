@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration, torque_levels
-from trainer import guard
+from ant_rl_core.settings import changed, setting
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.algorithms.off_policy.experience import OffPolicyConfig
 from trainer.export import policy_graph
@@ -21,46 +21,24 @@ METRICS = ("critic_loss", "q_value", "gradient_norm")
 
 @dataclass(frozen=True)
 class DQNConfig(OffPolicyConfig):
-    """Settings of decoupled Q-learning.
+    """Settings of decoupled Q-learning."""
 
-    Attributes:
-        levels: evenly spaced torques that each joint chooses from.
-        max_torque: the largest of them, the least is its negative; 1 is all that the joints give.
-        learning_rate: step size of Adam.
-        target_share: how far the target networks follow the learned ones at each update.
-        clipped_double: learn from the smaller of the two targets' values instead of their mean.
-        epsilon: probability, per joint and step, of a random level.
-        huber_threshold: errors beyond it count linearly in the loss, smaller ones by their square.
-        max_gradient_norm: longer gradients are shortened to this norm.
-        hidden: sizes of the hidden layers.
-        layer_norm: normalize the first hidden layer.
-    """
-
-    learning_starts: int = 5_000
-    prioritized: bool = True
-    n_step: int = 3
-    levels: int = 3
-    max_torque: float = 0.35
-    learning_rate: float = 1e-4
-    target_share: float = 0.005
-    clipped_double: bool = True
-    epsilon: float = 0.05
-    huber_threshold: float = 100.0
-    max_gradient_norm: float = 400.0
-    hidden: tuple[int, ...] = (256, 256)
-    layer_norm: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        guard.check_config(
-            self, (self.levels >= 2, "levels must be at least 2"),
-            (0 < self.max_torque <= 1, "max_torque must be above 0 and at most 1"),
-            (0 < self.learning_rate < np.inf, "learning_rate must be positive"),
-            (0 < self.target_share <= 1, "target_share must be above 0 and at most 1"),
-            (0 <= self.epsilon <= 1, "epsilon must be from 0 to 1"),
-            (self.huber_threshold > 0, "huber_threshold must be positive"),
-            (self.max_gradient_norm > 0, "max_gradient_norm must be positive"),
-            (min(self.hidden, default=1) >= 1, "hidden must hold sizes of at least 1"))
+    learning_starts: int = changed(5_000)
+    prioritized: bool = changed(True)
+    n_step: int = changed(3)
+    levels: int = setting(3, "evenly spaced torques that each joint chooses from", minimum=2)
+    max_torque: float = setting(0.35, "the largest of them, the least is its negative; 1 is all that the joints give",
+                                above=0, maximum=1)
+    learning_rate: float = setting(1e-4, "step size of Adam", above=0)
+    target_share: float = setting(0.005, "how far the target networks follow the learned ones at each update",
+                                  above=0, maximum=1)
+    clipped_double: bool = setting(True, "learn from the smaller of the two targets' values instead of their mean")
+    epsilon: float = setting(0.05, "probability, per joint and step, of a random level", minimum=0, maximum=1)
+    huber_threshold: float = setting(100.0, "errors beyond it count linearly in the loss, smaller ones by their square",
+                                     above=0, finite=False)
+    max_gradient_norm: float = setting(400.0, "longer gradients are shortened to this norm", above=0, finite=False)
+    hidden: tuple[int, ...] = setting((256, 256), "sizes of the hidden layers", minimum=1)
+    layer_norm: bool = setting(True, "normalize the first hidden layer")
 
 
 class DQN(OffPolicyLearner):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ant_rl_core.settings import Settings, setting
 from ant_rl_core.step import Transition
 from trainer import checkpoint, guard
 from trainer.buffers.replay import ReplayBatch, ReplayBuffer
@@ -16,59 +17,30 @@ from trainer.networks.statistics import Normalizer
 
 
 @dataclass(frozen=True)
-class OffPolicyConfig:
-    """Settings that all off-policy methods have.
+class OffPolicyConfig(Settings):
+    """Settings that all off-policy methods have."""
 
-    Attributes:
-        total_steps: environment steps to learn from.
-        learning_starts: environment steps with random actions before learning starts.
-        updates_per_step: gradient steps per environment step.
-        batch_size: transitions per gradient step.
-        replay_capacity: transitions that are kept, the newest ones.
-        n_step: steps that are summed before a value is taken from the critic.
-        discount: gamma.
-        prioritized: draw transitions in proportion to their errors instead of uniformly.
-        priority_exponent: how far the errors count for the draws; 0 is uniform.
-        importance_exponent, importance_exponent_end: how far the bias of such draws is undone by weights, at the start
-            and after total_steps; linear in between.
-        normalize_observations: scale observations by their running mean and standard deviation.
-        observation_min_std: least standard deviation that observations are scaled by: what hardly ever varies, such as
-            most contact forces, would become huge when it does.
-        observation_clip: scaled observations are clipped to this many standard deviations.
-        precision: of the matrix products in learning, float32 or bfloat16.
-    """
-
-    total_steps: int = 1_000_000
-    learning_starts: int = 10_000
-    updates_per_step: float = 1.0
-    batch_size: int = 256
-    replay_capacity: int = 1_000_000
-    n_step: int = 1
-    discount: float = 0.99
-    prioritized: bool = False
-    priority_exponent: float = 0.6
-    importance_exponent: float = 0.4
-    importance_exponent_end: float = 1.0
-    normalize_observations: bool = False
-    observation_min_std: float = 1.0
-    observation_clip: float = 10.0
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        guard.check_config(
-            self, (self.total_steps >= 1, "total_steps must be at least 1"),
-            (self.learning_starts >= 0, "learning_starts must be at least 0"),
-            (0 < self.updates_per_step < np.inf, "updates_per_step must be positive"),
-            (self.batch_size >= 1, "batch_size must be at least 1"),
-            (self.replay_capacity >= 1, "replay_capacity must be at least 1"),
-            (self.n_step >= 1, "n_step must be at least 1"),
-            (0 <= self.discount < 1, "discount must be from 0 to below 1"),
-            (0 <= self.priority_exponent <= 1, "priority_exponent must be from 0 to 1"),
-            (0 <= self.importance_exponent <= 1, "importance_exponent must be from 0 to 1"),
-            (0 <= self.importance_exponent_end <= 1, "importance_exponent_end must be from 0 to 1"),
-            (0 < self.observation_min_std < np.inf, "observation_min_std must be positive"),
-            (self.observation_clip > 0, "observation_clip must be positive"),
-            (self.precision in PRECISIONS, f"precision must be {' or '.join(PRECISIONS)}"))
+    total_steps: int = setting(1_000_000, "environment steps to learn from", minimum=1)
+    learning_starts: int = setting(10_000, "environment steps with random actions before learning starts", minimum=0)
+    updates_per_step: float = setting(1.0, "gradient steps per environment step", above=0)
+    batch_size: int = setting(256, "transitions per gradient step", minimum=1)
+    replay_capacity: int = setting(1_000_000, "transitions that are kept, the newest ones", minimum=1)
+    n_step: int = setting(1, "steps that are summed before a value is taken from the critic", minimum=1)
+    discount: float = setting(0.99, "gamma", minimum=0, below=1)
+    prioritized: bool = setting(False, "draw transitions in proportion to their errors instead of uniformly")
+    priority_exponent: float = setting(0.6, "how far the errors count for the draws; 0 is uniform",
+                                       minimum=0, maximum=1)
+    importance_exponent: float = setting(0.4, "how far the bias of such draws is undone by weights, at the start",
+                                         minimum=0, maximum=1)
+    importance_exponent_end: float = setting(1.0, "how far it is undone after total_steps; linear in between",
+                                             minimum=0, maximum=1)
+    normalize_observations: bool = setting(False, "scale observations by their running mean and standard deviation")
+    observation_min_std: float = setting(1.0, "least standard deviation that observations are scaled by: what hardly "
+                                         "ever varies, such as most contact forces, would become huge when it does",
+                                         above=0)
+    observation_clip: float = setting(10.0, "scaled observations are clipped to this many standard deviations",
+                                      above=0, finite=False)
+    precision: str = setting("float32", "of the matrix products in learning, float32 or bfloat16", choices=PRECISIONS)
 
 
 class Experience:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
-from trainer import guard
+from ant_rl_core.settings import changed, setting
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.algorithms.off_policy.inputs import as_tensors
 from trainer.algorithms.off_policy.twin_critics import TwinCriticConfig, paired_values, twin_critics, twin_networks
@@ -25,26 +25,14 @@ LOG_STD_RANGE = (-20.0, 2.0)
 
 @dataclass(frozen=True)
 class SACConfig(TwinCriticConfig):
-    """Settings of SAC; with embedding_size 0 and actor_interval 1 it is the method of the paper.
+    """Settings of SAC; with embedding_size 0 and actor_interval 1 it is the method of the paper."""
 
-    Attributes:
-        temperature_learning_rate: step size of Adam for the temperature's logarithm.
-        initial_temperature: what a nat of entropy is worth in reward at the start.
-        target_entropy: entropy of the actions that the temperature is steered to, per joint [nats].
-    """
-
-    embedding_size: int = 128
-    actor_interval: int = 2
-    temperature_learning_rate: float = 3e-4
-    initial_temperature: float = 1.0
-    target_entropy: float = -1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        guard.check_config(
-            self, (0 <= self.temperature_learning_rate < np.inf, "temperature_learning_rate must be at least 0"),
-            (0 < self.initial_temperature < np.inf, "initial_temperature must be positive"),
-            (abs(self.target_entropy) < np.inf, "target_entropy must be a finite number"))
+    embedding_size: int = changed(128)
+    actor_interval: int = changed(2)
+    temperature_learning_rate: float = setting(3e-4, "step size of Adam for the temperature's logarithm", minimum=0)
+    initial_temperature: float = setting(1.0, "what a nat of entropy is worth in reward at the start", above=0)
+    target_entropy: float = setting(-1.0, "entropy of the actions that the temperature is steered to, per joint",
+                                    unit="nats")
 
 
 class SAC(OffPolicyLearner):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
-from trainer import guard
+from ant_rl_core.settings import changed, setting
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.algorithms.off_policy.inputs import as_tensors
 from trainer.algorithms.off_policy.twin_critics import TwinCriticConfig, paired_values, twin_critics, twin_networks
@@ -23,34 +23,19 @@ METRICS = ("critic_loss", "q_value")
 
 @dataclass(frozen=True)
 class TD3Config(TwinCriticConfig):
-    """Settings of TD3.
+    """Settings of TD3."""
 
-    Attributes:
-        max_torque: the largest torque that the actor gives, as a share of what the joints can.
-        actor_critics: how many of the critics the actor climbs, by their mean: 1 as in the paper, or 2.
-        exploration_std: standard deviation of the noise on the actions that collect data.
-        target_noise_std: standard deviation of the noise on the target's action.
-        target_noise_clip: that noise is clipped to this magnitude.
-    """
-
-    actor_hidden: tuple[int, ...] = (128, 128)
-    critic_hidden: tuple[int, ...] = (128, 128)
-    embedding_size: int = 128
-    max_torque: float = 0.5
-    actor_interval: int = 2
-    actor_critics: int = 2
-    exploration_std: float = 0.1
-    target_noise_std: float = 0.1
-    target_noise_clip: float = 0.25
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        guard.check_config(
-            self, (0 < self.max_torque <= 1, "max_torque must be above 0 and at most 1"),
-            (self.actor_critics in (1, 2), "actor_critics must be 1 or 2"),
-            (self.exploration_std >= 0, "exploration_std must be at least 0"),
-            (self.target_noise_std >= 0, "target_noise_std must be at least 0"),
-            (self.target_noise_clip >= 0, "target_noise_clip must be at least 0"))
+    actor_hidden: tuple[int, ...] = changed((128, 128))
+    critic_hidden: tuple[int, ...] = changed((128, 128))
+    embedding_size: int = changed(128)
+    max_torque: float = setting(0.5, "the largest torque that the actor gives, as a share of what the joints can",
+                                above=0, maximum=1)
+    actor_interval: int = changed(2)
+    actor_critics: int = setting(2, "how many of the critics the actor climbs, by their mean: 1 as in the paper, or 2",
+                                 choices=(1, 2))
+    exploration_std: float = setting(0.1, "standard deviation of the noise on the actions that collect data", minimum=0)
+    target_noise_std: float = setting(0.1, "standard deviation of the noise on the target's action", minimum=0)
+    target_noise_clip: float = setting(0.25, "that noise is clipped to this magnitude", minimum=0, finite=False)
 
 
 class TD3(OffPolicyLearner):

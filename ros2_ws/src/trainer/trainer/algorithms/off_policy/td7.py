@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.exploration import Exploration
+from ant_rl_core.settings import changed, setting
 from ant_rl_core.shipped import resolve_policy
 from policy_node.keras_actor import load_model
-from trainer import guard
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.algorithms.off_policy.experience import OffPolicyConfig
 from trainer.algorithms.off_policy.inputs import as_tensors
@@ -27,53 +27,33 @@ _HUBER_BOUND = 1.0  # where errors begin to count linearly, which is also the le
 
 @dataclass(frozen=True)
 class TD7Config(OffPolicyConfig):
-    """Settings of TD7.
+    """Settings of TD7."""
 
-    Attributes:
-        encoder_learning_rate, actor_learning_rate, critic_learning_rate: step sizes of Adam.
-        target_interval: gradient steps between the copies of the learned networks into the fixed and the target ones.
-        actor_interval: critic updates per actor update.
-        exploration_std: standard deviation of the noise on the actions that collect data.
-        target_noise_std: standard deviation of the noise on the target's action.
-        target_noise_clip: that noise is clipped to this magnitude.
-        width: size of every hidden layer and of the embeddings.
-        initial_policy: policy to go on from, a bundle of this method and width or the name of a shipped one. It acts,
-            with noise, instead of random actions, and its encoder of observations stays as it is; empty for none.
-        actor_starts: gradient steps before the actor learns: until then critics learn what a given policy is worth.
-    """
+    learning_starts: int = changed(25_000)
+    prioritized: bool = changed(True)
+    priority_exponent: float = changed(0.4)
+    importance_exponent: float = changed(0.0)
+    importance_exponent_end: float = changed(0.0)
+    encoder_learning_rate: float = setting(3e-4, "step size of Adam for the encoders", above=0)
+    actor_learning_rate: float = setting(3e-4, "step size of Adam for the actor", above=0)
+    critic_learning_rate: float = setting(3e-4, "step size of Adam for the critics", above=0)
+    target_interval: int = setting(250, "gradient steps between the copies of the learned networks into the fixed and "
+                                   "the target ones", minimum=1)
+    actor_interval: int = setting(2, "critic updates per actor update", minimum=1)
+    exploration_std: float = setting(0.1, "standard deviation of the noise on the actions that collect data", minimum=0)
+    target_noise_std: float = setting(0.2, "standard deviation of the noise on the target's action", minimum=0)
+    target_noise_clip: float = setting(0.5, "that noise is clipped to this magnitude", minimum=0, finite=False)
+    width: int = setting(256, "size of every hidden layer and of the embeddings", minimum=1)
+    initial_policy: str = setting("", "policy to go on from, a bundle of this method and width or the name of a "
+                                  "shipped one. It acts, with noise, instead of random actions, and its encoder of "
+                                  "observations stays as it is; empty for none")
+    actor_starts: int = setting(0, "gradient steps before the actor learns: until then critics learn what a given "
+                                "policy is worth", minimum=0)
 
-    learning_starts: int = 25_000
-    prioritized: bool = True
-    priority_exponent: float = 0.4
-    importance_exponent: float = 0.0
-    importance_exponent_end: float = 0.0
-    encoder_learning_rate: float = 3e-4
-    actor_learning_rate: float = 3e-4
-    critic_learning_rate: float = 3e-4
-    target_interval: int = 250
-    actor_interval: int = 2
-    exploration_std: float = 0.1
-    target_noise_std: float = 0.2
-    target_noise_clip: float = 0.5
-    width: int = 256
-    initial_policy: str = ""
-    actor_starts: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        guard.check_config(
-            self, (0 < self.encoder_learning_rate < np.inf, "encoder_learning_rate must be positive"),
-            (0 < self.actor_learning_rate < np.inf, "actor_learning_rate must be positive"),
-            (0 < self.critic_learning_rate < np.inf, "critic_learning_rate must be positive"),
-            (self.target_interval >= 1, "target_interval must be at least 1"),
-            (self.actor_interval >= 1, "actor_interval must be at least 1"),
-            (self.exploration_std >= 0, "exploration_std must be at least 0"),
-            (self.target_noise_std >= 0, "target_noise_std must be at least 0"),
-            (self.target_noise_clip >= 0, "target_noise_clip must be at least 0"),
-            (self.width >= 1, "width must be at least 1"),
-            (self.actor_starts >= 0, "actor_starts must be at least 0"),
-            (not (self.initial_policy and self.normalize_observations),
-             "normalize_observations must be false with initial_policy"))
+    def rules(self) -> Iterator[tuple[bool, str]]:
+        yield from super().rules()
+        yield (not (self.initial_policy and self.normalize_observations),
+               "normalize_observations must be false with initial_policy")
 
 
 class TD7(OffPolicyLearner):

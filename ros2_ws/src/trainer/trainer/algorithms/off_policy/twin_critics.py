@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import guard
+from ant_rl_core.settings import setting
 from trainer.algorithms.off_policy.base import OffPolicyActorCriticConfig
 from trainer.algorithms.off_policy.inputs import PlainNetworks, networks_for
 from trainer.networks.mlp import first_seed
@@ -17,29 +18,19 @@ from trainer.networks.mlp import first_seed
 
 @dataclass(frozen=True)
 class TwinCriticConfig(OffPolicyActorCriticConfig):
-    """Settings of methods with two critics.
+    """Settings of methods with two critics."""
 
-    Attributes:
-        critic_layer_norm: normalize the sums of the critics' hidden layers.
-        critic_batch_renorm: normalize the inputs of the critics' layers over batches in which present and next actions
-            stand side by side, and do without target critics, as CrossQ.
-        actor_interval: critic updates per update of the actor and what goes with it.
-        momentum: beta_1 of Adam for actor and critics.
-    """
+    critic_layer_norm: bool = setting(False, "normalize the sums of the critics' hidden layers")
+    critic_batch_renorm: bool = setting(False, "normalize the inputs of the critics' layers over batches in which "
+                                        "present and next actions stand side by side, and do without target critics, "
+                                        "as CrossQ")
+    actor_interval: int = setting(1, "critic updates per update of the actor and what goes with it", minimum=1)
+    momentum: float = setting(0.9, "beta_1 of Adam for actor and critics", minimum=0, below=1)
 
-    critic_layer_norm: bool = False
-    critic_batch_renorm: bool = False
-    actor_interval: int = 1
-    momentum: float = 0.9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        normalized = self.critic_layer_norm or self.critic_batch_renorm
-        guard.check_config(
-            self, (self.actor_interval >= 1, "actor_interval must be at least 1"),
-            (0 <= self.momentum < 1, "momentum must be from 0 to below 1"),
-            (not (self.embedding_size and normalized),
-             "embedding_size must be 0 with critic_layer_norm or critic_batch_renorm"))
+    def rules(self) -> Iterator[tuple[bool, str]]:
+        yield from super().rules()
+        yield (not (self.embedding_size and (self.critic_layer_norm or self.critic_batch_renorm)),
+               "embedding_size must be 0 with critic_layer_norm or critic_batch_renorm")
 
 
 def twin_networks(config: TwinCriticConfig, observation_size: int, action_size: int,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import guard
+from ant_rl_core.settings import changed, setting
 from trainer.algorithms.on_policy.base import OnPolicyConfig, OnPolicyLearner, RolloutBatch, normalized
 
 METRICS = ("policy_loss", "value_loss", "entropy", "gradient_norm")
@@ -16,25 +16,15 @@ METRICS = ("policy_loss", "value_loss", "entropy", "gradient_norm")
 
 @dataclass(frozen=True)
 class A2CConfig(OnPolicyConfig):
-    """Settings of A2C.
+    """Settings of A2C."""
 
-    Attributes:
-        rms_decay: share of the running mean of squared gradients that RMSprop keeps at each step.
-        rms_epsilon: what RMSprop adds to that mean before it takes the root.
-    """
-
-    total_steps: int = 3_000_000
-    rollout_length: int = 5
-    learning_rate: float = 7e-4
-    value_coefficient: float = 0.5
-    rms_decay: float = 0.99
-    rms_epsilon: float = 1e-5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        guard.check_config(
-            self, (0 <= self.rms_decay < 1, "rms_decay must be from 0 to below 1"),
-            (0 < self.rms_epsilon < np.inf, "rms_epsilon must be positive"))
+    total_steps: int = changed(3_000_000)
+    rollout_length: int = changed(5)
+    learning_rate: float = changed(7e-4)
+    value_coefficient: float = changed(0.5)
+    rms_decay: float = setting(0.99, "share of the running mean of squared gradients that RMSprop keeps at each step",
+                               minimum=0, below=1)
+    rms_epsilon: float = setting(1e-5, "what RMSprop adds to that mean before it takes the root", above=0)
 
 
 class A2C(OnPolicyLearner):

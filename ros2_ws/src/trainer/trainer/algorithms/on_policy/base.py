@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ant_rl_core import exploration
+from ant_rl_core.settings import Settings, setting
 from ant_rl_core.step import Previous, Transition
 from trainer import checkpoint, guard
 from trainer.buffers.rollout import RolloutBuffer, generalized_advantages
@@ -24,58 +25,33 @@ _LARGEST_SAMPLE = np.arctanh(exploration.ACTION_LIMIT)
 
 
 @dataclass(frozen=True)
-class OnPolicyConfig:
-    """Settings that all on-policy methods have.
+class OnPolicyConfig(Settings):
+    """Settings that all on-policy methods have."""
 
-    Attributes:
-        total_steps: environment steps to learn from.
-        rollout_length: ticks per update; times the number of robots, the transitions per update.
-        learning_rate: step size of the optimizer at the start.
-        learning_rate_end: share of `learning_rate` that is left at `total_steps`; linear in between.
-        discount: gamma.
-        gae_lambda: lambda of the advantage estimates.
-        value_coefficient: weight of the value loss.
-        entropy_coefficient: weight of the Gaussian's entropy.
-        max_gradient_norm: gradients of actor and critic together are scaled down to this norm.
-        initial_log_std: logarithm of the exploration's standard deviation before squashing, at the start.
-        min_std: least standard deviation of the exploration before squashing: what was learned under noise walks more
-            surely without it.
-        observation_clip: normalized observations are clipped to this many standard deviations.
-        actor_hidden, critic_hidden: sizes of the hidden layers.
-    """
+    total_steps: int = setting(10_000_000, "environment steps to learn from", minimum=1)
+    rollout_length: int = setting(128, "ticks per update; times the number of robots, the transitions per update",
+                                  minimum=1)
+    learning_rate: float = setting(3e-4, "step size of the optimizer at the start", above=0)
+    learning_rate_end: float = setting(0.0, "share of `learning_rate` that is left at `total_steps`; linear in between",
+                                       minimum=0, maximum=1)
+    discount: float = setting(0.99, "gamma", minimum=0, maximum=1)
+    gae_lambda: float = setting(0.95, "lambda of the advantage estimates", minimum=0, maximum=1)
+    value_coefficient: float = setting(0.25, "weight of the value loss", minimum=0)
+    entropy_coefficient: float = setting(0.0, "weight of the Gaussian's entropy")
+    max_gradient_norm: float = setting(0.5, "gradients of actor and critic together are scaled down to this norm",
+                                       above=0)
+    initial_log_std: float = setting(-0.5, "logarithm of the exploration's standard deviation before squashing, at the "
+                                     "start")
+    min_std: float = setting(0.2, "least standard deviation of the exploration before squashing: what was learned "
+                             "under noise walks more surely without it", above=0)
+    observation_clip: float = setting(10.0, "normalized observations are clipped to this many standard deviations",
+                                      above=0, finite=False)
+    actor_hidden: tuple[int, ...] = setting((64, 64), "sizes of the actor's hidden layers", minimum=1)
+    critic_hidden: tuple[int, ...] = setting((64, 64), "sizes of the critic's hidden layers", minimum=1)
 
-    total_steps: int = 10_000_000
-    rollout_length: int = 128
-    learning_rate: float = 3e-4
-    learning_rate_end: float = 0.0
-    discount: float = 0.99
-    gae_lambda: float = 0.95
-    value_coefficient: float = 0.25
-    entropy_coefficient: float = 0.0
-    max_gradient_norm: float = 0.5
-    initial_log_std: float = -0.5
-    min_std: float = 0.2
-    observation_clip: float = 10.0
-    actor_hidden: tuple[int, ...] = (64, 64)
-    critic_hidden: tuple[int, ...] = (64, 64)
-
-    def __post_init__(self) -> None:
-        guard.check_config(
-            self, (self.total_steps >= 1, "total_steps must be at least 1"),
-            (self.rollout_length >= 1, "rollout_length must be at least 1"),
-            (0 < self.learning_rate < np.inf, "learning_rate must be positive"),
-            (0 <= self.learning_rate_end <= 1, "learning_rate_end must be from 0 to 1"),
-            (0 <= self.discount <= 1, "discount must be from 0 to 1"),
-            (0 <= self.gae_lambda <= 1, "gae_lambda must be from 0 to 1"),
-            (0 <= self.value_coefficient < np.inf, "value_coefficient must be at least 0"),
-            (abs(self.entropy_coefficient) < np.inf, "entropy_coefficient must be a finite number"),
-            (0 < self.max_gradient_norm < np.inf, "max_gradient_norm must be positive"),
-            (abs(self.initial_log_std) < np.inf, "initial_log_std must be a finite number"),
-            (0 < self.min_std <= math.exp(self.initial_log_std),
-             "min_std must be positive and at most the exponential of initial_log_std"),
-            (self.observation_clip > 0, "observation_clip must be positive"),
-            (min(self.actor_hidden, default=1) >= 1, "actor_hidden must hold sizes of at least 1"),
-            (min(self.critic_hidden, default=1) >= 1, "critic_hidden must hold sizes of at least 1"))
+    def rules(self) -> Iterator[tuple[bool, str]]:
+        yield (self.min_std <= math.exp(self.initial_log_std),
+               "min_std must be positive and at most the exponential of initial_log_std")
 
     def rate_left(self, env_steps: int) -> float:
         """Share of the learning rate that is left for the update whose rollout begins after `env_steps`."""

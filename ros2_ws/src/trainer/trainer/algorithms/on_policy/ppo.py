@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import checkpoint, guard
+from ant_rl_core.settings import setting
+from trainer import checkpoint
 from trainer.algorithms.on_policy.base import OnPolicyConfig, OnPolicyLearner, RolloutBatch, normalized
 
 METRICS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_share", "gradient_norm")
@@ -23,32 +24,17 @@ _LEAST_RATE = 1e-2
 
 @dataclass(frozen=True)
 class PPOConfig(OnPolicyConfig):
-    """Settings of PPO.
+    """Settings of PPO."""
 
-    Attributes:
-        epochs: passes over each rollout.
-        minibatch_size: transitions per gradient step.
-        clip_ratio: how far the probability ratio may leave 1.
-        desired_kl: how far an update is to move the policy at the start (KL divergence, in nats); it decays as the
-            learning rate does. The rate falls by a third after an update that went more than twice as far, and rises
-            by half, at most to its decay, after one that went less than half as far; 0 keeps to the decay.
-        target_kl: an update stops after the epoch in which the policy moved further than this; 0 never stops.
-    """
-
-    epochs: int = 10
-    minibatch_size: int = 128
-    clip_ratio: float = 0.2
-    desired_kl: float = 0.03
-    target_kl: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        guard.check_config(
-            self, (self.epochs >= 1, "epochs must be at least 1"),
-            (self.minibatch_size >= 2, "minibatch_size must be at least 2 to normalize advantages"),
-            (self.clip_ratio > 0, "clip_ratio must be positive"),
-            (0 <= self.desired_kl < np.inf, "desired_kl must be at least 0"),
-            (self.target_kl >= 0, "target_kl must be at least 0"))
+    epochs: int = setting(10, "passes over each rollout", minimum=1)
+    minibatch_size: int = setting(128, "transitions per gradient step", minimum=2)
+    clip_ratio: float = setting(0.2, "how far the probability ratio may leave 1", above=0, finite=False)
+    desired_kl: float = setting(0.03, "how far an update is to move the policy at the start (KL divergence, in nats); "
+                                "it decays as the learning rate does. The rate falls by a third after an update that "
+                                "went more than twice as far, and rises by half, at most to its decay, after one that "
+                                "went less than half as far; 0 keeps to the decay", minimum=0)
+    target_kl: float = setting(0.0, "an update stops after the epoch in which the policy moved further than this; 0 "
+                               "never stops", minimum=0, finite=False)
 
 
 class PPO(OnPolicyLearner):
