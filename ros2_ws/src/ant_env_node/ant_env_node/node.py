@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import fields
 
 import numpy as np
 from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, Observation, Session
@@ -18,7 +17,8 @@ from std_srvs.srv import SetBool
 from ant_env_node.codec import encode_episode, encode_session
 from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.make import shape
-from ant_env_node.shaping import ShapedEnv, ShapingConfig
+from ant_env_node.settings import EnvSettings
+from ant_env_node.shaping import ShapedEnv
 from ant_env_node.state_topics import StateTopics
 from ant_env_node.vec_env import VectorAnt
 from ant_env_node.watchdog import PolicyLock, TorqueWatchdog
@@ -28,62 +28,33 @@ from ant_rl_core.tick import Tick, Torques, new_run_number
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_torques, encode_observation
 from ant_rl_ros.node import StackNode
-from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.run import peer_hint, run
 from ant_rl_ros.wire import FlatCodec
 
 RESEND_PERIOD = 0.2  # [s] between two copies of an unanswered observation
 
-PARAMETERS = (
-    Parameter("mode", "lockstep", "lockstep: each tick waits for its torques; realtime: 20 Hz of the steady clock.",
-              qos.MODES),
-    Parameter("num_envs", 1, "Number of robots.", minimum=1, maximum=4096),
-    Parameter("seed", 0, "Seed of the first robot; robot i has seed + i.", minimum=0),
-    Parameter("num_threads", 0, "Threads that step physics; 0: one per core.", minimum=0),
-    Parameter("torque_timeout", 0.1, "Real time: torques that answer an older observation than this count as missing, "
-              "then the torque is zero [s].", minimum=0.001, read_only=False),
-    Parameter("response_timeout", 1.0, "After this much silence the node says whom it waits for, and may turn to "
-              "another policy node [s].", minimum=0.05, read_only=False),
-    Parameter("publish_state", True, "Publish joint_states, imu, odom and clock of the first robot."),
-    Parameter("state_rate", 25.0, "At most so many of each of joint_states, imu, odom and clock per second of the "
-              "clock on the wall [Hz].", minimum=1.0),
-    Parameter("episodes", 0, "Stop after this many finished episodes of all robots; 0: never.", minimum=0),
-    Parameter("steps", 0, "Stop after this many control ticks; 0: never.", minimum=0),
-    Parameter("listeners", 0, "Start ticking only once this many subscribers of episode are there.", minimum=0),
-    Parameter("shaping", False, "Shape the rewards by forward_bonus, stall_* and low_body_*; returns stay those of the "
-              "default reward."),
-    Parameter("forward_bonus", ShapingConfig.forward_bonus, "Shaping: reward per step for each m/s of forward speed, "
-              "along x [s/m].", minimum=0.0),
-    Parameter("stall_speed", ShapingConfig.stall_speed, "Shaping: a forward speed below this is a stall [m/s].",
-              minimum=0.0),
-    Parameter("stall_penalty", ShapingConfig.stall_penalty, "Shaping: taken off the reward per step of a stall [1].",
-              minimum=0.0),
-    Parameter("low_body_height", ShapingConfig.low_body_height, "Shaping: a torso below this height is low [m].",
-              minimum=0.0),
-    Parameter("low_body_penalty", ShapingConfig.low_body_penalty, "Shaping: taken off the reward per step with a low "
-              "torso [1].", minimum=0.0),
-)
-
 
 class EnvNode(StackNode):
     """Steps a `VectorAnt` with the torques of one policy node."""
 
+    settings: EnvSettings
+
     def __init__(self) -> None:
-        super().__init__("env", PARAMETERS)
+        super().__init__("env", EnvSettings)
         self._env: TimeStepEnv | ShapedEnv | None = None
         self._finished_episodes = 0
 
     def configure(self) -> None:
         settings = self.settings
-        mode = settings["mode"]
-        self._ant = VectorAnt(settings["num_envs"], settings["seed"], settings["num_threads"] or None)
-        self._env = shape(TimeStepEnv(self._ant), self._shaping())
+        mode = settings.mode
+        self._ant = VectorAnt(settings.num_envs, settings.seed, settings.num_threads or None)
+        self._env = shape(TimeStepEnv(self._ant), settings.shaping_config())
         self._observations = self.publisher(Observation, "observation", mode, last_words=True)
         self._episodes = self.publisher(EpisodeSummary, "episode", last_words=True)
         self._sessions = self.publisher(Session, "session", last_words=True)
         self._inbox = self.loop.subscribe(JointTorques, "joint_torques", qos.asking("joint_torques", mode),
                                           qos.overriding(), raw=True)
-        self._states = StateTopics(self, self._ant.model, settings["state_rate"]) if settings["publish_state"] else None
+        self._states = StateTopics(self, self._ant.model, settings.state_rate) if settings.publish_state else None
         self._own_services = [self.create_service(Reset, "~/reset", self._on_reset),
                               self.create_service(SetBool, "~/pause", self._on_pause),
                               self.create_service(Step, "~/step", self._on_step)]
@@ -91,16 +62,10 @@ class EnvNode(StackNode):
         self._wire, self._torque_wire = FlatCodec(Observation), FlatCodec(JointTorques)
         self._inbox_topic = self.resolve_topic_name("joint_torques")
         self._paused, self._allowance = False, 0
-        self._listened = not settings["listeners"]
-        self._lock = PolicyLock(settings["response_timeout"])
-        self._zero = np.zeros((settings["num_envs"], ANT.action_size), np.float32)
-        self._begin_session(settings["seed"])
-
-    def _shaping(self) -> ShapingConfig | None:
-        """Constants of the shaping, None where it is off."""
-        if not self.settings["shaping"]:
-            return None
-        return ShapingConfig(**{field.name: self.settings[field.name] for field in fields(ShapingConfig)})
+        self._listened = not settings.listeners
+        self._lock = PolicyLock(settings.response_timeout)
+        self._zero = np.zeros((settings.num_envs, ANT.action_size), np.float32)
+        self._begin_session(settings.seed)
 
     def activate(self) -> None:
         self._resume()
@@ -119,8 +84,8 @@ class EnvNode(StackNode):
 
     def parameters_changed(self) -> None:
         if self._env is not None:
-            self._lock.silence = self.settings["response_timeout"]
-            self._watchdog.timeout = self.settings["torque_timeout"]
+            self._lock.silence = self.settings.response_timeout
+            self._watchdog.timeout = self.settings.torque_timeout
 
     def values(self) -> Mapping[str, float]:
         if self._env is None:
@@ -141,7 +106,7 @@ class EnvNode(StackNode):
             self.state, self.detail = "paused", ""
             self.loop.wait(0.1)
             self.loop.discard()
-        elif self.settings["mode"] == "lockstep":
+        elif self.settings.mode == "lockstep":
             self._work_lockstep()
         else:
             self._work_realtime()
@@ -212,7 +177,7 @@ class EnvNode(StackNode):
             self.send(self._episodes, encode_episode(episode, self._tick.session, seed, self._tick.policy_version,
                                                      stamp))
             self._finished_episodes += 1
-        episodes, steps = self.settings["episodes"], self.settings["steps"]
+        episodes, steps = self.settings.episodes, self.settings.steps
         if (episodes and self._finished_episodes >= episodes) or (steps and self.ticks >= steps):
             self.finish()
 
@@ -234,10 +199,10 @@ class EnvNode(StackNode):
 
     def _begin_session(self, seed: int | None) -> None:
         self._tick = Tick(new_run_number(), 0, self._env.reset(seed))
-        self.send(self._sessions, encode_session(self._tick.session, self.settings["mode"], self._ant.np_random_seed,
-                                                 seed is not None, self._shaping(), self.stamp()))
+        self.send(self._sessions, encode_session(self._tick.session, self.settings.mode, self._ant.np_random_seed,
+                                                 seed is not None, self.settings.shaping_config(), self.stamp()))
         self._ledger = EpisodeLedger(self._tick.time_step)
-        self._watchdog: TorqueWatchdog[Torques] = TorqueWatchdog(self.settings["torque_timeout"])
+        self._watchdog: TorqueWatchdog[Torques] = TorqueWatchdog(self.settings.torque_timeout)
         self._fresh = True  # the newest observation is still to be published
         self._resume()
 
@@ -288,7 +253,7 @@ class EnvNode(StackNode):
         if self._silent_since is None:
             self._silent_since = self._first_sent
         silent = now - self._silent_since
-        if silent < self.settings["response_timeout"]:
+        if silent < self.settings.response_timeout:
             return
         self.state = "waiting"
         said = self.say("silent", lambda: self._silence(what, silent))
@@ -308,7 +273,7 @@ class EnvNode(StackNode):
             self.get_logger().info(f"a policy node answers on {self._inbox_topic} after {silent:.1f} s")
 
     def _await_listeners(self) -> None:
-        wanted = self.settings["listeners"]
+        wanted = self.settings.listeners
         if self._episodes.get_subscription_count() >= wanted:
             self._listened = True
             self._resume()

@@ -308,9 +308,9 @@ def test_a_signal_ends_it(mode, number):
 
 @pytest.mark.parametrize("name, value, sentence", [
     ("mode", "foo", "parameter mode must be lockstep or realtime, found 'foo'"),
-    ("num_envs", 0, "parameter num_envs must be at least 1 and at most 4096, found 0"),
-    ("seed", "x", "parameter seed must be an integer, found 'x'"),
-    ("stall_speed", -0.5, "parameter stall_speed must be at least 0.0, found -0.5"),
+    ("num_envs", 0, "parameter num_envs must be from 1 to 4096, found 0"),
+    ("seed", "x", "parameter seed must be a whole number, found 'x'"),
+    ("stall_speed", -0.5, "parameter stall_speed must be at least 0, found -0.5"),
 ])
 def test_a_wrong_parameter_is_one_sentence(name, value, sentence):
     with NodeProcess(MODULE, fresh_namespace(), {name: value}) as process:

@@ -6,11 +6,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-from ant_env_node import node
 from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.make import make, shape
+from ant_env_node.settings import EnvSettings
 from ant_env_node.shaping import ShapedEnv, ShapingConfig
 from ant_env_node.vec_env import VectorAnt
+from ant_rl_core.settings import settings_of
 from ant_rl_core.step import TimeStepEnv
 
 # Chosen so that each term acts in some steps of a random walk and rests in others.
@@ -89,7 +90,7 @@ def test_each_constant_counts():
 @pytest.mark.parametrize("name", [field.name for field in fields(ShapingConfig)])
 @pytest.mark.parametrize("value", [-0.1, np.nan, np.inf])
 def test_a_wrong_constant_is_refused(name, value):
-    with pytest.raises(ValueError, match=f"{name} must be a finite number of at least 0, found {value}"):
+    with pytest.raises(ValueError, match=f"{name} must be at least 0, found {value}"):
         ShapingConfig(**{name: value})
 
 
@@ -145,6 +146,6 @@ def test_returns_of_episodes_are_those_of_the_default_reward():
 
 
 def test_the_node_has_a_parameter_for_each_constant():
-    parameters = {parameter.name: parameter.default for parameter in node.PARAMETERS}
+    parameters = {parameter.name: parameter.default for parameter in settings_of(EnvSettings)}
     assert parameters["shaping"] is False
     assert {field.name: field.default for field in fields(ShapingConfig)}.items() <= parameters.items()

@@ -6,6 +6,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +17,41 @@ from ant_rl.console import frame_line
 from ant_rl.stack import split
 from ant_rl.status import Record
 from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_core.settings import Settings, setting
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
-from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.run import run
 
 _PERIODS = {"frames": 0.5, "lines": 5.0}  # [s] between two views
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
 _FAREWELL = 3.0  # [s] at most, for the last words of nodes that are stopped at the same time
 
-PARAMETERS = (
-    Parameter("summary", "", "Path for the summary as JSON, written at the end; empty: none."),
-    Parameter("style", "lines", "How the run is shown: lines of text, or frames that a console draws in place.",
-              tuple(_PERIODS)),
-    Parameter("arguments", [""], "Launch arguments of the run (name:=value), for the summary."),
-)
+
+@dataclass(frozen=True)
+class StatusSettings(Settings):
+    """Parameters of the status node."""
+
+    summary: str = setting("", "path for the summary as JSON, written at the end; empty: none")
+    style: str = setting("lines", "how the run is shown: lines of text, or frames that a console draws in place",
+                         choices=tuple(_PERIODS))
+    arguments: tuple[str, ...] = setting(("",), "launch arguments of the run (name:=value), for the summary")
 
 
 class StatusNode(StackNode):
     """Hears `timing`, `stats/*` and `episode` of its namespace. When asked to end it hears the others out first."""
 
+    settings: StatusSettings
+
     def __init__(self) -> None:
-        super().__init__("status", PARAMETERS)
+        super().__init__("status", StatusSettings)
         self._ending: float | None = None
         self._stats: dict[str, deque[NodeStats]] = {}
 
     def configure(self) -> None:
         """ValueError where the summary can't be written."""
-        if self.settings["summary"]:
-            check_writable("summary", self.settings["summary"])
-        self._arguments = split(filter(None, self.settings["arguments"]))
+        if self.settings.summary:
+            check_writable("summary", self.settings.summary)
+        self._arguments = split(filter(None, self.settings.arguments))
         self._record = Record(time.monotonic(), _title(self._arguments))
         self._timing_inbox = self.loop.subscribe(NodeTiming, "timing", qos.profile("timing"), qos.overriding())
         # The environment begins once it sees this subscription, so it comes last.
@@ -60,7 +66,7 @@ class StatusNode(StackNode):
         if now - self._looked >= _LOOK_PERIOD:
             self._looked = now
             self._find_stats()
-        if now - self._shown >= _PERIODS[self.settings["style"]]:
+        if now - self._shown >= _PERIODS[self.settings.style]:
             self._shown = now
             self._show(now)
         if self._ending is not None and (now > self._ending or not self._others()):
@@ -80,14 +86,14 @@ class StatusNode(StackNode):
         if not self.active:
             return
         summary = self._record.summary(time.monotonic(), self._arguments)
-        if self.settings["style"] == "frames":
+        if self.settings.style == "frames":
             print(frame_line([]), flush=True)
         if summary["ticks"] is not None:  # else there was nothing to see
             print("\n".join(self._record.table(summary)), flush=True)
-        if self.settings["summary"]:
+        if self.settings.summary:
             text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
             try:
-                write_atomically(Path(self.settings["summary"]), text.encode())
+                write_atomically(Path(self.settings.summary), text.encode())
             except OSError as error:
                 self.get_logger().error(f"the summary can't be written: {error}")
                 self.exit_code = 1
@@ -102,7 +108,7 @@ class StatusNode(StackNode):
                 self._stats[topic] = self.loop.subscribe(NodeStats, topic, qos.profile("stats"))
 
     def _show(self, now: float) -> None:
-        if self.settings["style"] == "frames":
+        if self.settings.style == "frames":
             print(frame_line(self._record.frame(now)), flush=True)
         else:
             print(self._record.line(now), flush=True)

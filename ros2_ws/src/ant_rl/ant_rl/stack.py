@@ -16,6 +16,7 @@ from typing import Any
 
 from ant_rl_core import viewers
 from ant_rl_core.files import check_new_folder, check_writable
+from ant_rl_core.modes import MODES
 from ant_rl_core.settings import ArgumentError
 
 ARRANGEMENTS = {
@@ -51,7 +52,7 @@ class Argument:
         default: as text; `defaults` overrides it per arrangement.
         description: one line for --show-args and --help.
         choices: allowed values, empty where any value of the kind will do.
-        minimum: smallest allowed int.
+        minimum, maximum: smallest and largest allowed int.
         arrangements: where the argument exists.
     """
 
@@ -61,6 +62,7 @@ class Argument:
     description: str
     choices: tuple[str, ...] = ()
     minimum: int = 0
+    maximum: int | None = None
     arrangements: tuple[str, ...] = _EVERYWHERE
     defaults: Mapping[str, str] = field(default_factory=dict)
 
@@ -75,8 +77,9 @@ class Argument:
                 raise self._refused("true or false", text)
             return text.lower() == "true"
         if self.kind == "int":
-            if not re.fullmatch(r"[+-]?\d{1,18}", text) or int(text) < self.minimum:
-                raise self._refused(f"a whole number of at least {self.minimum}", text)
+            high = "" if self.maximum is None else f" and at most {self.maximum}"
+            if not re.fullmatch(r"[+-]?\d{1,18}", text) or not self._is_within(int(text)):
+                raise self._refused(f"a whole number of at least {self.minimum}{high}", text)
             return int(text)
         if self.kind == "list":
             return text.split() or [""]  # at least one item: ROS can't tell the type of an empty list
@@ -92,6 +95,9 @@ class Argument:
             near = difflib.get_close_matches(text, self.choices, 1)
             raise self._refused(" or ".join(self.choices), text, f"; did you mean {near[0]}?" if near else "")
         return text
+
+    def _is_within(self, number: int) -> bool:
+        return number >= self.minimum and (self.maximum is None or number <= self.maximum)
 
     def _refused(self, expected: str, found: str, hint: str = "") -> ArgumentError:
         return ArgumentError(f"{self.name} must be {expected}, found {self.name}:={found}{hint}")
@@ -111,9 +117,9 @@ ARGUMENTS = (
              arrangements=_WITH_POLICY, defaults={"train": "true"}),
     Argument("mode", "text", "lockstep",
              "lockstep: each tick waits for the policy, as fast as physics; realtime: 20 ticks per second, a late "
-             "torque means zero torque", choices=("lockstep", "realtime"), arrangements=_STACKS),
+             "torque means zero torque", choices=MODES, arrangements=_STACKS),
     Argument("num_envs", "int", "1", "number of robots that are simulated side by side",
-             minimum=1, arrangements=_WITH_ENV),
+             minimum=1, maximum=4096, arrangements=_WITH_ENV),
     Argument("seed", "int", "0",
              "seed of the robots' resets (robot i has seed + i), of exploration and of the learner",
              arrangements=_STACKS),

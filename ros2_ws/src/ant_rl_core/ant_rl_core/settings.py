@@ -7,9 +7,9 @@
         learning_rate: float = setting(3e-4, "step size of the optimizer", above=0)
         timeout: float = setting(1.0, "how long it waits", unit="s", minimum=0.05)
 
-From such a class come the checks of its values, `key:=value` arguments, the lines of --help and the parameters of a node
-(`ant_rl_ros.parameters`). A setting is true or false, a whole number, a number, a text, or a tuple of whole numbers or
-of texts.
+From such a class come the checks of its values, `key:=value` arguments, the lines of --help and the parameters of a
+node (`ant_rl_ros.parameters`). A setting is true or false, a whole number, a number, a text, or a tuple of whole
+numbers or of texts.
 """
 
 from __future__ import annotations
@@ -169,6 +169,9 @@ class Settings:
         yield from ()
 
 
+_S = TypeVar("_S", bound=Settings)
+
+
 @cache
 def settings_of(cls: type[Settings]) -> tuple[Setting, ...]:
     """All settings of a class, those of its bases first; TypeError for a field of which nothing is said."""
@@ -184,6 +187,11 @@ def _said(cls: type[Settings], name: str) -> Setting:
         if declared is not None and "setting" in declared.metadata:
             return declared.metadata["setting"]
     raise TypeError(f"{cls.__name__}.{name} must be made with setting(), here or in a base class, found no meaning")
+
+
+def part(cls: type[_S], whole: Settings) -> _S:
+    """The settings of `cls` out of those of a class that has them all."""
+    return cls(**{each.name: getattr(whole, each.name) for each in settings_of(cls)})
 
 
 def split(words: Iterable[str]) -> dict[str, str]:

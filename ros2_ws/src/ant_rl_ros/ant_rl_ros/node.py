@@ -1,7 +1,7 @@
 """The base of every node of the stack: managed, started by itself if asked to, and telling how it is once per second.
 
-A node of the stack is a `StackNode` with a table of parameters and a few hooks (`configure`, `activate`, `work`, ...);
-`run.run` is its main function. Nodes own resources and no logic.
+A node of the stack is a `StackNode` with a class of settings, which become its parameters, and a few hooks (`configure`,
+`activate`, `work`, ...); `run.run` is its main function. Nodes own resources and no logic.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import socket
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import rclpy
@@ -23,9 +24,10 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 
+from ant_rl_core.settings import Settings, setting, settings_of
 from ant_rl_core.timing import StageTimer
-from ant_rl_ros import qos, wait_loop
-from ant_rl_ros.parameters import Parameter, ParameterError
+from ant_rl_ros import parameters, qos, wait_loop
+from ant_rl_ros.parameters import ParameterError
 from ant_rl_ros.wait_loop import WaitLoop
 
 EXIT_CONFIGURATION = 2
@@ -35,10 +37,14 @@ _REPORT_PERIOD = 1.0
 _LAST_WORDS = 2.0
 _LAST_WORDS_INTERRUPTED = 0.5
 
-BASE_PARAMETERS = (
-    Parameter("wait", "wait_set", "How the loop waits: wait_set (fast) or executor (plain rclpy).", wait_loop.MODES),
-    Parameter("autostart", True, "Configure and activate at start; else `ros2 lifecycle set` does."),
-)
+
+@dataclass(frozen=True)
+class LoopSettings(Settings):
+    """Parameters of every node."""
+
+    wait: str = setting("wait_set", "how the loop waits: wait_set (fast) or executor (plain rclpy)",
+                        choices=wait_loop.MODES)
+    autostart: bool = setting(True, "configure and activate at start; else `ros2 lifecycle set` does")
 
 
 def system_stamp() -> Time:
@@ -55,10 +61,10 @@ class StackNode(LifecycleNode):
 
     Args:
         name: default name of the node.
-        parameters: further parameters; their checked values are in `settings`.
+        settings: class of its settings; each of them becomes a parameter.
 
     Attributes:
-        settings: parameter values by name, kept up to date.
+        settings: the parameters' values, an instance of that class; a new one after each change.
         loop: where data subscriptions are made and waited for.
         stages: durations of the loop's stages; published and cleared once per second.
         counters: events since start, by name.
@@ -70,17 +76,16 @@ class StackNode(LifecycleNode):
         ParameterError: a parameter was given a value that it can't have.
     """
 
-    def __init__(self, name: str, parameters: Sequence[Parameter] = (), **kwargs: Any) -> None:
+    def __init__(self, name: str, settings: type[Settings] = Settings, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
-        self._table = {parameter.name: parameter for parameter in (*BASE_PARAMETERS, *parameters)}
-        self.settings: dict[str, Any] = {}
-        for parameter in self._table.values():
-            declared = self.declare_parameter(parameter.name, parameter.default, parameter.descriptor())
-            self.settings[parameter.name] = parameter.check(declared.value)
+        self._setting_names = {each.name for each in settings_of(settings)}
+        self.settings: Any = parameters.declare(self, settings)
+        loop_settings = parameters.declare(self, LoopSettings)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._parameters_set)
 
         self.active = False
+        self._autostart = loop_settings.autostart
         self._configured = False
         self.exit_code: int | None = None
         self.interrupted_by_signal = False
@@ -88,7 +93,7 @@ class StackNode(LifecycleNode):
         self.stages = StageTimer()
         self.counters: Counter[str] = Counter()
         self.ticks = 0
-        self.loop = WaitLoop(self, self.settings["wait"], lambda: self.exit_code is not None)
+        self.loop = WaitLoop(self, loop_settings.wait, lambda: self.exit_code is not None)
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._system_time = not self.get_parameter("use_sim_time").value
         self._said: dict[str, float] = {}
@@ -278,28 +283,29 @@ class StackNode(LifecycleNode):
 
     def _check_parameters(self, changes: list[rclpy.Parameter]) -> SetParametersResult:
         try:
-            for change in changes:
-                if change.name in self._table:
-                    self._table[change.name].check(change.value)
+            self._with(changes)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _parameters_set(self, changes: list[rclpy.Parameter]) -> None:
-        own = [change for change in changes if change.name in self._table]
-        for change in own:
-            self.settings[change.name] = self._table[change.name].check(change.value)
         for change in changes:
             if change.name == "use_sim_time":
                 self._system_time = not change.value
-        if own:
+        before, self.settings = self.settings, self._with(changes)
+        if self.settings is not before:
             self.parameters_changed()
+
+    def _with(self, changes: list[rclpy.Parameter]) -> Settings:
+        """The settings with these changes; themselves where none of them is meant."""
+        own = {change.name: change.value for change in changes if change.name in self._setting_names}
+        return parameters.changed(self.settings, own) if own else self.settings
 
     # The loop
 
     def serve(self) -> None:
         """The loop of the node, until `finish` is called or ROS shuts down."""
-        if self.settings["autostart"]:
+        if self._autostart:
             self._start()
         # What lives until the end needs no looking at by the garbage collector, whose pauses would show in the loop.
         gc.collect()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-MODES = ("lockstep", "realtime")
-
 
 def _qos(depth: int, reliable: bool = True, latched: bool = False) -> QoSProfile:
     return QoSProfile(

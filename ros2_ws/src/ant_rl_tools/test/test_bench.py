@@ -96,9 +96,9 @@ def test_the_table_shows_verdicts_and_reasons():
 @pytest.mark.parametrize(("arguments", "sentence"), [
     ({"row": "round_trip"}, "unknown argument 'row'; the nearest one is 'rows'"),
     ({"rows": "round_trip,fast"}, "found 'fast'"),
-    ({"seconds": "0"}, "seconds must be more than 0"),
-    ({"rounds": "0"}, "rounds at least 1"),
-    ({"seconds": "nan"}, "seconds must be more than 0"),
+    ({"seconds": "0"}, "seconds must be positive"),
+    ({"rounds": "0"}, "rounds must be at least 1"),
+    ({"seconds": "nan"}, "seconds must be positive"),
     ({"rounds": "many"}, "rounds must be a whole number"),
     ({"summary": "/nowhere/at/all.json"}, "summary must be in a folder that exists"),
     ({"policy": "/nowhere/at/all.zip"}, "expected a policy bundle"),

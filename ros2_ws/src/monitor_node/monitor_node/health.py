@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+from ant_rl_core.settings import Settings, setting
 from monitor_node.thermal import FREQUENCY_CAPPED, SOFT_TEMPERATURE_LIMIT, THROTTLED, UNDER_VOLTAGE, Host
 
 OK, WARN, ERROR = 0, 1, 2  # as diagnostic_msgs/DiagnosticStatus has them
 
 
-def _threshold(default: float, description: str) -> float:
-    return field(default=default, metadata={"description": description})
+def _warn(default: float, what: str, unit: str) -> float:
+    return setting(default, f"above this, {what} is worth a warning", unit=unit, finite=False, read_only=False)
+
+
+def _error(default: float, what: str, unit: str) -> float:
+    return setting(default, f"above this, {what} is an error", unit=unit, finite=False, read_only=False)
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class Thresholds(Settings):
     """Above these a figure is worth a warning or an error. Each is a parameter of the monitor."""
 
-    cpu_warn: float = _threshold(400.0, "CPU use of a node [% of one core]")
-    cpu_error: float = _threshold(6400.0, "CPU use of a node [% of one core]")
-    rss_warn: float = _threshold(2000.0, "memory of a node, resident [MiB]")
-    rss_error: float = _threshold(4000.0, "memory of a node, resident [MiB]")
-    round_trip_warn: float = _threshold(10.0, "round trip from observation to torque, 99th percentile [ms]")
-    round_trip_error: float = _threshold(100.0, "round trip from observation to torque, 99th percentile [ms]")
-    temperature_warn: float = _threshold(75.0, "temperature of the host's hottest zone [degC]")
-    temperature_error: float = _threshold(82.0, "temperature of the host's hottest zone [degC]")
-    frequency_cap_warn: float = _threshold(
-        5.0, "how far the host's kernel holds frequencies below the hardware's maximum [%]")
-    frequency_cap_error: float = _threshold(
-        60.0, "how far the host's kernel holds frequencies below the hardware's maximum [%]")
-    silence_warn: float = _threshold(3.0, "time since a node last reported [s]")
-    silence_error: float = _threshold(10.0, "time since a node last reported [s]")
-    deadline_misses_warn: float = _threshold(0.0, "control ticks without a fresh torque, per period [1]")
-    deadline_misses_error: float = _threshold(10.0, "control ticks without a fresh torque, per period [1]")
+    cpu_warn: float = _warn(400.0, "CPU use of a node", "% of one core")
+    cpu_error: float = _error(6400.0, "CPU use of a node", "% of one core")
+    rss_warn: float = _warn(2000.0, "memory of a node, resident", "MiB")
+    rss_error: float = _error(4000.0, "memory of a node, resident", "MiB")
+    round_trip_warn: float = _warn(10.0, "round trip from observation to torque, 99th percentile", "ms")
+    round_trip_error: float = _error(100.0, "round trip from observation to torque, 99th percentile", "ms")
+    temperature_warn: float = _warn(75.0, "temperature of the host's hottest zone", "degC")
+    temperature_error: float = _error(82.0, "temperature of the host's hottest zone", "degC")
+    frequency_cap_warn: float = _warn(
+        5.0, "how far the host's kernel holds frequencies below the hardware's maximum", "%")
+    frequency_cap_error: float = _error(
+        60.0, "how far the host's kernel holds frequencies below the hardware's maximum", "%")
+    silence_warn: float = _warn(3.0, "time since a node last reported", "s")
+    silence_error: float = _error(10.0, "time since a node last reported", "s")
+    deadline_misses_warn: float = _warn(0.0, "control ticks without a fresh torque, per period", "1")
+    deadline_misses_error: float = _error(10.0, "control ticks without a fresh torque, per period", "1")
 
-    def __post_init__(self) -> None:
+    def rules(self) -> Iterator[tuple[bool, str]]:
         for name in _WORDS:
-            warn, error = getattr(self, f"{name}_warn"), getattr(self, f"{name}_error")
-            if not warn <= error:
-                raise ValueError(f"{name}_warn must be at most {name}_error, found {warn:g} and {error:g}")
+            error = getattr(self, f"{name}_error")
+            yield getattr(self, f"{name}_warn") <= error, f"{name}_warn must be at most {name}_error = {error:g}"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import fields
 
 from ant_rl_interfaces.msg import NodeStats, NodeTiming
 from diagnostic_msgs.msg import DiagnosticArray
@@ -14,38 +13,29 @@ from rclpy.publisher import Publisher
 
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
-from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.run import run
 from monitor_node.codec import decode_timing, encode_stats, encode_status
-from monitor_node.health import Figures, Thresholds, judge
+from monitor_node.health import Figures, judge
+from monitor_node.settings import MonitorSettings
 from monitor_node.thermal import conditions, read_host
 from monitor_node.watch import Watch
-
-PARAMETERS = (
-    Parameter("period", 1.0, "Time between two looks at the processes [s].", minimum=0.05, read_only=False),
-    Parameter("forget_after", 30.0, "A process that is gone is reported for this long [s].", minimum=0.0,
-              read_only=False),
-    Parameter("namespaces", [""], "Namespaces to watch on this host; empty text: the node's own."),
-    *(Parameter(field.name, field.default, f"Above this, {field.metadata['description']} "
-                f"is {'an error' if field.name.endswith('_error') else 'worth a warning'}.", read_only=False)
-      for field in fields(Thresholds)),
-)
 
 
 class MonitorNode(StackNode):
     """Hears `timing` of each node, looks at the process behind it once per period."""
 
+    settings: MonitorSettings
+
     def __init__(self) -> None:
-        super().__init__("monitor", PARAMETERS)
+        super().__init__("monitor", MonitorSettings)
         self._host = socket.gethostname()
         self._inboxes: list[deque[NodeTiming]] = []
         self._watches: dict[str, Watch] = {}
         self._outlets: dict[str, Publisher] = {}
 
     def configure(self) -> None:
-        """ValueError if a warning would come above its error."""
-        self._read_thresholds()
-        prefixes = [f"/{name.strip('/')}/" if name else "" for name in self.settings["namespaces"]]
+        """Join the graph."""
+        prefixes = [f"/{name.strip('/')}/" if name else "" for name in self.settings.namespaces]
         self._inboxes = [self.loop.subscribe(NodeTiming, prefix + "timing", qos.profile("timing"), qos.overriding())
                          for prefix in prefixes]
         self._diagnostics = self.publisher(DiagnosticArray, "/diagnostics")
@@ -61,10 +51,6 @@ class MonitorNode(StackNode):
         for node in list(self._watches):
             self._forget(node)
 
-    def parameters_changed(self) -> None:
-        """New thresholds."""
-        self._read_thresholds()
-
     def work(self) -> None:
         """Take what was said, look when it is time."""
         self.loop.wait(min(0.1, max(0.0, self._due - time.monotonic())))
@@ -73,7 +59,7 @@ class MonitorNode(StackNode):
                 self._hear(inbox.popleft())
         now = time.monotonic()
         if now >= self._due:
-            self._due = now + self.settings["period"]
+            self._due = now + self.settings.period
             with self.stages.stage("look"):
                 self._look(now)
             self.ticks += 1
@@ -100,7 +86,7 @@ class MonitorNode(StackNode):
         host = read_host()
         array = DiagnosticArray()
         array.header.stamp = stamp
-        level, sentence = judge(Figures.of_host(host), self._thresholds)
+        level, sentence = judge(Figures.of_host(host), self.settings)
         throttling = host.throttling
         array.status.append(encode_status(f"host {self._host}", self._host, level, sentence, {
             "temperature [degC]": host.temperature, "cpu frequency [MHz]": host.frequency,
@@ -112,12 +98,12 @@ class MonitorNode(StackNode):
             sample = watch.sample(now)
             if not known_dead:
                 self._publisher(node).publish(encode_stats(sample, host, stamp))
-            level, sentence = judge(sample.figures(), self._thresholds, sample.report.state, sample.report.detail)
+            level, sentence = judge(sample.figures(), self.settings, sample.report.state, sample.report.detail)
             array.status.append(encode_status(node, self._host, level, sentence, {
                 "pid": watch.pid, "cpu [%]": sample.cpu_percent, "rss [MiB]": sample.rss_mib,
                 "loop rate [1/s]": sample.report.loop_rate,
                 "round trip p99 [ms]": sample.report.latency.round_trip_p99_ms, **sample.report.counters}))
-            if watch.died is not None and now - watch.died >= self.settings["forget_after"]:
+            if watch.died is not None and now - watch.died >= self.settings.forget_after:
                 self._forget(node)
         self._diagnostics.publish(array)
 
@@ -133,9 +119,6 @@ class MonitorNode(StackNode):
         del self._watches[node]
         if node in self._outlets:
             self.destroy_publisher(self._outlets.pop(node))
-
-    def _read_thresholds(self) -> None:
-        self._thresholds = Thresholds(**{field.name: self.settings[field.name] for field in fields(Thresholds)})
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -136,5 +136,5 @@ def test_each_threshold_counts(name):
 
 
 def test_a_warning_above_its_error_is_refused():
-    with pytest.raises(ValueError, match="cpu_warn must be at most cpu_error, found 9 and 8"):
+    with pytest.raises(ValueError, match="cpu_warn must be at most cpu_error = 8, found 9.0"):
         Thresholds(cpu_warn=9.0, cpu_error=8.0)

@@ -16,46 +16,38 @@ from ant_rl_core.spec import ANT
 from ant_rl_core.tick import new_run_number
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
-from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.run import peer_hint, run
 from ant_rl_ros.wire import FlatCodec
-from policy_node.actor import BACKENDS, load_actor
+from policy_node.actor import load_actor
 from policy_node.responder import Responder
+from policy_node.settings import PolicySettings
 from policy_node.slot import ActorSlot
 
-PARAMETERS = (
-    Parameter("mode", "lockstep", "How the environment runs: lockstep or realtime.", qos.MODES),
-    Parameter("policy", "default", "Path of a policy bundle, or the name of a shipped one; empty: wait for the topic."),
-    Parameter("backend", "litert", "What runs the actor: litert is small and fast, keras needs TensorFlow.",
-              tuple(BACKENDS)),
-    Parameter("variant", bundle.FLOAT32, "Which of the bundle's variants to run, such as float32 or int8."),
-    Parameter("explore", False, "Explore as the bundle says (learning needs it) instead of taking the best action."),
-    Parameter("seed", 0, "Seed of the exploration.", minimum=0),
-    Parameter("max_policy_bytes", bundle.MAX_BUNDLE_BYTES, "Largest bundle that is accepted [bytes].", minimum=1),
-)
 _SILENCE = 1.0  # [s] without an observation until the node says that it waits
 
 
 class PolicyNode(StackNode):
     """Owns the topics, the service and the slot of the running actor."""
 
+    settings: PolicySettings
+
     def __init__(self) -> None:
-        super().__init__("policy", PARAMETERS)
+        super().__init__("policy", PolicySettings)
         self._slot: ActorSlot | None = None
         self._undo = []
 
     def configure(self) -> None:
         """Load and check the policy, then take part in the graph; BundleError if it can't be used."""
         settings = self.settings
-        load = partial(load_actor, backend=settings["backend"], variant=settings["variant"],
-                       explore=settings["explore"], seed=np.random.default_rng(settings["seed"]))
-        self._slot = ActorSlot(load, ANT, settings["max_policy_bytes"])
-        if settings["policy"]:
-            self.get_logger().info(self._load(settings["policy"]))
+        load = partial(load_actor, backend=settings.backend, variant=settings.variant,
+                       explore=settings.explore, seed=np.random.default_rng(settings.seed))
+        self._slot = ActorSlot(load, ANT, settings.max_policy_bytes)
+        if settings.policy:
+            self.get_logger().info(self._load(settings.policy))
         self._responder = Responder(self._slot, ANT, new_run_number(), self.counters, self.stages)
-        self._torques = self.publisher(JointTorques, "joint_torques", settings["mode"])
+        self._torques = self.publisher(JointTorques, "joint_torques", settings.mode)
         self._inbox = self.loop.subscribe(Observation, "observation",
-                                          qos.asking("observation", settings["mode"]), qos.overriding(), raw=True)
+                                          qos.asking("observation", settings.mode), qos.overriding(), raw=True)
         self._observation_wire, self._torque_wire = FlatCodec(Observation), FlatCodec(JointTorques)
         updates = self.create_subscription(PolicyUpdate, "policy", self._take_update, qos.profile("policy"),
                                            qos_overriding_options=qos.overriding())
@@ -140,7 +132,7 @@ class PolicyNode(StackNode):
 
     def _load(self, policy: str) -> str:
         path = resolve_policy(policy)
-        data = bundle.read_bytes(path, self.settings["max_policy_bytes"])
+        data = bundle.read_bytes(path, self.settings.max_policy_bytes)
         try:
             loaded = self._slot.load(data)
         except BundleError as error:

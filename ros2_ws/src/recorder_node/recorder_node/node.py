@@ -15,11 +15,11 @@ from rclpy.qos import ReliabilityPolicy
 
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
-from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.run import run
-from recorder_node.bag import STORAGES, BagWriter
+from recorder_node.bag import BagWriter
 from recorder_node.codec import STATS, TOPICS, encode_qos, type_name
 from recorder_node.definitions import read_definition
+from recorder_node.settings import RecorderSettings
 from recorder_node.storage import BagError, Message, Topic
 
 _DEPTH = 5000  # [messages] that may wait in the middleware, of each topic: seconds at full speed
@@ -29,11 +29,6 @@ _GATHER_PERIOD = 0.02
 _FLUSH_PERIOD = 1.0  # [s]
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
 _TICK_TOPICS = ("observation", "joint_torques")
-
-PARAMETERS = (
-    Parameter("record", "", "Folder of the bag, which must not exist yet; empty: rosbag2_ and date and time, here."),
-    Parameter("record_format", "mcap", "Storage of the bag.", tuple(STORAGES)),
-)
 
 
 @dataclass
@@ -51,8 +46,10 @@ class _Recorded:
 class RecorderNode(StackNode):
     """Subscribes to every topic of its namespace's stack, in their wire form."""
 
+    settings: RecorderSettings
+
     def __init__(self) -> None:
-        super().__init__("recorder", PARAMETERS)
+        super().__init__("recorder", RecorderSettings)
         self._topics: list[_Recorded] = []
         self._bag: BagWriter | None = None
 
@@ -60,9 +57,9 @@ class RecorderNode(StackNode):
         """ValueError where the bag can't be made, OSError where the definition of a message is not installed."""
         self._definitions = {msg_type: read_definition(type_name(msg_type), get_package_share_directory)
                              for msg_type in (*TOPICS.values(), STATS)}
-        path = Path(self.settings["record"] or time.strftime("rosbag2_%Y_%m_%d-%H_%M_%S"))
+        path = Path(self.settings.record or time.strftime("rosbag2_%Y_%m_%d-%H_%M_%S"))
         try:
-            self._bag = BagWriter(path, self.settings["record_format"], os.environ.get("ROS_DISTRO", ""))
+            self._bag = BagWriter(path, self.settings.record_format, os.environ.get("ROS_DISTRO", ""))
         except BagError as error:
             raise ValueError(str(error)) from error
         self._path, self._messages, self._bytes, self._queued = path, 0, 0, 0

@@ -183,7 +183,7 @@ def test_the_noise_decays_in_a_straight_line_to_its_end():
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("change", "text"), [
-    ({"network": "reprot"}, "network must be default or report or plain, found reprot"),
+    ({"network": "reprot"}, "network must be default or report or plain, found 'reprot'"),
     ({"actor_learning_rate": 0.0}, "actor_learning_rate must be positive"),
     ({"critic_learning_rate": float("inf")}, "critic_learning_rate must be positive, found inf"),
     ({"target_share": 0.0}, "target_share must be above 0 and at most 1, found 0.0"),
@@ -198,7 +198,7 @@ def test_the_noise_decays_in_a_straight_line_to_its_end():
     ({"embedding_size": -1}, "embedding_size must be at least 0, found -1"),
     ({"embedding_size": 2, "network": "report"}, "embedding_size must be 0 unless network is plain, found 2"),
     ({"max_torque": 0.0}, "max_torque must be above 0 and at most 1, found 0.0"),
-    ({"precision": "float16"}, "precision must be float32 or bfloat16, found float16")])
+    ({"precision": "float16"}, "precision must be float32 or bfloat16, found 'float16'")])
 def test_settings_out_of_range_are_refused(change, text):
     with pytest.raises(ValueError, match=f"^{text}"):
         replace(SMALL, **change)

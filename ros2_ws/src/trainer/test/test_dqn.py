@@ -200,7 +200,7 @@ def test_a_weight_that_is_no_number_ends_the_training_with_its_name(eager):
     ({"huber_threshold": 0.0}, "huber_threshold must be positive"),
     ({"max_gradient_norm": 0.0}, "max_gradient_norm must be positive"), ({"n_step": 0}, "n_step must be at least 1"),
     ({"hidden": (3, 0)}, "hidden must hold sizes of at least 1"),
-    ({"precision": "float16"}, "precision must be float32 or bfloat16, found float16")])
+    ({"precision": "float16"}, "precision must be float32 or bfloat16, found 'float16'")])
 def test_settings_out_of_range_are_refused(change, text):
     with pytest.raises(ValueError, match=f"^{text}"):
         replace(SMALL, **change)

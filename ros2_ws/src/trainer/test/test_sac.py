@@ -272,7 +272,7 @@ def test_the_first_actions_are_random_whatever_is_observed():
     ({"embedding_size": 2, "actor_hidden": ()}, "embedding_size must be 0 without hidden layers, found 2"),
     ({"embedding_size": 2, "critic_layer_norm": True}, "embedding_size must be 0 with critic_layer_norm"),
     ({"embedding_size": 2, "critic_batch_renorm": True}, "embedding_size must be 0 with critic_layer_norm or"),
-    ({"precision": "float16"}, "precision must be float32 or bfloat16, found float16")])
+    ({"precision": "float16"}, "precision must be float32 or bfloat16, found 'float16'")])
 def test_settings_out_of_range_are_refused(change, text):
     with pytest.raises(ValueError, match=f"^{text}"):
         replace(SMALL, **change)

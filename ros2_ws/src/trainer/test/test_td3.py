@@ -272,7 +272,7 @@ def test_a_value_that_explodes_ends_the_training(eager):
     ({"actor_hidden": (3, 0)}, "actor_hidden must hold sizes of at least 1"),
     ({"critic_hidden": (0,)}, "critic_hidden must hold sizes of at least 1"),
     ({"max_torque": 1.5}, "max_torque must be above 0 and at most 1, found 1.5"),
-    ({"precision": "float16"}, "precision must be float32 or bfloat16, found float16")])
+    ({"precision": "float16"}, "precision must be float32 or bfloat16, found 'float16'")])
 def test_settings_out_of_range_are_refused(change, text):
     with pytest.raises(ValueError, match=f"^{text}"):
         replace(SMALL, **change)

@@ -14,29 +14,18 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 
 from ant_env_node.vec_env import load_model
-from ant_rl_core.viewers import VIEWERS, check
+from ant_rl_core.viewers import check
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
-from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.run import run
 from viewer_node import codec
 from viewer_node.mirror import Mirror
 from viewer_node.offscreen import Camera
 from viewer_node.pairs import Pairs
+from viewer_node.settings import ViewerSettings
 
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
 _LARGEST = 4096  # [pixels]
-
-PARAMETERS = (
-    Parameter("viewer", "none", "What shows the robot: rerun, mujoco, or none.", VIEWERS),
-    Parameter("viewer_path", "", "File (.rrd) for Rerun to write instead of opening its window; empty: a window."),
-    Parameter("view_rate", 20.0, "At most so many states are shown per second of the clock on the wall [Hz].",
-              minimum=1.0, maximum=50.0),
-    Parameter("render_hz", 0, "At most so many pictures per second on image, while somebody listens [Hz]; 0: none.",
-              minimum=0),
-    Parameter("image_width", 640, "Of the pictures [pixels].", minimum=16, maximum=_LARGEST),
-    Parameter("image_height", 480, "Of the pictures [pixels].", minimum=16, maximum=_LARGEST),
-)
 
 
 class View(Protocol):
@@ -53,18 +42,20 @@ class View(Protocol):
 class ViewerNode(StackNode):
     """Hears the robot's standard topics, and what the nodes tell once per second."""
 
+    settings: ViewerSettings
+
     def __init__(self) -> None:
-        super().__init__("viewer", PARAMETERS)
+        super().__init__("viewer", ViewerSettings)
         self._view: View | None = None
         self._camera: Camera | None = None
 
     def configure(self) -> None:
         """ValueError or OSError where this machine can't show the robot in the way that was asked for."""
         settings = self.settings
-        check(settings["viewer"], settings["viewer_path"], os.environ)
+        check(settings.viewer, settings.viewer_path, os.environ)
         self._mirror = Mirror(load_model())
-        if settings["render_hz"]:
-            self._camera = Camera(self._mirror.model, settings["image_width"], settings["image_height"],
+        if settings.render_hz:
+            self._camera = Camera(self._mirror.model, settings.image_width, settings.image_height,
                                   self._mirror.base)
             self._images = self.publisher(Image, "image")
             self._frame = "/".join(filter(None, (self.get_namespace().strip("/"), "camera")))
@@ -107,7 +98,7 @@ class ViewerNode(StackNode):
         time.sleep(max(0.0, self._due - time.monotonic()))
         self.loop.drain()
         now = time.monotonic()
-        self._due = now + 1.0 / max(self.settings["view_rate"], self.settings["render_hz"])
+        self._due = now + 1.0 / max(self.settings.view_rate, self.settings.render_hz)
         self._take_figures()
         if self._take_motion():
             self._show(now)
@@ -119,10 +110,10 @@ class ViewerNode(StackNode):
             self.finish()
 
     def _open_view(self) -> View | None:
-        if self.settings["viewer"] == "rerun":
+        if self.settings.viewer == "rerun":
             from viewer_node.rerun_view import RerunView
-            return RerunView(self._mirror, self.settings["viewer_path"])
-        if self.settings["viewer"] == "mujoco":
+            return RerunView(self._mirror, self.settings.viewer_path)
+        if self.settings.viewer == "mujoco":
             from viewer_node.window import Window
             return Window(self._mirror)
         return None
@@ -157,7 +148,7 @@ class ViewerNode(StackNode):
             with self.stages.stage("show"):
                 self._view.robot(codec.seconds(self._stamp))
         if self._camera is not None and now >= self._picture_due and self._images.get_subscription_count():
-            self._picture_due = now + 1.0 / self.settings["render_hz"]
+            self._picture_due = now + 1.0 / self.settings.render_hz
             with self.stages.stage("render"):
                 pixels = self._camera.picture(self._mirror.data)
             self.send(self._images, codec.encode_image(pixels, self._frame, self._stamp))

@@ -20,29 +20,12 @@ from ant_rl_core.step import Transition
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_observation
 from ant_rl_ros.node import EXIT_CONFIGURATION, StackNode
-from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.run import peer_hint, run
 from trainer.ros.background import BackgroundLearning
 from trainer.ros.collector import Collector
+from trainer.ros.settings import MAX_BEHIND, TrainerSettings
 from trainer.ros.topics import TrainingTopics
 
-# Ticks that may wait to be learned from before the environments are held.
-MAX_BEHIND = 50
-PARAMETERS = (
-    Parameter("mode", "lockstep", "lockstep: hold the environments while learning; methods that learn all the time do "
-              f"so while more than {MAX_BEHIND} ticks are still to be learned from. realtime: let them go on.",
-              qos.MODES),
-    Parameter("algorithm", "ppo", "Learning method."),
-    Parameter("config", [""], "Settings of the method as NAME:=VALUE, see ./run train ALGORITHM --help."),
-    Parameter("namespaces", [""], "Namespaces of the environments to learn from; empty text: the node's own."),
-    Parameter("seed", 0, "Seed of networks and of the order of learning.", minimum=0),
-    Parameter("output", "runs/ros", "Folder for checkpoint and policy."),
-    Parameter("checkpoint_interval", 250_000, "Environment steps between checkpoints.", minimum=1),
-    Parameter("resume", False, "Go on from the checkpoint in the output folder, if there is one; without it a folder "
-              "that holds one is refused."),
-    Parameter("policy_interval", 1.0, "Time between new policies of a method that learns all the time; other methods "
-              "publish one after each update [s].", minimum=0.0),
-)
 # The environment may run many ticks ahead while something else is served.
 _DEPTH = 2000
 _VERSIONS_PER_START = 1_000_000
@@ -56,8 +39,10 @@ class TrainerNode(StackNode):
     other learns in a thread of its own, from what every version of the policy did.
     """
 
+    settings: TrainerSettings
+
     def __init__(self) -> None:
-        super().__init__("trainer", PARAMETERS)
+        super().__init__("trainer", TrainerSettings)
         self._inboxes = {}
         self._rows: dict[str, int] = {}
         self._learner = None
@@ -73,16 +58,16 @@ class TrainerNode(StackNode):
         from trainer.algorithms.table import ALGORITHMS
         from trainer.runs import returns
 
-        name = self.settings["algorithm"]
+        name = self.settings.algorithm
         if name not in ALGORITHMS:
             raise ValueError(f"algorithm must be {' or '.join(ALGORITHMS)}, found {name!r}")
         method = ALGORITHMS[name]
         self._make_learner, self._on_policy = method.learner, method.learner.on_policy
-        arguments = dict(text.partition(":=")[::2] for text in self.settings["config"] if text)
+        arguments = dict(text.partition(":=")[::2] for text in self.settings.config if text)
         (self._config,) = settings.build([method.config], arguments)
         self._checkpoint, self._returns_module, self._mean_metrics = checkpoint, returns, mean_metrics
         self._check_weights = guard.check_weights
-        self._folder = Path(self.settings["output"])
+        self._folder = Path(self.settings.output)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -91,12 +76,12 @@ class TrainerNode(StackNode):
         if not os.access(self._folder, os.W_OK):
             raise ValueError(f"can't write to the output folder {self._folder}: choose another output")
         self._checkpoint_path = self._folder / "checkpoint.npz"
-        if self._checkpoint_path.exists() and not self.settings["resume"]:
+        if self._checkpoint_path.exists() and not self.settings.resume:
             raise ValueError(f"{self._folder} already holds a training: add resume:=true to go on with it, or choose "
                              "another output")
-        self._namespaces = [ns.strip("/") for ns in self.settings["namespaces"]]
+        self._namespaces = [ns.strip("/") for ns in self.settings.namespaces]
         prefixes = {ns: (f"/{ns}/" if ns else "") for ns in self._namespaces}
-        self._out = TrainingTopics(self, prefixes.values(), holds=self.settings["mode"] == "lockstep")
+        self._out = TrainingTopics(self, prefixes.values(), holds=self.settings.mode == "lockstep")
         service = self.create_service(Trigger, "~/save_checkpoint", self._save_now)
         self._undo = [self._out.close, partial(self.destroy_service, service)]
         self._topics = {ns: prefix + "observation" for ns, prefix in prefixes.items()}
@@ -105,9 +90,9 @@ class TrainerNode(StackNode):
         """Listen to the environments."""
         self._collector = Collector(self._namespaces)
         for ns, topic in self._topics.items():
-            profile: QoSProfile = qos.profile("observation", self.settings["mode"])
+            profile: QoSProfile = qos.profile("observation", self.settings.mode)
             # In real time only the newest counts, except for those who learn from everything.
-            if self.settings["mode"] == "lockstep" or not self._on_policy:
+            if self.settings.mode == "lockstep" or not self._on_policy:
                 profile.depth = _DEPTH
             self._inboxes[ns] = self.loop.subscribe(Observation, topic, profile, qos.overriding())
         self._catching_up = False
@@ -210,12 +195,12 @@ class TrainerNode(StackNode):
     def _start_learning(self, rows: int, running_version: int) -> None:
         self._out.hold()  # making the learner takes seconds; the next piece of work lets them go
         self._learner = self._make_learner(self._config, rows, ANT.observation_size, ANT.action_size,
-                                           self.settings["seed"], robot=ANT.name)
+                                           self.settings.seed, robot=ANT.name)
         self._returns, self._updates = self._returns_module.EpisodeReturns(rows), 0
         self._outrun_by, self._recent = 0, []
         self._offer: Future[tuple[bytes, int]] | None = None
         path = self._checkpoint_path
-        resumed = self.settings["resume"] and path.exists()
+        resumed = self.settings.resume and path.exists()
         if resumed:
             try:
                 self._learner.restore(self._checkpoint.load(path))
@@ -281,7 +266,7 @@ class TrainerNode(StackNode):
             self._send_policy(*self._offer.result())
             self._offer = None
         elif (self._offer is None and learner.version != self._sent_version
-              and now - self._sent >= self.settings["policy_interval"]):
+              and now - self._sent >= self.settings.policy_interval):
             self._offer = background.call(self._export)
         if now - self._updated >= _PERIOD and (self._recent or learner.env_steps != self._steps_at_update):
             self._publish_recent()
@@ -319,7 +304,7 @@ class TrainerNode(StackNode):
 
     def _export(self) -> tuple[bytes, int]:
         # What a replay needs to make the learner again.
-        about = {"seed": self.settings["seed"], "num_envs": sum(self._rows.values())}
+        about = {"seed": self.settings.seed, "num_envs": sum(self._rows.values())}
         return self._learner.policy(about), self._learner.version
 
     def _publish_policy(self) -> None:
@@ -341,7 +326,7 @@ class TrainerNode(StackNode):
         self._out.send_progress(learner.name, figures, metrics)
 
     def _save_if_due(self) -> None:
-        if self._learner.env_steps - self._saved_steps >= self.settings["checkpoint_interval"]:
+        if self._learner.env_steps - self._saved_steps >= self.settings.checkpoint_interval:
             self._save()
 
     def _save(self) -> str | None:
