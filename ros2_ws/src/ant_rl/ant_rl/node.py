@@ -6,7 +6,6 @@ import json
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,16 @@ from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
 
 from ant_rl.codec import decode_episode, decode_stats, decode_timing
 from ant_rl.console import frame_line
+from ant_rl.settings import PERIODS, StatusSettings
 from ant_rl.stack import split
 from ant_rl.status import Record
 from ant_rl_core.files import check_writable, write_atomically
-from ant_rl_core.settings import Settings, setting
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import run
 
-_PERIODS = {"frames": 0.5, "lines": 5.0}  # [s] between two views
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
 _FAREWELL = 3.0  # [s] at most, for the last words of nodes that are stopped at the same time
-
-
-@dataclass(frozen=True)
-class StatusSettings(Settings):
-    """Parameters of the status node."""
-
-    summary: str = setting("", "path for the summary as JSON, written at the end; empty: none")
-    style: str = setting("lines", "how the run is shown: lines of text, or frames that a console draws in place",
-                         choices=tuple(_PERIODS))
-    arguments: tuple[str, ...] = setting(("",), "launch arguments of the run (name:=value), for the summary")
 
 
 class StatusNode(StackNode):
@@ -66,7 +54,7 @@ class StatusNode(StackNode):
         if now - self._looked >= _LOOK_PERIOD:
             self._looked = now
             self._find_stats()
-        if now - self._shown >= _PERIODS[self.settings.style]:
+        if now - self._shown >= PERIODS[self.settings.style]:
             self._shown = now
             self._show(now)
         if self._ending is not None and (now > self._ending or not self._others()):

@@ -1,0 +1,63 @@
+"""A launch argument and the parameter of the node that gets it say the same.
+
+The bring-up imports none of the nodes, as some are absent on a Raspberry Pi, so both have to be written down.
+"""
+
+import pytest
+
+from ant_env_node.settings import EnvSettings
+from ant_rl import stack
+from ant_rl.settings import StatusSettings
+from ant_rl_core.settings import settings_of
+from monitor_node.settings import MonitorSettings
+from policy_node.settings import PolicySettings
+from recorder_node.settings import RecorderSettings
+from trainer.ros.settings import TrainerSettings
+from viewer_node.settings import ViewerSettings
+
+CLASSES = {"status": StatusSettings, "recorder": RecorderSettings, "viewer": ViewerSettings, "env": EnvSettings,
+           "policy": PolicySettings, "trainer": TrainerSettings, "monitor": MonitorSettings}
+NODES = {name: {setting.name: setting for setting in settings_of(cls)} for name, cls in CLASSES.items()}
+KINDS = {"int": int, "bool": bool, "list": tuple[str, ...]}  # all others are texts
+
+# A training over ROS begins without a policy and explores; elsewhere a policy is watched.
+DEFAULTS = {"policy": {"train": ""}, "explore": {"train": "true"}}
+# The node knows the methods when it has imported the learning library, and refuses others then.
+CHOSEN_LATER = {("trainer", "algorithm")}
+
+TAKEN = [pytest.param(part.entry.name, argument, id=f"{part.entry.name}-{argument.name}-{argument.arrangements[0]}")
+         for part in stack._PARTS for name in part.arguments for argument in stack.ARGUMENTS
+         if argument.name == name and set(argument.arrangements) & set(part.arrangements)]
+
+
+@pytest.mark.parametrize(("node", "argument"), TAKEN)
+def test_an_argument_is_what_its_parameter_is(node, argument):
+    setting = NODES[node][argument.name]
+    assert KINDS.get(argument.kind, str) == setting.kind
+    default = argument.value(argument.default)
+    assert (tuple(default) if isinstance(default, list) else default) == setting.default
+    assert argument.defaults == DEFAULTS.get(argument.name, {})
+    if setting.kind is int:
+        assert (argument.minimum, argument.maximum) == (setting.minimum, setting.maximum)
+        assert setting.above is None and setting.below is None
+    if (node, argument.name) in CHOSEN_LATER:
+        assert not setting.choices and argument.choices
+    else:
+        assert argument.choices == setting.choices
+
+
+@pytest.mark.parametrize("part", stack._PARTS, ids=lambda part: f"{part.entry.name}-{part.arrangements[0]}")
+def test_a_node_gets_every_argument_that_is_named_as_a_parameter_of_it(part):
+    named = {argument.name for argument in stack.ARGUMENTS if set(argument.arrangements) & set(part.arrangements)}
+    assert set(part.arguments) == named & set(NODES[part.entry.name])
+
+
+@pytest.mark.parametrize("arrangement", stack.ARRANGEMENTS)
+def test_all_that_a_node_is_given_are_parameters_of_it(arrangement, tmp_path):
+    given = {"trainer": "true", "record": str(tmp_path / "bag"), "render_hz": "5"}
+    known = {argument.name for argument in stack.arguments_of(arrangement)}
+    entries = stack.nodes(arrangement, stack.parse(arrangement, {k: v for k, v in given.items() if k in known}))
+    assert entries
+    for entry in entries:
+        for name, value in entry.parameters.items():
+            NODES[entry.name][name].check(value)
