@@ -21,7 +21,6 @@ import textwrap
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -172,7 +171,6 @@ class Settings:
 _S = TypeVar("_S", bound=Settings)
 
 
-@cache
 def settings_of(cls: type[Settings]) -> tuple[Setting, ...]:
     """All settings of a class, those of its bases first; TypeError for a field of which nothing is said."""
     types = typing.get_type_hints(cls)

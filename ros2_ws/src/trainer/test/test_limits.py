@@ -144,7 +144,7 @@ def test_version_2_that_hands_nothing_on_is_as_good_as_none(version_2):
 @pytest.mark.parametrize(("wrong", "message"), [
     ({"core_share": 0.05}, "core_share must be from 0.1 to 1, found 0.05"),
     ({"core_share": 1.5}, "core_share must be from 0.1 to 1, found 1.5"),
-    ({"memory_bytes": 512}, r"memory_bytes must be at least 2\*\*20, found 512")])
+    ({"memory_bytes": 512}, r"memory_bytes must be at least 1048576, found 512")])
 def test_limits_are_checked(wrong, message):
     with pytest.raises(ValueError, match=message):
         Limits(**wrong)

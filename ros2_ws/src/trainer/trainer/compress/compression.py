@@ -52,10 +52,12 @@ class CompressConfig(Settings):
     num_threads: int = setting(0, "threads that step physics; 0 means one per core", minimum=0)
     seconds: float = setting(2.0, "how long each of three processes per row runs at full speed, and then at 20 Hz; 0 "
                              "means that speed is not measured", unit="s", minimum=0)
-    core_share: float = setting(Limits.core_share, "share of one core under the limits of the Pi, from 0.1 to 1",
-                                minimum=0.1, maximum=1)
-    memory_mb: int = setting(Limits.memory_bytes // 10**6, "memory under the limits of the Pi", unit="10^6 bytes",
-                             minimum=2)
+    core_share: float = setting(Limits.core_share, "share of one core under the limits of the Pi, from 0.1 to 1")
+    memory_mb: int = setting(Limits.memory_bytes // 10**6, "memory under the limits of the Pi", unit="10^6 bytes")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.limits()  # which has the bounds of the last two
 
     def limits(self) -> Limits:
         """The limits of the Pi."""

@@ -17,6 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ant_rl_core.settings import Settings, setting
+
 # As short as a share of a tenth allows: the kernel runs a group for no less than 1 ms. A core that is held for the
 # rest of each period is then slow in steps of 10 ms; with the usual period of 100 ms it would be fast, then gone.
 PERIOD_US = 10_000
@@ -25,19 +27,17 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
-class Limits:
+class Limits(Settings):
     """What a child may have of this machine.
 
-    Attributes:
-        core_share: share of one core's time, from 0.1 to 1. A core's speed by Geekbench 6 on one core is 2,500 for the
-            desktop's Core i7-12700 by definition (Primate Labs, Geekbench 6 CPU Workloads), about 750 for a Raspberry
-            Pi 5 and about 300 for a Pi 4 (Primate Labs, Geekbench Browser): shares of 0.3, the default, and 0.12.
-        memory_bytes: memory that it may fill. Pages of files that are in memory already, such as a library that ran
-            before, don't count: a child may have more resident memory than this and still not be killed.
+    A core's speed by Geekbench 6 on one core is 2,500 for the desktop's Core i7-12700 by definition (Primate Labs,
+    Geekbench 6 CPU Workloads), about 750 for a Raspberry Pi 5 and about 300 for a Pi 4 (Primate Labs, Geekbench
+    Browser): shares of 0.3, the default, and 0.12. Pages of files that are in memory already, such as a library that
+    ran before, don't count: a child may have more resident memory than its limit and still not be killed.
     """
 
-    core_share: float = 0.3
-    memory_bytes: int = 512 * 10**6
+    core_share: float = setting(0.3, "share of one core's time", minimum=0.1, maximum=1)
+    memory_bytes: int = setting(512 * 10**6, "memory that it may fill", unit="bytes", minimum=2**20)
 
     @property
     def memory(self) -> str:
