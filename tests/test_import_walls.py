@@ -85,9 +85,10 @@ def test_the_core_needs_numpy_only():
 
 
 def test_the_policy_node_needs_no_desktop_library():
-    code = ("import numpy as np\nfrom ant_rl_core import bundle\nfrom ant_rl_core.step import Previous\n"
+    code = ("import numpy as np\nfrom ant_rl_core import bundle\nfrom ant_rl_core.shipped import resolve_policy\n"
+            "from ant_rl_core.step import Previous\n"
             "import policy_node.node\nfrom policy_node.actor import load_actor\n"
-            "actor = load_actor(bundle.read(bundle.resolve_policy('default')))\n"
+            "actor = load_actor(bundle.read(resolve_policy('default')))\n"
             "action, _, _ = actor.act(np.zeros((1, 105), np.float32), Previous.none(1, 8), actor.initial_state(1), "
             "np.ones(1, bool))\nassert action.shape == (1, 8) and np.isfinite(action).all()\n")
     done = run_blocked(DESKTOP, code)

@@ -47,7 +47,7 @@ from ant_rl_core.bundle import Bundle
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_ros import qos
-from ant_rl_ros.node import system_stamp
+from ant_rl_ros.stamps import system_stamp
 from trainer.ros.codec import encode_policy
 
 ROOT = Path(__file__).resolve().parents[1]

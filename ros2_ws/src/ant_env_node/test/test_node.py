@@ -398,7 +398,7 @@ def test_shaping_publishes_both_rewards_and_returns_of_the_default_one():
         tick = stage.next()
         assert not tick.time_step.info
         env = make(2, 5, 1, ShapingConfig(**constants))
-        ledger, ended = EpisodeLedger(env.reset(5)), []
+        ledger, ended = EpisodeLedger(env.reset(5), (5, 6)), []
         while not ended:
             action = np.full((2, 8), -1 if tick.step_id % 40 < 20 else 1, np.float32)
             stage.answer(tick, action)

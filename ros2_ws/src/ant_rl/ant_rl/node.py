@@ -7,11 +7,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
 
-from ant_rl.codec import decode_episode, decode_stats, decode_timing
 from ant_rl.console import frame_line
 from ant_rl.stack import split
 from ant_rl.status import Record
@@ -20,6 +18,7 @@ from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.run import run
+from ant_rl_ros.telemetry import decode_episode, decode_stats, decode_timing
 
 _PERIODS = {"frames": 0.5, "lines": 5.0}  # [s] between two views
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
@@ -108,19 +107,13 @@ class StatusNode(StackNode):
             print(self._record.line(now), flush=True)
 
     def _take(self) -> None:
-        for message in _emptied(self._timing_inbox):
-            self._record.add_timing(decode_timing(message))
+        for timing in self.take(self._timing_inbox, decode_timing, "timings"):
+            self._record.add_timing(timing)
         for inbox in self._stats.values():
-            for message in _emptied(inbox):
-                self._record.add_stats(decode_stats(message))
-        for message in _emptied(self._episodes):
-            self._record.add_episode(decode_episode(message))
-
-
-def _emptied(inbox: deque[Any]) -> list[Any]:
-    messages = list(inbox)
-    inbox.clear()
-    return messages
+            for stats in self.take(inbox, decode_stats, "stats"):
+                self._record.add_stats(stats)
+        for episode in self.take(self._episodes, decode_episode, "episodes"):
+            self._record.add_episode(episode)
 
 
 def _title(arguments: dict[str, str]) -> str:

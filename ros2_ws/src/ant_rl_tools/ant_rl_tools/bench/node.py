@@ -17,7 +17,8 @@ from ant_rl_core.step import TimeStep
 from ant_rl_core.tick import Tick
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_torques, encode_observation
-from ant_rl_ros.node import system_stamp
+from ant_rl_ros.stamps import system_stamp
+from ant_rl_ros.telemetry import decode_timing
 from ant_rl_ros.wait_loop import WaitLoop
 from ant_rl_ros.wire import FlatCodec
 from ant_rl_tools.asker import RESEND_PERIOD, Asker
@@ -140,11 +141,9 @@ class WatchedEnvironment:
 
         def is_there() -> bool:
             while self._inbox and not mark:
-                message = self._inbox.popleft()
-                values = dict(zip(message.value_names, message.value_values))
-                if message.node == self._process.name and "ticks" in values:
-                    stamp = message.header.stamp
-                    mark.append((stamp.sec + 1e-9 * stamp.nanosec, values["ticks"]))
+                timing = decode_timing(self._inbox.popleft())
+                if timing.node == self._process.name and "ticks" in timing.values:
+                    mark.append((timing.stamp, timing.values["ticks"]))
             return bool(mark)
 
         self._wait_until(is_there, processes, "doesn't report its timing")
