@@ -92,7 +92,7 @@ def imported_modules(path, known):
 
 
 def circles(graph):
-    """The modules that lead back to themselves, with all that lies on the way: strongly connected parts of the graph."""
+    """The modules that lead back to themselves, with what lies on the way: strongly connected parts of the graph."""
     def reached(start):
         seen, ahead = set(), list(graph[start])
         while ahead:
