@@ -11,9 +11,9 @@ from pathlib import Path
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
 
 from ant_rl.console import frame_line
-from ant_rl.stack import split
 from ant_rl.status import Record
 from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_core.settings import split
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.parameters import Parameter

@@ -55,7 +55,7 @@ class Party:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def publisher(self, msg_type: type, topic: str, profile: QoSProfile | None = None) -> Publisher:
+    def publisher(self, msg_type: type, topic: str, profile: QoSProfile | None = None) -> Publisher[Any]:
         """A publisher with the QoS of the stack's table."""
         return self.node.create_publisher(msg_type, topic, profile or qos.profile(topic))
 
@@ -70,7 +70,7 @@ class Party:
 
     def call(self, srv_type: type, name: str, request: Any, timeout_s: float = TIMEOUT) -> Any:
         """Call a service; its response."""
-        client = self.node.create_client(srv_type, name)
+        client: Any = self.node.create_client(srv_type, name)
         self.serve_anew()
         try:
             self.until(client.service_is_ready, f"service {name}", timeout_s)

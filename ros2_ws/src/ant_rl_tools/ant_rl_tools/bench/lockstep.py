@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -61,6 +62,7 @@ class InOneProcess:
     def __init__(self, actor: BundleActor, num_envs: int) -> None:
         self._actor = actor
         self._run: Callable[[float], int]
+        self._env: Any  # of another kind in each case
         if num_envs == 1:
             self._env = gymnasium.make(ANT.name)
             self._observation, _ = self._env.reset(seed=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from ant_rl_core.files import check_writable
 from ant_rl_core.settings import ArgumentError
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
-from ant_rl_core.step import Previous, TimeStepEnv
+from ant_rl_core.step import Previous, TimeStep, TimeStepEnv
 from ant_rl_tools.video.film import Film, captioned, side_by_side
 from policy_node.actor import load_actor
-from trainer.loop import drive
+from trainer.loop import Move, drive
 from trainer.runs.progress import Progress
 from viewer_node.offscreen import Camera, OffscreenError
 
@@ -111,6 +111,8 @@ class Panel:
     total: float = 0.0
     tick: int = 0
     finished: bool = False
+    _time_step: TimeStep = field(init=False)
+    _moves: Iterator[Move] = field(init=False)
     _picture: np.ndarray | None = None
 
     def __post_init__(self) -> None:
