@@ -22,6 +22,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,13 +36,13 @@ from arm64_userland import COMPUTERS, SOURCES, CannotRunError, Userland, check_t
 from ant_env_node.vec_env import VectorAnt  # noqa: E402
 from ant_rl_core import bundle  # noqa: E402
 from ant_rl_core.bundle import Bundle, BundleError  # noqa: E402
-from ant_rl_core.shipped import resolve_policy, shipped_policies
+from ant_rl_core.shipped import resolve_policy, shipped_policies  # noqa: E402
 from ant_rl_core.spec import ANT  # noqa: E402
-from ant_rl_core.step import TimeStep, TimeStepEnv  # noqa: E402
+from ant_rl_core.step import TimeStepEnv  # noqa: E402
 from policy_node.actor import load_actor  # noqa: E402
 from policy_node.litert_actor import LiteRTGraph  # noqa: E402
-from trainer import loop  # noqa: E402
 from trainer.compress.litert_file import LiteRTFile  # noqa: E402
+from trainer.loop import drive  # noqa: E402
 
 PROGRAM = Path(__file__).with_name("arm64_actions.py")
 ROWS, ROBOTS, SEED = 200, 10, 0
@@ -173,15 +174,10 @@ def verdict(here: Answers, there: Answers, limit: Allowed) -> tuple[float, int, 
 def realistic(read: Bundle) -> np.ndarray:
     """float32 [ROWS, observation_size]: what robots give that the bundle's first variant drives, every tenth tick."""
     actor = load_actor(read, variant=next(iter(read.variants(".tflite"))))
-    ticks: list[np.ndarray] = []
-
-    def keep(time_step: TimeStep) -> bool:
-        ticks.append(time_step.observation.copy())
-        return len(ticks) * ROBOTS == 10 * ROWS
-
     with VectorAnt(ROBOTS, SEED, num_threads=1) as ant:
         env = TimeStepEnv(ant)
-        loop.run(env, actor, None, env.reset(), keep, lambda _: False)
+        moves = islice(drive(env, actor, env.reset()), 10 * ROWS // ROBOTS)
+        ticks = [move.after.observation.copy() for move in moves]
     return np.concatenate(ticks[::10])
 
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from system import command, new_domain
+from programs import command
+
+from ant_rl_ros.testing.domain import own_domain
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 # What every variant that ships did in some hundred ticks, falls included: launch arguments by name of the bag.
@@ -30,7 +32,9 @@ def main() -> int:
         path = GOLDEN / name
         shutil.rmtree(path, ignore_errors=True)
         words = [f"{key}:={value}" for key, value in arguments.items()]
-        done = command("sim", *words, f"record:={path}", "monitor:=false", "status:=false", domain=new_domain())
+        with own_domain() as domain:
+            done = command("sim", *words, f"record:={path}", "monitor:=false", "status:=false",
+                           ROS_DOMAIN_ID=str(domain))
         print(done.stdout)
         if done.returncode:
             return done.returncode

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 
-import psutil
+import programs
 import pytest
+from programs import assert_gone, descendants, finish, read_until
 from walls import DESKTOP, behind_wall
 
 from ant_rl_core import bundle
@@ -17,44 +18,14 @@ from trainer.runs.evaluate import evaluate
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
-DOMAIN = 49
-
 
 def start(*words, **changes):
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "TF_CPP_MIN_LOG_LEVEL": "3", **changes}
-    return subprocess.Popen([sys.executable, "-m", "ant_rl", *words], env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-
-
-def read_until(process, text):
-    seen = ""
-    while text not in seen:
-        line = process.stdout.readline()
-        assert line, f"ended before {text!r} came:\n{seen}"
-        seen += line
-    return seen
-
-
-def nodes_of(process):
-    return psutil.Process(process.pid).children(recursive=True)
-
-
-def finish(process, number=None, timeout=60):
-    """Exit code and output after `number`, or after the process has ended by itself."""
-    if number is not None:
-        process.send_signal(number)
-    output, _ = process.communicate(timeout=timeout)
-    return process.returncode, output
-
-
-def assert_gone(processes):
-    _, alive = psutil.wait_procs(processes, timeout=10)
-    assert not alive
+    return programs.start([sys.executable, "-m", "ant_rl", *words], TF_CPP_MIN_LOG_LEVEL="3", **changes)
 
 
 def test_sim_ends_by_itself_and_sums_up(tmp_path):
     path = tmp_path / "summary.json"
-    code, output = finish(start("sim", "episodes:=3", "num_envs:=2", "seed:=5", f"summary:={path}"), timeout=150)
+    code, output = finish(start("sim", "episodes:=3", "num_envs:=2", "seed:=5", f"summary:={path}"), timeout_s=150)
     assert code == 0, output
     summary = json.loads(path.read_text())
     assert len(summary["episodes"]) >= 3
@@ -69,7 +40,7 @@ def test_sim_ends_by_itself_and_sums_up(tmp_path):
 
 def test_sim_runs_the_variant_that_is_asked_for(tmp_path):
     path = tmp_path / "summary.json"
-    code, output = finish(start("sim", "variant:=int8", "episodes:=1", "seed:=5", f"summary:={path}"), timeout=150)
+    code, output = finish(start("sim", "variant:=int8", "episodes:=1", "seed:=5", f"summary:={path}"), timeout_s=150)
     assert code == 0, output
     found = json.loads(path.read_text())["episodes"][0]["return"]
     shipped = bundle.read(resolve_policy("default"))
@@ -93,7 +64,7 @@ def test_ctrl_c(tmp_path):
     path = tmp_path / "summary.json"
     process = start("sim", f"summary:={path}", "namespace:=robot1")
     read_until(process, "ticks/s, round trip")
-    nodes = nodes_of(process)
+    nodes = descendants(process)
     assert len(nodes) == 4
     code, output = finish(process, signal.SIGINT)
     assert code == 0, output
@@ -105,7 +76,7 @@ def test_ctrl_c(tmp_path):
 def test_killing_the_supervisor_leaves_no_orphan():
     process = start("sim")
     read_until(process, "ticks/s, round trip")
-    nodes = nodes_of(process)
+    nodes = descendants(process)
     assert len(nodes) == 4
     finish(process, signal.SIGKILL)
     assert_gone(nodes)
@@ -114,7 +85,7 @@ def test_killing_the_supervisor_leaves_no_orphan():
 def test_a_policy_that_is_killed_comes_back_and_the_run_goes_on():
     process = start("sim")
     read_until(process, "ticks/s, round trip")
-    policy = next(node for node in nodes_of(process) if "policy_node" in " ".join(node.cmdline()))
+    policy = next(node for node in descendants(process) if "policy_node" in " ".join(node.cmdline()))
     policy.kill()
     read_until(process, "policy ended with signal SIGKILL")
     read_until(process, "running policy version")
@@ -137,9 +108,9 @@ def test_desktop_and_pi(tmp_path):
     assert b"mujoco is behind the wall" in blocked.stderr
     pi = start("pi", **wall)
     read_until(pi, "running policy version")
-    code, output = finish(start("desktop", "steps:=200"), timeout=90)
+    code, output = finish(start("desktop", "steps:=200"), timeout_s=90)
     assert code == 0, output
-    nodes = nodes_of(pi)
+    nodes = descendants(pi)
     assert len(nodes) == 2
     code, output = finish(pi, signal.SIGINT)
     assert code == 0, output
@@ -150,7 +121,7 @@ def test_desktop_and_pi(tmp_path):
 def test_train_ends_when_it_has_learned_enough(tmp_path):
     config = "total_steps:=512 rollout_length:=128 minibatch_size:=64 epochs:=1"
     process = start("train", "num_envs:=2", f"output:={tmp_path}", f"config:={config}")
-    code, output = finish(process, timeout=280)
+    code, output = finish(process, timeout_s=280)
     assert code == 0, output
     assert (tmp_path / "policy.zip").is_file()
     assert "[supervisor] trainer ended: stopping the others" in output

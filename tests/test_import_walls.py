@@ -67,6 +67,61 @@ def test_a_module_stays_within_its_walls(path):
         assert "rerun" not in found
 
 
+def dotted(path):
+    """The name by which a module is imported; that of its package for an __init__.py."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts[1:]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path, known):
+    """Names among `known` of the modules that a module imports, at its head or within functions.
+
+    A package itself counts only where something of its own is asked for: that it runs before its modules do makes no
+    circle of those that it does not import.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = dotted(path).split(".")[:-node.level or None] if node.level else []
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            below = {f"{base}.{alias.name}" for alias in node.names}
+            found |= (below & known) | ({base} if below - known else set())
+    return found & known - {dotted(path)}
+
+
+def circles(graph):
+    """The modules that lead back to themselves, with what lies on the way: strongly connected parts of the graph."""
+    def reached(start):
+        seen, ahead = set(), list(graph[start])
+        while ahead:
+            name = ahead.pop()
+            if name not in seen:
+                seen.add(name)
+                ahead += graph[name]
+        return seen
+
+    reach = {name: reached(name) for name in graph}
+    return sorted({tuple(sorted(other for other in reach[name] if name in reach[other]))
+                   for name in graph if name in reach[name]})
+
+
+def import_graph():
+    paths = {dotted(path): path for package in PYTHON_PACKAGES for path in (SOURCE / package / package).rglob("*.py")}
+    return {name: imported_modules(path, set(paths)) for name, path in paths.items()}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = import_graph()
+    assert len(graph) > 150 and sum(map(len, graph.values())) > 500
+    assert circles(graph) == []
+
+
+def test_a_circle_is_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"e"}}) == [("b", "c"), ("e",)]
+
+
 def test_pure_modules_import_without_ros():
     names = [".".join(path.relative_to(SOURCE).with_suffix("").parts[1:]) for path in modules()
              if not touches_ros(path) and path.stem != "__init__"]
@@ -85,9 +140,10 @@ def test_the_core_needs_numpy_only():
 
 
 def test_the_policy_node_needs_no_desktop_library():
-    code = ("import numpy as np\nfrom ant_rl_core import bundle\nfrom ant_rl_core.step import Previous\n"
+    code = ("import numpy as np\nfrom ant_rl_core import bundle\nfrom ant_rl_core.shipped import resolve_policy\n"
+            "from ant_rl_core.step import Previous\n"
             "import policy_node.node\nfrom policy_node.actor import load_actor\n"
-            "actor = load_actor(bundle.read(bundle.resolve_policy('default')))\n"
+            "actor = load_actor(bundle.read(resolve_policy('default')))\n"
             "action, _, _ = actor.act(np.zeros((1, 105), np.float32), Previous.none(1, 8), actor.initial_state(1), "
             "np.ones(1, bool))\nassert action.shape == (1, 8) and np.isfinite(action).all()\n")
     done = run_blocked(DESKTOP, code)

@@ -1,14 +1,12 @@
 """The launch files through the real `launch` package, where it is installed (it is not among the wheels)."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
+from programs import assert_gone, descendants, finish, read_until, start
 
 from ant_rl import stack
 from ant_rl_core.settings import ArgumentError
@@ -24,7 +22,6 @@ from launch_ros.actions import Node  # noqa: E402
 from ant_rl import launch_actions  # noqa: E402
 
 FOLDER = Path(__file__).parents[1] / "ros2_ws" / "src" / "ant_rl" / "launch"
-DOMAIN = 46
 
 
 def path(arrangement):
@@ -95,23 +92,20 @@ def test_whose_end_ends_the_stack(name, code, ends):
 
 def ros2_launch(*words):
     code = "import sys; from ros2cli.cli import main; sys.exit(main())"
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    return subprocess.Popen([sys.executable, "-c", code, "launch", *words], env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    return start([sys.executable, "-c", code, "launch", *words], ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
 
 
 def test_show_args():
     pytest.importorskip("ros2launch", reason="the command ros2 launch is not installed")
-    output, _ = ros2_launch("ant_rl", "sim.launch.py", "--show-args").communicate(timeout=60)
+    _, output = finish(ros2_launch("ant_rl", "sim.launch.py", "--show-args"))
     for argument in stack.arguments_of("sim"):
         assert f"'{argument.name}':\n        {argument.description}" in output
 
 
 def test_an_unknown_argument_is_refused():
     pytest.importorskip("ros2launch", reason="the command ros2 launch is not installed")
-    process = ros2_launch("ant_rl", "sim.launch.py", "num_env:=2")
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode != 0
+    code, output = finish(ros2_launch("ant_rl", "sim.launch.py", "num_env:=2"))
+    assert code != 0
     assert "sim has no argument num_env; did you mean num_envs?" in output
 
 
@@ -120,24 +114,18 @@ def test_a_whole_run_ends_by_itself(tmp_path):
     pytest.importorskip("ros2launch", reason="the command ros2 launch is not installed")
     summary = tmp_path / "summary.json"
     process = ros2_launch("ant_rl", "sim.launch.py", "steps:=200", f"summary:={summary}")
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+    code, output = finish(process, timeout_s=120)
+    assert code == 0, output
     assert json.loads(summary.read_text())["ticks"] >= 200
 
 
 def test_sigint_stops_all_nodes():
     pytest.importorskip("ros2launch", reason="the command ros2 launch is not installed")
     process = ros2_launch("ant_rl", "sim.launch.py")
-    seen = ""
-    while "ticks/s, round trip" not in seen:
-        line = process.stdout.readline()
-        assert line, seen
-        seen += line
-    nodes = psutil.Process(process.pid).children(recursive=True)
+    read_until(process, "ticks/s, round trip")
+    nodes = descendants(process)
     assert len(nodes) == 4
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
+    code, output = finish(process, signal.SIGINT)
+    assert code == 0, output
     assert "Summary" in output
-    _, alive = psutil.wait_procs(nodes, timeout=10)
-    assert not alive
+    assert_gone(nodes)

@@ -1,25 +1,24 @@
 """Recordings of real nodes: nothing missing, every byte as it was sent; what a kill and a full disk leave."""
 
 import json
-import os
 import resource
-import signal
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate
+from programs import command
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.interfaces import MessageDefinitionFormat, QosReliability
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from system import WAIT, System, command
+from system import System
 from test_two_drivers import ARRAYS, TICKS, in_one_process
 
 from ant_rl_core.spec import ANT
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_observation
+from ant_rl_ros.testing.process import Process
 from recorder_node.codec import STATS, TOPICS, type_name
 
 QUICK_TOPICS = {"/observation", "/joint_torques", "/joint_states", "/imu", "/odom", "/clock", "/timing"}
@@ -174,12 +173,11 @@ def test_record_beside_a_stack_that_runs(tmp_path):
         system.policy(policy="default", mode="realtime")
         observations = system.listen(Observation, "observation", "realtime")
         system.until(lambda: len(observations) > 3, "a robot that walks")
-        process = subprocess.Popen([sys.executable, "-m", "ant_rl", "record"], cwd=tmp_path, text=True,
-                                   env={**os.environ, "ROS_DOMAIN_ID": str(system.domain)}, stdout=subprocess.PIPE)
-        system.until(lambda: value(system, "messages") > 10, "the recorder's messages")
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=WAIT)
-        assert process.returncode == 0, output
+        with Process([sys.executable, "-m", "ant_rl", "record"], {"ROS_DOMAIN_ID": str(system.domain)},
+                     cwd=tmp_path) as process:
+            system.until(lambda: value(system, "messages") > 10, "the recorder's messages")
+            assert process.stop() == 0, process.said()
+        output = process.said()
     path, = tmp_path.glob("rosbag2_2*")
     assert f"topics in {path.name}" in output
     assert {"/observation", "/joint_torques", "/odom"} <= set(Bag(path).connections)

@@ -16,9 +16,10 @@ import pytest
 from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate, Session, TrainingProgress
 from ant_rl_interfaces.srv import Reset
 from make_golden_bags import GOLDEN, RUNS
+from programs import command
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.rosbag2 import Reader
-from system import System, command
+from system import System
 from test_recording import recorder
 
 from ant_rl_core import bundle

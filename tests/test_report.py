@@ -1,19 +1,18 @@
 """Reports of real runs, opened in a browser: every chart has its data, no script fails, the figures are the run's."""
 
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
 
 import browser
 import numpy as np
 import pytest
 from ant_rl_interfaces.msg import NodeStats
-from system import WAIT, System, command
+from programs import command
+from system import System
 
 from ant_rl_core.spec import ACTUATOR_NAMES
+from ant_rl_ros.testing.process import Process
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.report.reading import read
 
@@ -46,17 +45,12 @@ def walk(folder, variant):
     """A run that is recorded until an episode is finished and the processor time of every node is known."""
     with System(folder) as system:
         stats = [system.listen(NodeStats, f"stats/{node}") for node in NODES]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ant_rl", "sim", "seed:=11", f"variant:={variant}", f"record:={variant}",
-             f"summary:={variant}.json"], cwd=folder, env={**os.environ, "ROS_DOMAIN_ID": str(system.domain)})
-        try:
+        with Process([sys.executable, "-m", "ant_rl", "sim", "seed:=11", f"variant:={variant}", f"record:={variant}",
+                      f"summary:={variant}.json"], {"ROS_DOMAIN_ID": str(system.domain)}, cwd=folder) as process:
             system.until(lambda: all(any(np.isfinite(found.cpu_percent) for found in heard) for heard in stats),
                          "the processor time of every node")
             system.until(lambda: finished_episodes(system) > 0, "an episode")
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(WAIT)
-        assert process.returncode == 0
+            assert process.stop() == 0
 
 
 @pytest.fixture(scope="module")

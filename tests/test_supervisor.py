@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 
+import programs
 import psutil
 import pytest
+from programs import assert_gone, descendants, finish, read_until
 
 from ant_rl.stack import NodeEntry
 from ant_rl.supervisor import NotBuiltError, node_command
@@ -35,33 +37,7 @@ def python(name: str, code: str, *arguments: str, **options) -> dict:
 
 def start(*commands: dict, **patience) -> subprocess.Popen:
     given = json.dumps({"commands": commands, "patience": {**QUICK, **patience}})
-    return subprocess.Popen([sys.executable, "-c", RUNNER, given], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            text=True, start_new_session=True)
-
-
-def finish(process: subprocess.Popen) -> tuple[int, str]:
-    """Exit code and the rest of the output; everything it started must be gone by then."""
-    output, _ = process.communicate(timeout=30)
-    return process.returncode, output
-
-
-def read_until(process: subprocess.Popen, *texts: str) -> str:
-    """Read lines until each of the texts was seen."""
-    seen = ""
-    while not all(text in seen for text in texts):
-        line = process.stdout.readline()
-        assert line, f"ended before {texts} came: {seen}"
-        seen += line
-    return seen
-
-
-def assert_gone(processes: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(processes, timeout=10)
-    assert not alive
-
-
-def descendants(process: subprocess.Popen) -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
+    return programs.start([sys.executable, "-c", RUNNER, given])
 
 
 @pytest.mark.parametrize("code, expected", [("", 0), ("raise SystemExit(7)", 7), ("import os; os.abort()", 134)])

@@ -14,7 +14,7 @@ from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStepEnv
 from ant_rl_core.tick import Tick
 from ant_rl_ros.messages import decode_observation, encode_observation
-from ant_rl_ros.node import system_stamp
+from ant_rl_ros.stamps import system_stamp
 from policy_node.actor import load_actor
 from trainer import checkpoint
 

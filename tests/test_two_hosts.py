@@ -2,13 +2,13 @@
 
 import json
 import signal
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-import psutil
+import programs
 import pytest
+from programs import assert_gone, descendants, finish, read_until
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
@@ -30,8 +30,7 @@ def network():
 
 
 def start(*words):
-    return subprocess.Popen([sys.executable, two_hosts.__file__, *words], text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT)
+    return programs.start([sys.executable, two_hosts.__file__, *words])
 
 
 def namespaces_of(process):
@@ -42,8 +41,8 @@ def namespaces_of(process):
 def test_the_robot_walks_stops_in_a_cut_walks_again_and_learns_of_a_new_policy(network, tmp_path, discovery):
     path = tmp_path / "report.json"
     process = start("--discovery", discovery, "--loss-percent", "5", "--cut-seconds", "3", "--json", str(path))
-    output, _ = process.communicate(timeout=150)
-    assert process.returncode == 0, output
+    code, output = finish(process, timeout_s=150)
+    assert code == 0, output
     report = json.loads(path.read_text())
     assert report["distance_before_m"] > 10.0
     assert report["ticks_in_cut"] >= 10
@@ -59,20 +58,14 @@ def test_the_robot_walks_stops_in_a_cut_walks_again_and_learns_of_a_new_policy(n
 
 def test_stopped_half_way_it_leaves_nothing(network):
     process = start()
-    seen = ""
-    while "walked" not in seen:
-        line = process.stdout.readline()
-        assert line, f"ended before the robot walked:\n{seen}"
-        seen += line
+    read_until(process, "walked")
     assert len(namespaces_of(process)) == 2
-    nodes = psutil.Process(process.pid).children(recursive=True)
+    nodes = descendants(process)
     assert len(nodes) >= 7  # two supervisors; env, status and monitor; policy and monitor
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM, output
+    code, output = finish(process, signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM, output
     assert not namespaces_of(process)
-    _, alive = psutil.wait_procs(nodes, timeout=10)
-    assert not alive
+    assert_gone(nodes)
 
 
 @pytest.mark.parametrize("file", ["fastdds.xml", "fastrtps.xml"])

@@ -15,6 +15,7 @@ from system import System
 from ant_env_node.vec_env import load_model
 from ant_rl_core import viewers
 from ant_rl_core.settings import ArgumentError
+from ant_rl_ros import stamps
 from viewer_node import codec
 from viewer_node.mirror import Mirror
 
@@ -22,7 +23,7 @@ NODES = ("env", "policy", "monitor", "viewer")
 
 
 def nanoseconds(message):
-    return codec.nanoseconds(message.header.stamp)
+    return stamps.nanoseconds(message.header.stamp)
 
 
 def shown(system):

@@ -38,7 +38,7 @@ from typing import Any
 from ant_rl_interfaces.msg import Observation, PolicyUpdate
 from nav_msgs.msg import Odometry
 from rcl_interfaces.srv import GetParameters
-from system import NodeProcess, System
+from system import System
 
 from ant_rl import stack
 from ant_rl.supervisor import die_with, share_folder
@@ -47,7 +47,8 @@ from ant_rl_core.bundle import Bundle
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_ros import qos
-from ant_rl_ros.node import system_stamp
+from ant_rl_ros.stamps import seconds, system_stamp
+from ant_rl_ros.testing.process import Process
 from trainer.ros.codec import encode_policy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -296,22 +297,20 @@ def _run(*command: str) -> str:
     return result.stdout
 
 
-class Half(NodeProcess):
+class Half(Process):
     """`./run ARRANGEMENT …` on one of the hosts, as its user types it."""
 
     def __init__(self, domain: int, folder: Path, namespace: str, arrangement: str, *words: str,
                  discovery: Mapping[str, str]) -> None:
-        self.output = folder / f"{arrangement}.txt"
         command = [str(ROOT / "run"), arrangement, *words]
         if arrangement == "pi":
             machine_id = folder / "machine-id"
             machine_id.write_text(uuid.uuid4().hex + "\n")
             command = ["unshare", "--mount", "--uts", "--ipc", "sh", "-c", _BECOME_ANOTHER_HOST, "sh",
                        namespace, str(machine_id), *command]
-        variables = {**os.environ, **discovery, "ROS_DOMAIN_ID": str(domain), "ROS_PYTHON_CHECK_FIELDS": "1"}
-        with open(self.output, "w") as output:
-            self.process = subprocess.Popen(["ip", "netns", "exec", namespace, *command], env=variables,
-                                            stdout=output, stderr=output, preexec_fn=die_with(os.getpid()))
+        super().__init__(["ip", "netns", "exec", namespace, *command],
+                         {**discovery, "ROS_DOMAIN_ID": str(domain), "ROS_PYTHON_CHECK_FIELDS": "1"},
+                         folder / f"{arrangement}.txt", preexec_fn=die_with(os.getpid()))
 
 
 @dataclass(frozen=True)
@@ -346,7 +345,7 @@ class Ticks:
             message = self._observations.popleft()
             # An unanswered observation is sent again, and the first one of a session tells of no torque.
             if message.action and not (self.all and message.step_id <= self.all[-1].step_id):
-                self.all.append(Applied(_seconds(message), message.step_id, message.policy_version,
+                self.all.append(Applied(seconds(message.header.stamp), message.step_id, message.policy_version,
                                         any(message.action)))
         return self.all
 
@@ -358,14 +357,10 @@ class Ticks:
         """Meters gone along x between two moments of the system's clock [s]."""
         while self._odometry:
             message = self._odometry.popleft()
-            self._positions.append((_seconds(message), message.pose.pose.position.x))
+            self._positions.append((seconds(message.header.stamp), message.pose.pose.position.x))
         gone = [x for moment, x in self._positions if begin < moment < end]
         # A larger step than the Ant can make in a tick is the reset that begins a new episode.
         return sum(step for before, x in zip(gone, gone[1:]) if abs(step := x - before) < LONGEST_STEP)
-
-
-def _seconds(message: Any) -> float:
-    return message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
 
 
 def observe(system: System, link: Link, cut_seconds: float, policy: Bundle) -> dict[str, Any]:
@@ -385,7 +380,7 @@ def observe(system: System, link: Link, cut_seconds: float, policy: Bundle) -> d
     cut = time.time()
     _say(f"{ticks.distance(start.time):.0f} m walked; the link is cut for {cut_seconds:g} s")
     while time.time() < cut + cut_seconds:
-        system.wait()
+        system.spin()
     mended = time.time()
     link.set_cut(False)
     back = system.until(lambda: [tick for tick in ticks.between(mended) if tick.moving], "fresh torques")[0].time

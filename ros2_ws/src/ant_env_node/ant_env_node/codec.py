@@ -1,4 +1,4 @@
-"""What the environment node publishes beside observations: episode summaries and the standard robot topics."""
+"""What the environment node publishes beside observations: how sessions began and the standard robot topics."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 
-from ant_rl_interfaces.msg import EpisodeSummary, Session
+from ant_rl_interfaces.msg import Session
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 
-from ant_env_node.episodes import Episode
 from ant_env_node.robot_state import RobotState
 from ant_env_node.shaping import ShapingConfig
 from ant_rl_core.spec import ANT
@@ -20,21 +19,6 @@ from ant_rl_core.spec import ANT
 ODOM_FRAME = "odom"
 _PHYSICS = ("mujoco", "gymnasium")
 STATE_TOPICS = {"joint_states": JointState, "imu": Imu, "odom": Odometry, "clock": Clock}
-
-
-def encode_episode(episode: Episode, session: int, seed: int, policy_version: int, stamp: Time) -> EpisodeSummary:
-    """Summary of a finished episode; `seed` is that of the robot's random stream."""
-    message = EpisodeSummary()
-    message.header.stamp = stamp
-    message.session, message.row, message.episode_id, message.seed = session, episode.row, episode.episode_id, seed
-    message.length, message.duration = episode.length, episode.length * ANT.control_period
-    message.episode_return = episode.episode_return
-    for name, value in episode.parts.items():
-        setattr(message, name, value)
-    message.distance = episode.distance
-    message.terminated, message.truncated = episode.terminated, episode.truncated
-    message.policy_version = policy_version
-    return message
 
 
 def software() -> list[str]:

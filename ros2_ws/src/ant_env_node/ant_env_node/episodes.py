@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ant_rl_core.step import TimeStep
-
-PARTS = ("reward_forward", "reward_survive", "reward_ctrl", "reward_contact")
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One finished episode; `parts` are the sums of the reward's parts by name, `distance` is along x [m].
-
-    The return is that of the default reward, also where the environment shapes rewards.
-    """
-
-    row: int
-    episode_id: int
-    length: int
-    episode_return: float
-    parts: Mapping[str, float]
-    distance: float
-    terminated: bool
-    truncated: bool
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import TimeStep, unshaped_reward
+from ant_rl_core.telemetry import REWARD_PARTS, Episode
 
 
 class EpisodeLedger:
@@ -35,29 +17,32 @@ class EpisodeLedger:
 
     Args:
         first: the time step of the reset.
+        seeds: of the robots' random streams.
+        session: of the environment node; 0 without ROS.
     """
 
-    def __init__(self, first: TimeStep) -> None:
+    def __init__(self, first: TimeStep, seeds: Sequence[int], session: int = 0) -> None:
         n = len(first.reward)
+        self._seeds, self._session = seeds, session
         self.episode_return = np.zeros(n)
-        self._parts = np.zeros((len(PARTS), n))
+        self._parts = np.zeros((len(REWARD_PARTS), n))
         self._length = np.zeros(n, np.int64)
         self._episode_id = first.episode_id
         self._start = np.array(first.info["x_position"])
         self.speed_sum = 0.0  # [m/s] forward speed of row 0, summed since `take_speed`
         self._speed_count = 0
 
-    def add(self, step: TimeStep) -> list[Episode]:
-        """Take a time step; returns the episodes that it ended."""
+    def add(self, step: TimeStep, policy_version: int = 0) -> list[Episode]:
+        """Take a time step that this version of the policy led to; returns the episodes that it ended."""
         info = step.info
         done = step.done
-        self.episode_return += info.get("unshaped_reward", step.reward)
+        self.episode_return += unshaped_reward(step)
         self._length += 1
-        for sums, name in zip(self._parts, PARTS):
-            sums += of_transition(info, name, done)
+        for sums, part in zip(self._parts, REWARD_PARTS):
+            sums += of_transition(info, f"reward_{part}", done)
         self.speed_sum += of_transition(info, "x_velocity", done)[0]
         self._speed_count += 1
-        return self._finish(step, done, of_transition(info, "x_position", done)) if done.any() else []
+        return self._finish(step, of_transition(info, "x_position", done), policy_version) if done.any() else []
 
     def take_speed(self) -> float:
         """Mean forward speed of row 0 since the last call [m/s]; NaN without a step."""
@@ -65,14 +50,15 @@ class EpisodeLedger:
         self.speed_sum, self._speed_count = 0.0, 0
         return mean
 
-    def _finish(self, step: TimeStep, done: np.ndarray, x_end: np.ndarray) -> list[Episode]:
-        rows = np.flatnonzero(done)
+    def _finish(self, step: TimeStep, x_end: np.ndarray, policy_version: int) -> list[Episode]:
+        rows = np.flatnonzero(step.done)
         finished = [
-            Episode(row=int(row), episode_id=int(self._episode_id[row]), length=int(self._length[row]),
-                    episode_return=float(self.episode_return[row]),
-                    parts={name: float(sums[row]) for name, sums in zip(PARTS, self._parts)},
-                    distance=float(x_end[row] - self._start[row]), terminated=bool(step.terminated[row]),
-                    truncated=bool(step.truncated[row]))
+            Episode(seed=int(self._seeds[row]), row=int(row), episode_id=int(self._episode_id[row]),
+                    session=self._session, episode_return=float(self.episode_return[row]),
+                    length=int(self._length[row]), distance=float(x_end[row] - self._start[row]),
+                    duration=int(self._length[row]) * ANT.control_period, terminated=bool(step.terminated[row]),
+                    truncated=bool(step.truncated[row]), policy_version=policy_version,
+                    reward_parts={part: float(sums[row]) for part, sums in zip(REWARD_PARTS, self._parts)})
             for row in rows]
         self.episode_return[rows] = 0.0
         self._parts[:, rows] = 0.0

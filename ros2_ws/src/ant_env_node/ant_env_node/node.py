@@ -14,7 +14,7 @@ from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, Observation, Ses
 from ant_rl_interfaces.srv import Reset, Step
 from std_srvs.srv import SetBool
 
-from ant_env_node.codec import encode_episode, encode_session
+from ant_env_node.codec import encode_session
 from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.make import shape
 from ant_env_node.settings import EnvSettings
@@ -29,6 +29,7 @@ from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_torques, encode_observation
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import peer_hint, run
+from ant_rl_ros.telemetry import encode_episode
 from ant_rl_ros.wire import FlatCodec
 
 RESEND_PERIOD = 0.2  # [s] between two copies of an unanswered observation
@@ -172,10 +173,8 @@ class EnvNode(StackNode):
             self._states.publish(self._ant.data(0), self.ticks * ANT.control_period, stamp)
         if self._tick.action is None:
             return
-        for episode in self._ledger.add(self._tick.time_step):
-            seed = self._ant.np_random_seed[episode.row]
-            self.send(self._episodes, encode_episode(episode, self._tick.session, seed, self._tick.policy_version,
-                                                     stamp))
+        for episode in self._ledger.add(self._tick.time_step, self._tick.policy_version):
+            self.send(self._episodes, encode_episode(episode, stamp))
             self._finished_episodes += 1
         episodes, steps = self.settings.episodes, self.settings.steps
         if (episodes and self._finished_episodes >= episodes) or (steps and self.ticks >= steps):
@@ -201,7 +200,7 @@ class EnvNode(StackNode):
         self._tick = Tick(new_run_number(), 0, self._env.reset(seed))
         self.send(self._sessions, encode_session(self._tick.session, self.settings.mode, self._ant.np_random_seed,
                                                  seed is not None, self.settings.shaping_config(), self.stamp()))
-        self._ledger = EpisodeLedger(self._tick.time_step)
+        self._ledger = EpisodeLedger(self._tick.time_step, self._ant.np_random_seed, self._tick.session)
         self._watchdog: TorqueWatchdog[Torques] = TorqueWatchdog(self.settings.torque_timeout)
         self._fresh = True  # the newest observation is still to be published
         self._resume()

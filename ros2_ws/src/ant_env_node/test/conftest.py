@@ -1,8 +1,5 @@
-import pytest
+"""Each test has a ROS domain of its own, and its nodes stay on this machine."""
 
+from ant_rl_ros.testing.fixtures import local_nodes, ros_domain
 
-@pytest.fixture(autouse=True)
-def _checked_fields(monkeypatch):
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    monkeypatch.setenv("ROS_PYTHON_CHECK_FIELDS", "1")
-    monkeypatch.setenv("ROS_DOMAIN_ID", "24")
+__all__ = ["local_nodes", "ros_domain"]

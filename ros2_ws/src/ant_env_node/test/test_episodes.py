@@ -5,10 +5,11 @@ import mujoco
 import numpy as np
 import pytest
 
-from ant_env_node.episodes import PARTS, EpisodeLedger
+from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.robot_state import StateReader
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.step import TimeStepEnv
+from ant_rl_core.telemetry import REWARD_PARTS
 
 
 @pytest.mark.parametrize("num_envs, limit", [(1, 7), (3, 11)])
@@ -18,25 +19,25 @@ def test_episodes_are_those_of_gymnasium(num_envs, limit):
     found = []
     with VectorAnt(num_envs, 5, 1, max_episode_steps=limit) as ant:
         env = TimeStepEnv(ant)
-        ledger = EpisodeLedger(env.reset(5))
+        ledger = EpisodeLedger(env.reset(5), ant.np_random_seed, session=9)
         for action in actions:
-            found += ledger.add(env.step(action))
+            found += ledger.add(env.step(action), policy_version=4)
     expected = []
     for row in range(num_envs):
         single = gymnasium.make("Ant-v5", max_episode_steps=limit)
         _, info = single.reset(seed=5 + row)
-        start, total, parts, length = info["x_position"], 0.0, dict.fromkeys(PARTS, 0.0), 0
+        start, total, parts, length = info["x_position"], 0.0, dict.fromkeys(REWARD_PARTS, 0.0), 0
         for action in actions[:, row]:
             _, reward, terminated, truncated, info = single.step(action)
             total, length = total + float(np.float32(reward)), length + 1
-            parts = {name: parts[name] + float(info[name]) for name in PARTS}
+            parts = {name: parts[name] + float(info[f"reward_{name}"]) for name in REWARD_PARTS}
             if terminated or truncated:
                 expected.append((row, length, total, parts, info["x_position"] - start, terminated, truncated))
                 _, info = single.reset()
-                start, total, parts, length = info["x_position"], 0.0, dict.fromkeys(PARTS, 0.0), 0
+                start, total, parts, length = info["x_position"], 0.0, dict.fromkeys(REWARD_PARTS, 0.0), 0
         single.close()
     assert len(found) == len(expected) >= 5 * num_envs
-    key = [(e.row, e.length, e.episode_return, dict(e.parts), e.distance, e.terminated, e.truncated)
+    key = [(e.row, e.length, e.episode_return, dict(e.reward_parts), e.distance, e.terminated, e.truncated)
            for e in sorted(found, key=lambda e: (e.row, e.episode_id))]
     for one, other in zip(key, expected):
         assert one[:2] == other[:2] and one[5:] == other[5:]
@@ -44,13 +45,15 @@ def test_episodes_are_those_of_gymnasium(num_envs, limit):
         assert one[3] == pytest.approx(other[3], rel=1e-12)
         assert one[4] == pytest.approx(other[4], abs=1e-12)
     assert len({e.episode_id for e in found}) == len(found)
+    assert {(e.row, e.seed) for e in found} == {(row, 5 + row) for row in range(num_envs)}
+    assert {(e.session, e.policy_version, e.duration / e.length) for e in found} == {(9, 4, ant.dt)}
 
 
 def test_forward_speed_is_the_first_robots_mean():
     with VectorAnt(2, 0, 1, max_episode_steps=4) as ant:
         env = TimeStepEnv(ant)
         first = env.reset(0)
-        ledger = EpisodeLedger(first)
+        ledger = EpisodeLedger(first, ant.np_random_seed)
         for _ in range(4):
             step = env.step(np.full((2, 8), 0.5, np.float32))
             ledger.add(step)

@@ -24,7 +24,8 @@ from ant_rl_core.step import TimeStepEnv
 from ant_rl_core.tick import Torques
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_observation, encode_torques
-from ant_rl_ros.testing import NodeProcess, Peer, fresh_namespace
+from ant_rl_ros.testing.peer import Peer, fresh_namespace
+from ant_rl_ros.testing.process import NodeProcess
 
 MODULE = "ant_env_node.node"
 
@@ -93,7 +94,7 @@ class Stage:
         return self.peer.call(kind, f"env/{name}", kind.Request(**fields))
 
     def said(self, sentence):
-        self.peer.until(lambda: sentence in self.process.output, f"the sentence {sentence!r}")
+        self.peer.until(lambda: sentence in self.process.said(), f"the sentence {sentence!r}")
 
 
 def in_process(num_envs, seed, torques):
@@ -303,7 +304,7 @@ def test_a_signal_ends_it(mode, number):
         stage.process.signal(number)
         assert stage.process.wait() == 0
         assert time.monotonic() - start < 8.0
-        assert "Traceback" not in stage.process.output
+        assert "Traceback" not in stage.process.said()
 
 
 @pytest.mark.parametrize("name, value, sentence", [
@@ -315,7 +316,7 @@ def test_a_signal_ends_it(mode, number):
 def test_a_wrong_parameter_is_one_sentence(name, value, sentence):
     with NodeProcess(MODULE, fresh_namespace(), {name: value}) as process:
         assert process.wait() == 2
-        assert sentence in process.output and len(process.output.splitlines()) == 1
+        assert sentence in process.said() and len(process.said().splitlines()) == 1
 
 
 def test_realtime_keeps_its_pace_and_zeroes_old_torque():
@@ -398,7 +399,7 @@ def test_shaping_publishes_both_rewards_and_returns_of_the_default_one():
         tick = stage.next()
         assert not tick.time_step.info
         env = make(2, 5, 1, ShapingConfig(**constants))
-        ledger, ended = EpisodeLedger(env.reset(5)), []
+        ledger, ended = EpisodeLedger(env.reset(5), (5, 6)), []
         while not ended:
             action = np.full((2, 8), -1 if tick.step_id % 40 < 20 else 1, np.float32)
             stage.answer(tick, action)

@@ -139,7 +139,7 @@ def test_returns_of_episodes_are_those_of_the_default_reward():
     found = []
     for config in (None, CONFIG):
         env = shape(TimeStepEnv(VectorAnt(2, 4, 1, max_episode_steps=13)), config)
-        ledger = EpisodeLedger(env.reset(4))
+        ledger = EpisodeLedger(env.reset(4), (4, 5))
         found.append([episode for action in actions for episode in ledger.add(env.step(action))])
         env.close()
     assert found[0] == found[1] and len(found[0]) == 6

@@ -7,19 +7,18 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
 
-from ant_rl.codec import decode_episode, decode_stats, decode_timing
 from ant_rl.console import frame_line
 from ant_rl.settings import PERIODS, StatusSettings
-from ant_rl.stack import split
 from ant_rl.status import Record
 from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_core.settings import split
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import run
+from ant_rl_ros.telemetry import decode_episode, decode_stats, decode_timing
 
 _LOOK_PERIOD = 1.0  # [s] between two looks for new topics
 _FAREWELL = 3.0  # [s] at most, for the last words of nodes that are stopped at the same time
@@ -102,19 +101,13 @@ class StatusNode(StackNode):
             print(self._record.line(now), flush=True)
 
     def _take(self) -> None:
-        for message in _emptied(self._timing_inbox):
-            self._record.add_timing(decode_timing(message))
+        for timing in self.take(self._timing_inbox, decode_timing, "timings"):
+            self._record.add_timing(timing)
         for inbox in self._stats.values():
-            for message in _emptied(inbox):
-                self._record.add_stats(decode_stats(message))
-        for message in _emptied(self._episodes):
-            self._record.add_episode(decode_episode(message))
-
-
-def _emptied(inbox: deque[Any]) -> list[Any]:
-    messages = list(inbox)
-    inbox.clear()
-    return messages
+            for stats in self.take(inbox, decode_stats, "stats"):
+                self._record.add_stats(stats)
+        for episode in self.take(self._episodes, decode_episode, "episodes"):
+            self._record.add_episode(episode)
 
 
 def _title(arguments: dict[str, str]) -> str:

@@ -5,64 +5,16 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-NAN = math.nan
+from ant_rl_core.telemetry import NAN, Episode, Stats, Timing, short_name
+
 _ORDER = ("env", "policy", "trainer", "monitor", "recorder", "viewer", "status")
 _ORDINARY = ("answered",)  # counters of what should happen
 _TOLD_STAGES = ("round_trip", "inference", "physics", "update")  # of the summary for people; JSON has all
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One NodeTiming message: stages as {name: (p50, p99, max)} in seconds, stamp in seconds."""
-
-    node: str
-    host: str = ""
-    pid: int = 0
-    state: str = ""
-    detail: str = ""
-    loop_rate: float = NAN
-    stages: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
-    counters: Mapping[str, int] = field(default_factory=dict)
-    values: Mapping[str, float] = field(default_factory=dict)
-    stamp: float = NAN
-
-
-@dataclass(frozen=True)
-class Stats:
-    """The resources of one NodeStats message."""
-
-    node: str
-    host: str = ""
-    pid: int = 0
-    alive: bool = True
-    cpu_percent: float = NAN
-    rss_mib: float = NAN
-    uss_mib: float = NAN
-    threads: int = 0
-    temperature: float = NAN
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One finished episode of one robot, as in EpisodeSummary; reward_parts add up to the return."""
-
-    seed: int
-    row: int
-    episode_id: int
-    session: int
-    episode_return: float
-    length: int
-    distance: float
-    duration: float
-    terminated: bool
-    policy_version: int
-    reward_parts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Record:
@@ -88,7 +40,7 @@ class Record:
         """Take what a node says about itself, once per second."""
         self._timing[timing.node] = timing
         ticks = timing.loop_rate if math.isfinite(timing.loop_rate) else 0.0
-        if _short(timing.node) == "env" and ticks and self._first_ticks is None:
+        if short_name(timing.node) == "env" and ticks and self._first_ticks is None:
             self._first_ticks = timing
         for stage, figures in timing.stages.items():
             self._windows.setdefault((timing.node, stage), []).append((max(ticks, 1.0), *figures))
@@ -122,7 +74,7 @@ class Record:
             timing, stats = self._timing.get(node, Timing(node)), self._stats.get(node, Stats(node))
             state = timing.state if stats.alive else "gone"
             detail = f"  {timing.detail}" if timing.detail else ""
-            lines.append(f"  {_short(node):<12}{state:<10}{_number(timing.loop_rate, 0):>9}"
+            lines.append(f"  {short_name(node):<12}{state:<10}{_number(timing.loop_rate, 0):>9}"
                          f"{_number(stats.cpu_percent, 0):>8}{_number(stats.rss_mib, 0):>9}"
                          f"{_number(stats.uss_mib, 0):>9}{detail}")
         problems = self._problems()
@@ -134,8 +86,8 @@ class Record:
         nodes = []
         for node in self._nodes():
             stats = self._stats.get(node, Stats(node))
-            nodes.append(f"{_short(node)} {_number(stats.cpu_percent, 0)} % {_number(stats.rss_mib, 0)} MiB")
-        waiting = [f"{_short(node)} is {timing.state}: {timing.detail}"
+            nodes.append(f"{short_name(node)} {_number(stats.cpu_percent, 0)} % {_number(stats.rss_mib, 0)} MiB")
+        waiting = [f"{short_name(node)} is {timing.state}: {timing.detail}"
                    for node, timing in self._timing.items() if timing.detail]
         parts = [f"{_clock(now - self._started)} {live['episode']} episodes, step {live['episode_step']} return "
                  f"{live['episode_return']} (mean {live['mean']}) speed {live['forward_speed']} m/s",
@@ -146,7 +98,7 @@ class Record:
     def _live(self) -> dict[str, str]:
         env = self._env()
         value = {name: env.values.get(name, NAN) for name in ("episode_step", "episode_return", "forward_speed")}
-        p50, p99, _ = env.stages.get("round_trip", (NAN, NAN, NAN))
+        p50, p99, _ = env.round_trip
         returns = [episode.episode_return for episode in self.episodes]
         return {
             "episode": str(len(self.episodes)), "episode_step": _number(value["episode_step"], 0),
@@ -158,14 +110,14 @@ class Record:
         }
 
     def _env(self) -> Timing:
-        return next((timing for node, timing in self._timing.items() if _short(node) == "env"), Timing("env"))
+        return next((timing for node, timing in self._timing.items() if short_name(node) == "env"), Timing("env"))
 
     def _nodes(self) -> list[str]:
         names = dict.fromkeys([*self._timing, *self._stats])
-        return sorted(names, key=lambda node: _ORDER.index(_short(node)) if _short(node) in _ORDER else len(_ORDER))
+        return sorted(names, key=_place)
 
     def _problems(self) -> str:
-        return ", ".join(f"{_short(node)} {name} {count}" for node, timing in self._timing.items()
+        return ", ".join(f"{short_name(node)} {name} {count}" for node, timing in self._timing.items()
                          for name, count in timing.counters.items() if count and name not in _ORDINARY)
 
     # The end
@@ -190,8 +142,8 @@ class Record:
             "rates": {"ticks_per_second": rate,
                       "env_steps_per_second": rate * _ratio(env.get("env_steps", NAN), env.get("ticks", NAN))},
             "latencies_ms": self._latencies(),
-            "counters": {_short(node): dict(timing.counters) for node, timing in self._timing.items()},
-            "nodes": {_short(node): self._resources(node) for node in self._nodes()},
+            "counters": {short_name(node): dict(timing.counters) for node, timing in self._timing.items()},
+            "nodes": {short_name(node): self._resources(node) for node in self._nodes()},
             "arguments": dict(arguments),
             "versions": versions(),
         })
@@ -238,7 +190,7 @@ class Record:
         result = {}
         for (node, stage), windows in self._windows.items():
             weights, p50, p99, longest = np.array(windows).T
-            name = stage if names.count(stage) == 1 else f"{_short(node)}.{stage}"
+            name = stage if names.count(stage) == 1 else f"{short_name(node)}.{stage}"
             result[name] = {"p50": 1e3 * weighted_median(p50, weights), "p99": 1e3 * weighted_median(p99, weights),
                             "max": 1e3 * float(longest.max())}
         return result
@@ -275,8 +227,10 @@ def versions() -> dict[str, str]:
     return result
 
 
-def _short(node: str) -> str:
-    return node.rsplit("/", 1)[-1]
+def _place(node: str) -> int:
+    """Where a node stands in the lists."""
+    name = short_name(node)
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from ant_rl.console import Console, frame_line
-from ant_rl.status import Episode, Record, Stats, Timing, weighted_median
+from ant_rl.status import Record, weighted_median
+from ant_rl_core.telemetry import Episode, Stats, Timing
 
 
 def episode(episode_return=10.0, **changes):

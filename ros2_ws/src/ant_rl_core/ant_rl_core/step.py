@@ -100,6 +100,12 @@ def transition(before: TimeStep, action: np.ndarray, after: TimeStep, extras: Ma
                       after.final_observation, extras, policy_version)
 
 
+def unshaped_reward(made: TimeStep | Transition) -> np.ndarray:
+    """The default reward, float32 [n]; returns are sums of it, also where learning is from a shaped one."""
+    beside = made.info if isinstance(made, TimeStep) else made.extras
+    return beside.get("unshaped_reward", made.reward)
+
+
 def bootstrap_mask(terminated: np.ndarray) -> np.ndarray:
     """float32, 1 where the value of the successor counts: everywhere but after a true end.
 

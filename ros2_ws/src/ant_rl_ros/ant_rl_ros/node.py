@@ -11,10 +11,10 @@ import os
 import socket
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import rclpy
 from ant_rl_interfaces.msg import NodeTiming
@@ -25,10 +25,15 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.publisher import Publisher
 
 from ant_rl_core.settings import Settings, setting, settings_of
+from ant_rl_core.telemetry import NAN, Timing
 from ant_rl_core.timing import StageTimer
 from ant_rl_ros import parameters, qos, wait_loop
 from ant_rl_ros.parameters import ParameterError
+from ant_rl_ros.stamps import system_stamp
+from ant_rl_ros.telemetry import encode_timing
 from ant_rl_ros.wait_loop import WaitLoop
+
+T = TypeVar("T")
 
 EXIT_CONFIGURATION = 2
 _REPORT_PERIOD = 1.0
@@ -45,12 +50,6 @@ class LoopSettings(Settings):
     wait: str = setting("wait_set", "how the loop waits: wait_set (fast) or executor (plain rclpy)",
                         choices=wait_loop.MODES)
     autostart: bool = setting(True, "configure and activate at start; else `ros2 lifecycle set` does")
-
-
-def system_stamp() -> Time:
-    """The system's time now, for a header."""
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return Time(sec=seconds, nanosec=nanoseconds)
 
 
 class StackNode(LifecycleNode):
@@ -203,21 +202,23 @@ class StackNode(LifecycleNode):
         summary = self.stages.summary()
         self.stages.clear()
         values = self.values()
-        message = NodeTiming()
-        message.header.stamp = self.stamp()
-        message.node = self.get_fully_qualified_name()
-        message.host, message.pid = self._host, self._pid
-        message.state, message.detail = self.state, self.detail
-        message.loop_rate = ticks / window if ticks else float("nan")
-        message.stage_names = list(summary)
-        message.stage_p50 = [stage.p50 for stage in summary.values()]
-        message.stage_p99 = [stage.p99 for stage in summary.values()]
-        message.stage_max = [stage.max for stage in summary.values()]
-        message.counter_names = list(self.counters)
-        message.counter_values = list(self.counters.values())
-        message.value_names = list(values)
-        message.value_values = [float(value) for value in values.values()]
-        self.send(self._timing, message)
+        timing = Timing(self.get_fully_qualified_name(), self._host, self._pid, self.state, self.detail,
+                        ticks / window if ticks else NAN,
+                        {name: (stage.p50, stage.p99, stage.max) for name, stage in summary.items()},
+                        self.counters, values)
+        self.send(self._timing, encode_timing(timing, self.stamp()))
+
+    def take(self, inbox: deque[Any], decode: Callable[[Any], T], what: str) -> Iterator[T]:
+        """Empty an inbox, decoded; what `decode` refuses by ValueError is left out, counted as `invalid_<what>`."""
+        while inbox:
+            message = inbox.popleft()
+            try:
+                decoded = decode(message)
+            except ValueError as error:
+                self.counters[f"invalid_{what}"] += 1
+                self.say(f"invalid_{what}", f"one of the {what} can't be used: {error}")
+            else:
+                yield decoded
 
     def stats_topics(self) -> list[str]:
         """The topics `stats/<node>` of this namespace that are there now; they come with their nodes."""

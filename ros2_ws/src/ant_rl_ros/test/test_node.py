@@ -14,11 +14,12 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ant_rl_ros import qos
-from ant_rl_ros.testing import NodeProcess, Peer, fresh_namespace
+from ant_rl_ros.testing.peer import Peer, fresh_namespace
+from ant_rl_ros.testing.process import NodeProcess
 
 
 @pytest.fixture(autouse=True)
-def _echo_node_is_found(monkeypatch, _checked_fields):
+def _echo_node_is_found(monkeypatch):
     here = str(Path(__file__).parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]))
 
@@ -147,15 +148,15 @@ def test_a_refusal_by_hand_leaves_the_node_unconfigured():
     with Echo(autostart=False, refuse="no such thing") as echo:
         assert not echo.change(Transition.TRANSITION_CONFIGURE)
         assert echo.state() == "unconfigured"
-        echo.peer.until(lambda: "configure: no such thing" in echo.process.output, "the sentence")
+        echo.peer.until(lambda: "configure: no such thing" in echo.process.said(), "the sentence")
 
 
 def test_a_refusal_at_start_ends_the_process_with_one_sentence():
     with Echo(refuse="expected this, found that") as echo:
         assert echo.process.wait() == 2
-        assert "configure: expected this, found that" in echo.process.output
-        assert "Traceback" not in echo.process.output
-        assert len(echo.process.output.splitlines()) == 1
+        assert "configure: expected this, found that" in echo.process.said()
+        assert "Traceback" not in echo.process.said()
+        assert len(echo.process.said().splitlines()) == 1
 
 
 @pytest.mark.parametrize("name, value, sentence", [
@@ -166,13 +167,13 @@ def test_a_refusal_at_start_ends_the_process_with_one_sentence():
 def test_a_wrong_parameter_ends_the_process_with_one_sentence(name, value, sentence):
     with Echo(**{name: value}) as echo:
         assert echo.process.wait() == 2
-        assert sentence in echo.process.output and len(echo.process.output.splitlines()) == 1
+        assert sentence in echo.process.said() and len(echo.process.said().splitlines()) == 1
 
 
 def test_ros_arguments_that_cannot_be_read():
     with NodeProcess("echo_node", "/x", arguments=["--no-such-thing"]) as process:
         assert process.wait() == 2
-        assert "ROS refused the arguments" in process.output and "Traceback" not in process.output
+        assert "ROS refused the arguments" in process.said() and "Traceback" not in process.said()
 
 
 @pytest.mark.parametrize("wait", ["wait_set", "executor"])
@@ -189,7 +190,7 @@ def test_a_signal_ends_it_at_once_and_its_last_words_arrive(number, wait):
         assert echo.process.wait() == 0
         assert time.monotonic() - start < 10.0
         echo.peer.until(lambda: len(echo.timings.messages) > before, "the last timing")
-        assert "Traceback" not in echo.process.output
+        assert "Traceback" not in echo.process.said()
 
 
 def test_an_unforeseen_error_is_not_hidden():
@@ -197,7 +198,7 @@ def test_an_unforeseen_error_is_not_hidden():
         echo.meet()
         echo.questions.publish(String(data="x"))
         assert echo.process.wait() == 1
-        assert "RuntimeError: unforeseen" in echo.process.output
+        assert "RuntimeError: unforeseen" in echo.process.said()
 
 
 def test_the_quality_of_service_can_be_overridden():

@@ -9,7 +9,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ant_rl_ros import qos
-from ant_rl_ros.testing import Peer, fresh_namespace
+from ant_rl_ros.testing.peer import Peer, fresh_namespace
 from ant_rl_ros.wait_loop import MODES, WaitLoop
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,6 +11,7 @@ import psutil
 
 from ant_rl import stack
 from ant_rl.supervisor import NotBuiltError, die_with, node_command, share_folder
+from ant_rl_ros.process import LoggedProcess
 from ant_rl_tools.unavailable import Unavailable
 
 _PATIENCE = 6.0  # [s] from SIGINT to SIGKILL
@@ -24,7 +22,7 @@ def ros_variables() -> dict[str, str]:
     return stack.environment("sim", os.environ, share_folder() / "config")
 
 
-class NodeProcess:
+class NodeProcess(LoggedProcess):
     """One node of the arrangement `sim`, with the parameters that `sim` gives it; a context manager that ends it.
 
     Args:
@@ -45,19 +43,15 @@ class NodeProcess:
             command = node_command(replace(entry, log_level="warn"), [str(config / "stack.yaml")], ros_variables())
         except NotBuiltError as error:
             raise Unavailable(str(error)) from error
-        self._log = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(
-            command.argv, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
-            env={**os.environ, **command.environment}, start_new_session=True, preexec_fn=die_with(os.getpid()))
-        self._statistics = psutil.Process(self._process.pid)
+        super().__init__(command.argv, command.environment, start_new_session=True, preexec_fn=die_with(os.getpid()))
+        self._statistics = psutil.Process(self.pid)
 
     def check(self) -> None:
         """Unavailable, with its last words, if the process has ended."""
-        code = self._process.poll()
-        if code is not None:
-            self._log.seek(0)
-            words = self._log.read().decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise Unavailable(f"the node {self.name} ended with exit code {code}; its last words: {words[0]}")
+        if self.ended:
+            words = self.said().strip().splitlines()[-1:] or ["nothing"]
+            raise Unavailable(f"the node {self.name} ended with exit code {self.process.returncode}; its last words: "
+                              f"{words[0]}")
 
     def resident_mb(self) -> float:
         """Resident memory [10^6 bytes]."""
@@ -72,11 +66,5 @@ class NodeProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
+        self.end(_PATIENCE)
+        self.close()

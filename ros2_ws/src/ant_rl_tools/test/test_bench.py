@@ -158,12 +158,11 @@ def test_vector_rows_are_measured_or_say_why_not():
 
 
 @pytest.mark.timeout(150)
-def test_the_command_measures_the_nodes_and_leaves_none_behind(tmp_path):
+def test_the_command_measures_the_nodes_and_leaves_none_behind(tmp_path, ros_domain):
     path = tmp_path / "bench.json"
     names = ["lockstep_1", "round_trip", "policy_litert_memory"]
-    environment = {**os.environ, "ROS_DOMAIN_ID": "57"}
     done = subprocess.run([sys.executable, "-m", "ant_rl", "bench", f"rows:={','.join(names)}", f"summary:={path}",
-                           "seconds:=0.5", "rounds:=1"], env=environment, capture_output=True, text=True, timeout=140)
+                           "seconds:=0.5", "rounds:=1"], capture_output=True, text=True, timeout=140)
     assert done.returncode == 0, done.stderr
     found = {row["name"]: row for row in json.loads(path.read_text())["rows"]}
     assert list(found) == names
@@ -176,5 +175,5 @@ def test_the_command_measures_the_nodes_and_leaves_none_behind(tmp_path):
     assert "lock-step over DDS" in done.stdout and "lockstep_1" in done.stderr
     left = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])
             if any("/bench_" in word for word in process.info["cmdline"] or [])
-            and process.environ().get("ROS_DOMAIN_ID") == "57"]
+            and process.environ().get("ROS_DOMAIN_ID") == str(ros_domain)]
     assert left == []

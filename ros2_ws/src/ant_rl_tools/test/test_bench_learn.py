@@ -15,11 +15,12 @@ from ant_rl import cli
 from ant_rl_tools import bench
 from ant_rl_tools.bench import command, report
 from ant_rl_tools.bench.learn import comparisons, installation, matmul_rate, suite, targets
+from ant_rl_tools.bench.learn.bench_config import LearnBenchConfig
 from ant_rl_tools.bench.learn.worker_process import Worker
 from ant_rl_tools.unavailable import Unavailable
 
 ROOT = Path(__file__).resolve().parents[4]
-CONFIG = suite.LearnBenchConfig(seconds=0.01, rounds=1, threads=1)
+CONFIG = LearnBenchConfig(seconds=0.01, rounds=1, threads=1)
 
 
 def test_every_goal_has_one_group_and_the_stack_s_rows_are_others():

@@ -10,8 +10,8 @@ from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, NodeStats, NodeT
 from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
 
-from ant_rl.status import Episode
 from ant_rl_core.spec import ACTUATOR_NAMES
+from ant_rl_core.telemetry import Episode
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.report import command, figures, tables
 from ant_rl_tools.report.charts import histogram, log_edges
@@ -237,7 +237,7 @@ def test_a_long_run_makes_a_page_that_opens_fast():
     ticks = Ticks(0.05 * one, 0.05 * one, np.ones(n, np.uint64), one.astype(np.uint64), version, one == 0,
                   (one % 1000).astype(np.uint32), *(rng.normal(size=(n, 8)).astype(np.float32) for _ in range(2)),
                   *(rng.normal(size=n).astype(np.float32) for _ in range(3)))
-    episodes = tuple((50.0 * i, Episode(0, 0, i, 1, 1.0, 20, 1.0, 1.0, True, i // 5, {
+    episodes = tuple((50.0 * i, Episode(0, 0, i, 1, 1.0, 20, 1.0, 1.0, True, False, i // 5, {
         "forward": 1.0, "survive": 1.0, "ctrl": -0.5, "contact": -0.5})) for i in range(5000))
     long = Run("long", START, 5000.0, 1, ticks, Answers(0.05 * one, *rng.lognormal(-8, 1, (2, n))),
                Windows(*rng.random((4, 5000))), {}, {}, episodes)

@@ -11,10 +11,12 @@ from ant_rl_interfaces.msg import NodeStats, NodeTiming
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.publisher import Publisher
 
+from ant_rl_core.telemetry import Timing
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import run
-from monitor_node.codec import decode_timing, encode_stats, encode_status
+from ant_rl_ros.telemetry import decode_timing, encode_stats
+from monitor_node.codec import encode_status
 from monitor_node.health import Figures, judge
 from monitor_node.settings import MonitorSettings
 from monitor_node.thermal import conditions, read_host
@@ -55,8 +57,8 @@ class MonitorNode(StackNode):
         """Take what was said, look when it is time."""
         self.loop.wait(min(0.1, max(0.0, self._due - time.monotonic())))
         for inbox in self._inboxes:
-            while inbox:
-                self._hear(inbox.popleft())
+            for timing in self.take(inbox, decode_timing, "timings"):
+                self._hear(timing)
         now = time.monotonic()
         if now >= self._due:
             self._due = now + self.settings.period
@@ -64,21 +66,15 @@ class MonitorNode(StackNode):
                 self._look(now)
             self.ticks += 1
 
-    def _hear(self, message: NodeTiming) -> None:
-        if message.host != self._host:
+    def _hear(self, timing: Timing) -> None:
+        if timing.host != self._host:
             return  # that host has a monitor of its own
-        try:
-            report = decode_timing(message)
-        except ValueError as error:
-            self.counters["invalid_timings"] += 1
-            self.say("invalid", f"what {message.node} says of itself can't be used: {error}")
-            return
         now = time.monotonic()
-        watch = self._watches.get(report.node)
-        if watch is None or watch.pid != report.pid:
-            self._watches[report.node] = Watch(report, now)
+        watch = self._watches.get(timing.node)
+        if watch is None or watch.pid != timing.pid:
+            self._watches[timing.node] = Watch(timing, now)
         else:
-            watch.hear(report, now)
+            watch.hear(timing, now)
 
     def _look(self, now: float) -> None:
         """Publish the figures of each process, once more when it is gone, and how all of them are."""
@@ -97,12 +93,12 @@ class MonitorNode(StackNode):
             known_dead = watch.died is not None
             sample = watch.sample(now)
             if not known_dead:
-                self._publisher(node).publish(encode_stats(sample, host, stamp))
-            level, sentence = judge(sample.figures(), self.settings, sample.report.state, sample.report.detail)
+                self._publisher(node).publish(encode_stats(sample.stats(host), stamp))
+            level, sentence = judge(sample.figures(), self.settings, sample.timing.state, sample.timing.detail)
             array.status.append(encode_status(node, self._host, level, sentence, {
                 "pid": watch.pid, "cpu [%]": sample.cpu_percent, "rss [MiB]": sample.rss_mib,
-                "loop rate [1/s]": sample.report.loop_rate,
-                "round trip p99 [ms]": sample.report.latency.round_trip_p99_ms, **sample.report.counters}))
+                "loop rate [1/s]": sample.timing.loop_rate,
+                "round trip p99 [ms]": 1e3 * sample.timing.round_trip[1], **sample.timing.counters}))
             if watch.died is not None and now - watch.died >= self.settings.forget_after:
                 self._forget(node)
         self._diagnostics.publish(array)

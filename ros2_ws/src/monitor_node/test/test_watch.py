@@ -4,12 +4,12 @@ import math
 
 import pytest
 
+from ant_rl_core.telemetry import Timing
 from monitor_node import health
 from monitor_node.health import ERROR, OK, WARN, Figures, Thresholds, judge
-from monitor_node.latency import Growth, latency
 from monitor_node.procstat import ProcessStat
 from monitor_node.thermal import FREQUENCY_CAPPED, SOFT_TEMPERATURE_LIMIT, THROTTLED, UNDER_VOLTAGE, Host, Throttling
-from monitor_node.watch import Report, Watch
+from monitor_node.watch import Growth, Sample, Watch
 
 
 class Processes:
@@ -18,8 +18,8 @@ class Processes:
     def __init__(self):
         self.stats = {7: ProcessStat(1.0, 3, 50.0, 90.0)}
 
-    def watch(self, report=None, now=100.0):
-        return Watch(report or Report("/env", "host", 7), now, self.stats.get, lambda pid: 40.0)
+    def watch(self, timing=None, now=100.0):
+        return Watch(timing or Timing("/env", "host", 7), now, self.stats.get, lambda pid: 40.0)
 
 
 def test_samples_of_a_living_process():
@@ -57,22 +57,22 @@ def test_another_process_with_the_same_pid_is_not_taken_for_it():
 
 
 def test_what_a_silent_node_said_is_not_taken_for_now():
-    report = Report("/env", "host", 7, "running", "", 20.0, latency(["round_trip"], [0.001], [0.002]))
-    watch = Processes().watch(report)
-    assert watch.sample(102.0).report.loop_rate == 20.0
+    timing = Timing("/env", "host", 7, "running", "", 20.0, {"round_trip": (0.001, 0.002, 0.003)})
+    watch = Processes().watch(timing)
+    assert watch.sample(102.0).timing.loop_rate == 20.0
     late = watch.sample(104.0)
-    assert math.isnan(late.report.loop_rate)
+    assert math.isnan(late.timing.loop_rate)
     assert math.isnan(late.figures().round_trip)
     assert late.silence == 4.0
-    watch.hear(report, 104.5)
-    assert watch.sample(105.0).report.loop_rate == 20.0
+    watch.hear(timing, 104.5)
+    assert watch.sample(105.0).timing.loop_rate == 20.0
 
 
 def test_deadline_misses_count_once():
-    watch = Processes().watch(Report("/env", "host", 7, counters={"deadline_misses": 3}))
+    watch = Processes().watch(Timing("/env", "host", 7, counters={"deadline_misses": 3}))
     assert watch.sample(100.0).new_deadline_misses == 3
     assert watch.sample(101.0).new_deadline_misses == 0
-    watch.hear(Report("/env", "host", 7, counters={"deadline_misses": 5}), 101.5)
+    watch.hear(Timing("/env", "host", 7, counters={"deadline_misses": 5}), 101.5)
     assert watch.sample(102.0).new_deadline_misses == 2
 
 
@@ -83,16 +83,11 @@ def test_growth_of_a_counter_that_was_started_anew():
 
 
 def test_latency_in_milliseconds():
-    found = latency(["physics", "round_trip"], [0.001, 0.002], [0.003, 0.004])
-    assert found.p50_ms == (1.0, 2.0)
-    assert found.p99_ms == (3.0, 4.0)
-    assert (found.round_trip_p50_ms, found.round_trip_p99_ms) == (2.0, 4.0)
-    assert math.isnan(latency([], [], []).round_trip_p50_ms)
-
-
-def test_latency_refuses_arrays_that_do_not_match():
-    with pytest.raises(ValueError, match="found 2 names, 1 and 1"):
-        latency(["a", "b"], [1.0], [1.0])
+    stages = {"physics": (0.001, 0.003, 0.005), "round_trip": (0.002, 0.004, 0.006)}
+    found = Sample(Timing("/env", stages=stages), alive=True).stats(Host())
+    assert found.stages_ms == {"physics": (1.0, 3.0), "round_trip": (2.0, 4.0)}
+    assert found.round_trip_ms == (2.0, 4.0)
+    assert math.isnan(Sample(Timing("/env"), alive=True).stats(Host()).round_trip_ms[0])
 
 
 @pytest.mark.parametrize("figures, level, words", [

@@ -1,16 +1,12 @@
 """The policy node as a process of its own, asked by a scripted environment over real DDS."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import policy_bundles
 import pytest
-import rclpy
-from ant_rl_interfaces.msg import JointTorques, NodeTiming, Observation, PolicyUpdate
+from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate
 from ant_rl_interfaces.srv import LoadPolicy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -24,127 +20,78 @@ from ant_rl_core.tick import Tick
 from ant_rl_ros import qos
 from ant_rl_ros.arrays import flat
 from ant_rl_ros.messages import decode_torques, encode_observation
-from ant_rl_ros.wait_loop import WaitLoop
+from ant_rl_ros.testing.peer import Listener
+from ant_rl_ros.testing.process import TIMEOUT, NodeProcess
 from policy_node.actor import load_actor
 
-WAIT = 60.0  # [s] bound of every wait; what is waited for takes a few seconds at most
 RESEND = 0.2
-DOMAIN = 31 + os.getpid() % 9
-MAIN = [sys.executable, "-c", "import sys; from policy_node.node import main; sys.exit(main())"]
 
 
-class ScriptedEnv:
+class ScriptedEnv(Listener):
     """The other side of a policy node."""
 
     def __init__(self, namespace="/"):
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
-        self.node = rclpy.create_node("scripted_env", namespace=namespace, context=self.context)
-        self.loop = WaitLoop(self.node)
-        self.publisher = self.node.create_publisher(Observation, "observation", qos.profile("observation"))
+        super().__init__(namespace, "scripted_env")
+        self.observations = self.publisher(Observation, "observation")
         self.torques = self.loop.subscribe(JointTorques, "joint_torques", qos.profile("joint_torques"))
-        self.timing = self.loop.subscribe(NodeTiming, "timing", qos.profile("timing"))
-        self.updates = self.node.create_publisher(PolicyUpdate, "policy", qos.profile("policy"))
-        self.load_client = self.node.create_client(LoadPolicy, "policy/load_policy")
+        self.updates = self.publisher(PolicyUpdate, "policy")
         self.loop.refresh()
-        self.status = None
         self.stamp = self.node.get_clock().now().to_msg()
 
-    def close(self):
-        self.loop.close()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
+    @property
+    def status(self):
+        """The newest timing of the policy node."""
+        return self.timings.get("policy")
 
-    def wait(self, timeout_s):
-        """Wait for any message; keeps the newest timing, returns the torques that came."""
-        self.loop.wait(timeout_s)
-        while self.timing:
-            message = self.timing.popleft()
-            if message.node.endswith("/policy"):
-                self.status = message
+    def situation(self):
+        return f"; last timing: {self.status}"
+
+    def spin(self, timeout_s=0.1):
+        """Wait for any message; returns the torques that came."""
+        super().spin(timeout_s)
         found = list(self.torques)
         self.torques.clear()
         return found
 
-    def until(self, condition, what):
-        end = time.monotonic() + WAIT
-        while not condition():
-            assert time.monotonic() < end, f"waited {WAIT} s for {what}; last timing: {self.status}"
-            self.wait(0.1)
-
     def ask(self, tick):
         """Send a tick, again and again, until it is answered."""
         message = encode_observation(tick, self.stamp)
-        end = time.monotonic() + WAIT
+        end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
-            self.publisher.publish(message)
+            self.observations.publish(message)
             resend = time.monotonic() + RESEND
             while (left := resend - time.monotonic()) > 0:
-                for answer in self.wait(left):
+                for answer in self.spin(left):
                     if (answer.session, answer.step_id) == (tick.session, tick.step_id):
                         return answer
-        raise AssertionError(f"no answer to tick {tick.step_id} within {WAIT} s; last timing: {self.status}")
+        raise AssertionError(f"no answer to tick {tick.step_id} within {TIMEOUT} s; last timing: {self.status}")
 
     def update(self, data, version, sha256=None):
         self.updates.publish(PolicyUpdate(version=version, sha256=sha256 or bundle.sha256(data),
                                           bundle=flat(np.frombuffer(data, np.uint8))))
 
     def load(self, path):
-        self.until(self.load_client.service_is_ready, "the load_policy service")
-        future = self.load_client.call_async(LoadPolicy.Request(path=str(path)))
-        self.until(future.done, "the answer of load_policy")
-        return future.result()
+        return self.call(LoadPolicy, "policy/load_policy", LoadPolicy.Request(path=str(path)))
 
-    def counter(self, name):
-        found = {} if self.status is None else dict(zip(self.status.counter_names, self.status.counter_values))
-        return found.get(name, 0)
-
-
-class PolicyProcess:
-    """A policy node; everything it prints goes to a file."""
-
-    def __init__(self, folder, namespace="/", **parameters):
-        self.output = folder / "policy_output.txt"
-        arguments = ["--ros-args", "-r", f"__ns:={namespace}"]
-        for name, value in parameters.items():
-            arguments += ["-p", f"{name}:={value}"]
-        variables = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_PYTHON_CHECK_FIELDS": "1",
-                     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-        with open(self.output, "w") as output:
-            self.process = subprocess.Popen(MAIN + arguments, stdout=output, stderr=output, env=variables)
-
-    def said(self):
-        return self.output.read_text()
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        try:
-            return self.process.wait(WAIT)
-        finally:
-            self.process.kill()
+    def counted(self, name):
+        return self.counter("policy", name)
 
 
 @pytest.fixture
 def env():
-    made = ScriptedEnv()
-    yield made
-    made.close()
+    with ScriptedEnv() as made:
+        yield made
 
 
 @pytest.fixture
 def start(tmp_path):
-    processes = []
-
-    def make(data=None, **parameters):
-        if data is not None:
-            (tmp_path / "policy.zip").write_bytes(data)
-            parameters["policy"] = tmp_path / "policy.zip"
-        processes.append(PolicyProcess(tmp_path, **parameters))
-        return processes[-1]
-    yield make
-    for process in processes:
-        process.stop()
+    with ExitStack() as processes:
+        def make(data=None, namespace="/", **parameters):
+            if data is not None:
+                (tmp_path / "policy.zip").write_bytes(data)
+                parameters["policy"] = tmp_path / "policy.zip"
+            return processes.enter_context(NodeProcess("policy_node.node", namespace, parameters))
+        yield make
 
 
 def small(version, **changes):
@@ -176,8 +123,8 @@ def test_answers_are_the_actors_and_repeated_ticks_get_the_kept_answer(env, star
         assert again == answer and again.policy_node != 0
     tick = tick_of(0, session=6)
     assert np.array_equal(np.asarray(env.ask(tick).torque), expected(actor, tick))
-    env.until(lambda: env.counter("answered") == 31 and env.counter("resent") >= 30, "the counters")
-    assert env.status.state == "running" and env.status.pid == process.process.pid
+    env.until(lambda: env.counted("answered") == 31 and env.counted("resent") >= 30, "the counters")
+    assert env.status.state == "running" and env.status.pid == process.pid
     assert process.stop() == 0
 
 
@@ -213,7 +160,7 @@ def test_hot_swap_under_load_misses_and_mixes_no_tick(env, start):
     start(small(1))
     env.ask(tick_of(0))
     seen, step_id, newest = [], 0, 1
-    end = time.monotonic() + WAIT
+    end = time.monotonic() + TIMEOUT
     while not (newest == 8 and seen[-200:] == [8] * 200):
         step_id += 1
         assert time.monotonic() < end, f"at tick {step_id} version {seen[-1]} runs"
@@ -225,9 +172,9 @@ def test_hot_swap_under_load_misses_and_mixes_no_tick(env, start):
         seen.append(answer.policy_version)
         assert np.array_equal(np.asarray(answer.torque), expected(actors[answer.policy_version], tick))
     assert seen == sorted(seen) and len(set(seen)) >= 3
-    env.until(lambda: env.counter("answered") == step_id + 1, "the counter of answers")
-    assert env.counter("swaps") == len(set(seen)) - 1
-    assert env.counter("resent") == 0 or env.counter("resent") < step_id / 100  # a tick is only late on a busy machine
+    env.until(lambda: env.counted("answered") == step_id + 1, "the counter of answers")
+    assert env.counted("swaps") == len(set(seen)) - 1
+    assert env.counted("resent") == 0 or env.counted("resent") < step_id / 100  # a tick is only late on a busy machine
 
 
 def test_refused_updates_keep_the_old_actor_and_say_why(env, start):
@@ -248,7 +195,7 @@ def test_refused_updates_keep_the_old_actor_and_say_why(env, start):
     env.ask(tick)
     for count, (data, version, sha256, sentence) in enumerate(refused, 1):
         env.update(data, version, sha256)
-        env.until(lambda: env.counter("refused_policies") == count, f"the refusal of {sentence}")
+        env.until(lambda: env.counted("refused_policies") == count, f"the refusal of {sentence}")
         assert sentence in process.said() and "; version 5 goes on" in process.said().splitlines()[-1]
         tick = tick_of(count)
         answer = env.ask(tick)
@@ -257,7 +204,7 @@ def test_refused_updates_keep_the_old_actor_and_say_why(env, start):
     for step_id in range(1000, 100_000):
         if env.ask(tick_of(step_id)).policy_version == 6:
             break
-    env.until(lambda: env.counter("swaps") == 1, "the swap to version 6")
+    env.until(lambda: env.counted("swaps") == 1, "the swap to version 6")
 
 
 def test_the_load_policy_service_loads_at_once_or_says_why_not(env, start, tmp_path):
@@ -281,45 +228,42 @@ def test_observations_of_another_robot_get_a_sentence_and_no_torque(env, start):
     env.ask(tick_of(0))
     message = encode_observation(tick_of(1), env.stamp)
     message.observation = message.observation[:27]
-    end = time.monotonic() + WAIT
+    end = time.monotonic() + TIMEOUT
     while env.status is None or not env.status.detail.startswith("no torque for /observation: "):
         assert time.monotonic() < end, f"last timing: {env.status}"
-        env.publisher.publish(message)
+        env.observations.publish(message)
         # A second answer to tick 0 may still come, if a busy machine made `ask` send it twice.
-        assert [answer for answer in env.wait(0.1) if answer.step_id != 0] == []
-    assert env.counter("invalid_observations") > 0 and env.counter("answered") == 1
+        assert [answer for answer in env.spin() if answer.step_id != 0] == []
+    assert env.counted("invalid_observations") > 0 and env.counted("answered") == 1
     sentence = "observation must have 105 values (1 x 105), found 27"
     said = [line for line in process.said().splitlines() if sentence in line]
-    assert 0 < len(said) <= 1 + env.counter("invalid_observations") // 10, "said once in a while, not each time"
+    assert 0 < len(said) <= 1 + env.counted("invalid_observations") // 10, "said once in a while, not each time"
     assert env.ask(tick_of(1)).policy_version == 5
 
 
 def test_it_waits_for_an_env_and_names_a_namespace_that_hides_it(env, start):
     """The scripted env is at the root, the policy is not; then a scripted env comes to its namespace."""
     process = start(small(5), namespace="/b")
-    near = ScriptedEnv(namespace="/b")
-    near.node.destroy_publisher(near.publisher)
-    try:
+    with ScriptedEnv(namespace="/b") as near:
+        near.node.destroy_publisher(near.observations)
         near.until(lambda: near.status is not None and near.status.state == "waiting", "the state waiting")
         assert near.status.detail == ("waiting for an env node on /b/observation; one publishes on /observation: "
                                       "give both the same namespace:=")
         near.until(lambda: near.status.detail in process.said(), "the same in the log")
-        near.publisher = near.node.create_publisher(Observation, "observation", qos.profile("observation"))
+        near.observations = near.publisher(Observation, "observation")
         step_id = 0
         while near.status.state != "running" or near.status.detail:  # it is only as long as there are ticks
             near.ask(tick_of(step_id))
             step_id += 1
-    finally:
-        near.close()
 
 
 def test_without_a_policy_it_waits_for_the_topic_and_joins_late(env, start):
     process = start(policy="''")
-    env.publisher.publish(encode_observation(tick_of(0), env.stamp))
+    env.observations.publish(encode_observation(tick_of(0), env.stamp))
     env.until(lambda: env.node.count_subscribers("/policy") > 0, "the policy node")
     while "waiting for a policy on /policy" not in process.said():
-        env.publisher.publish(encode_observation(tick_of(0), env.stamp))
-        env.wait(0.1)
+        env.observations.publish(encode_observation(tick_of(0), env.stamp))
+        env.spin()
     env.update(small(3), 3)
     assert env.ask(tick_of(0)).policy_version == 3
     process.stop()
@@ -344,7 +288,7 @@ def test_as_a_managed_node_it_answers_while_it_is_active(env, start):
     trigger(Transition.TRANSITION_ACTIVATE)
     assert env.ask(tick_of(0)).policy_version == 3
     trigger(Transition.TRANSITION_DEACTIVATE)
-    env.until(lambda: env.status.state == "inactive" and env.counter("answered") == 1, "the state inactive")
+    env.until(lambda: env.status.state == "inactive" and env.counted("answered") == 1, "the state inactive")
     trigger(Transition.TRANSITION_CLEANUP)
     env.until(lambda: not env.node.count_subscribers("/observation"), "the node to leave the graph")
     trigger(Transition.TRANSITION_CONFIGURE)
@@ -361,7 +305,7 @@ def test_as_a_managed_node_it_answers_while_it_is_active(env, start):
 ])
 def test_what_it_can_not_start_with_ends_it_with_one_sentence(start, parameters, sentence):
     process = start(**parameters)
-    assert process.process.wait(WAIT) == 2
+    assert process.wait() == 2
     lines = [line for line in process.said().splitlines() if line.strip()]
     assert len(lines) == 1 and sentence in lines[0]
 
@@ -375,6 +319,6 @@ def test_what_it_can_not_start_with_ends_it_with_one_sentence(start, parameters,
 ])
 def test_a_bundle_it_can_not_use_ends_it_with_one_sentence(start, data, parameters, sentence):
     process = start(data(), **parameters)
-    assert process.process.wait(WAIT) == 2
+    assert process.wait() == 2
     lines = [line for line in process.said().splitlines() if "configure" in line]
     assert len(lines) == 1 and sentence in lines[0]

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from ant_rl_core.spec import RobotSpec
-from ant_rl_core.step import TimeStep, Transition, transition
+from ant_rl_core.step import TimeStep, Transition, transition, unshaped_reward
 from ant_rl_core.testing import FakeVectorEnv
 from trainer.ros import collector as module
 from trainer.ros.collector import Collector
-from trainer.runs.returns import unshaped_reward
 
 SPEC = RobotSpec("fake", 6, 2, 1.0)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ant_rl_core.step import Transition
-from trainer.algorithms.off_policy.experience import Experience, OffPolicyConfig, mean_metrics
+from trainer.algorithms.off_policy.experience import Experience, OffPolicyConfig
+from trainer.metrics import mean_metrics
 
 SMALL = OffPolicyConfig(total_steps=100, learning_starts=0, batch_size=64, replay_capacity=1000)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ant_rl_core import exploration
-from ant_rl_core.step import TimeStep, transition
+from ant_rl_core.step import TimeStep, transition, unshaped_reward
 from trainer.networks.statistics import Normalizer, RunningStatistics
-from trainer.runs.returns import EpisodeReturns, unshaped_reward
+from trainer.runs.returns import EpisodeReturns
 
 
 @pytest.mark.parametrize("shape", [(), (5,)])

@@ -18,7 +18,9 @@ from ant_rl_core.viewers import check
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import run
-from viewer_node import codec
+from ant_rl_ros.stamps import nanoseconds, seconds
+from ant_rl_ros.telemetry import decode_episode, decode_stats, decode_timing
+from viewer_node import codec, series
 from viewer_node.mirror import Mirror
 from viewer_node.offscreen import Camera
 from viewer_node.pairs import Pairs
@@ -127,7 +129,7 @@ class ViewerNode(StackNode):
     def _take_motion(self) -> bool:
         """Take over the newest state; whether there is one."""
         found = self._pairs.newest(*(
-            {codec.nanoseconds(message.header.stamp): message for message in inbox}
+            {nanoseconds(message.header.stamp): message for message in inbox}
             for inbox in (self._odometry, self._joints)))
         self._odometry.clear()
         self._joints.clear()
@@ -146,7 +148,7 @@ class ViewerNode(StackNode):
         self.ticks += 1
         if self._view is not None:
             with self.stages.stage("show"):
-                self._view.robot(codec.seconds(self._stamp))
+                self._view.robot(seconds(self._stamp))
         if self._camera is not None and now >= self._picture_due and self._images.get_subscription_count():
             self._picture_due = now + 1.0 / self.settings.render_hz
             with self.stages.stage("render"):
@@ -154,12 +156,17 @@ class ViewerNode(StackNode):
             self.send(self._images, codec.encode_image(pixels, self._frame, self._stamp))
 
     def _take_figures(self) -> None:
-        for inbox, decode in ((self._timings, codec.decode_timing), (self._episodes, codec.decode_episode),
-                              *((inbox, codec.decode_stats) for inbox in self._stats.values())):
-            while inbox:
-                message = inbox.popleft()
-                if self._view is not None:
-                    self._view.figures(codec.seconds(message.header.stamp), decode(message))
+        if self._view is None:
+            for inbox in (self._timings, self._episodes, *self._stats.values()):
+                inbox.clear()
+            return
+        for timing in self.take(self._timings, decode_timing, "timings"):
+            self._view.figures(timing.stamp, series.of_timing(timing))
+        for episode in self.take(self._episodes, decode_episode, "episodes"):
+            self._view.figures(episode.stamp, series.of_episode(episode))
+        for inbox in self._stats.values():
+            for stats in self.take(inbox, decode_stats, "stats"):
+                self._view.figures(stats.stamp, series.of_stats(stats))
 
     def _find_stats(self) -> None:
         for topic in self.stats_topics():

@@ -18,6 +18,7 @@ from ant_rl_core.settings import ArgumentError, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_tools.bench import report
 from ant_rl_tools.bench.learn import suite as learn
+from ant_rl_tools.bench.learn.bench_config import LearnBenchConfig
 from ant_rl_tools.bench.rows import GOALS, Goal, Group, Measured, SuiteConfig, as_json
 from ant_rl_tools.unavailable import Unavailable
 from trainer.runs.progress import numbered
@@ -152,4 +153,4 @@ def _groups(config: BenchConfig) -> list[Group]:
 
 # By the word after `bench`; the first one is measured without a word.
 SUITES = {"": Suite(BenchConfig, GOALS, _check, _groups),
-          "learn": Suite(learn.LearnBenchConfig, learn.GOALS, learn.check, learn.groups)}
+          "learn": Suite(LearnBenchConfig, learn.GOALS, learn.check, learn.groups)}

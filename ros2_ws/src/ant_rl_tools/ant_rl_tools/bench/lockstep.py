@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -14,12 +15,12 @@ from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
-from ant_rl_core.step import Previous, TimeStep, TimeStepEnv
+from ant_rl_core.step import Previous, TimeStepEnv
 from ant_rl_tools.bench.node import NAMESPACE, BenchNode
 from ant_rl_tools.bench.rows import Measured, compare, paired_rates
 from ant_rl_tools.node_process import NodeProcess
 from policy_node.actor import BundleActor, load_actor
-from trainer import loop
+from trainer.loop import drive
 
 
 def measure(num_envs: int, policy: str, seconds: float, rounds: int) -> Measured:
@@ -61,6 +62,7 @@ class InOneProcess:
     def __init__(self, actor: BundleActor, num_envs: int) -> None:
         self._actor = actor
         self._run: Callable[[float], int]
+        self._env: Any  # of another kind in each case
         if num_envs == 1:
             self._env = gymnasium.make(ANT.name)
             self._observation, _ = self._env.reset(seed=0)
@@ -83,6 +85,7 @@ class InOneProcess:
         return ticks / (time.perf_counter() - start)
 
     def _run_gymnasium(self, end: float) -> int:
+        """Gymnasium's own environment in the loop of its manual: `drive` would slow down what we compare with."""
         env, actor, observation = self._env, self._actor, self._observation
         previous, state, reset = Previous.none(1, ANT.action_size), actor.initial_state(1), np.zeros(1, bool)
         ticks = 0
@@ -96,12 +99,8 @@ class InOneProcess:
         return ticks
 
     def _run_vector(self, end: float) -> int:
-        ticks = 0
-
-        def is_over(time_step: TimeStep) -> bool:
-            nonlocal ticks
-            ticks += 1
-            return time.perf_counter() >= end
-
-        self._time_step = loop.run(self._env, self._actor, None, self._time_step, is_over, lambda figures: False)
+        for ticks, move in enumerate(drive(self._env, self._actor, self._time_step), 1):
+            if time.perf_counter() >= end:
+                self._time_step = move.after
+                break
         return ticks

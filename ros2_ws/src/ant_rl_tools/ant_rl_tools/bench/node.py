@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
-import rclpy
 from ant_rl_interfaces.msg import NodeTiming, Observation
 from std_srvs.srv import SetBool
 
@@ -17,11 +16,12 @@ from ant_rl_core.step import TimeStep
 from ant_rl_core.tick import Tick
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_torques, encode_observation
-from ant_rl_ros.node import system_stamp
-from ant_rl_ros.wait_loop import WaitLoop
+from ant_rl_ros.stamps import system_stamp
+from ant_rl_ros.telemetry import decode_timing
 from ant_rl_ros.wire import FlatCodec
 from ant_rl_tools.asker import RESEND_PERIOD, Asker
-from ant_rl_tools.node_process import NodeProcess, ros_variables
+from ant_rl_tools.node_process import NodeProcess
+from ant_rl_tools.own_node import OwnNode
 from ant_rl_tools.unavailable import Unavailable
 
 # Apart from any stack that runs on this machine already.
@@ -29,37 +29,26 @@ NAMESPACE = f"/bench_{os.getpid()}"
 _PATIENCE = 20.0  # [s] for a node to start and be found
 
 
-class BenchNode:
-    """A node in the namespace of the benchmark; a context manager that begins and ends ROS in this process."""
+class BenchNode(OwnNode):
+    """A node in the namespace of the benchmark."""
 
     def __init__(self) -> None:
-        os.environ.update(ros_variables())  # read when ROS begins
-        rclpy.init(args=[])
-        self._node = rclpy.create_node("bench", namespace=NAMESPACE)
-        self._loop = WaitLoop(self._node)
-
-    def __enter__(self) -> BenchNode:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.close()
-        self._node.destroy_node()
-        rclpy.try_shutdown()
+        super().__init__("bench", NAMESPACE)
 
     def play_environment(self) -> PlayedEnvironment:
         """Stand in for the environment."""
-        return PlayedEnvironment(self._node, self._loop)
+        return PlayedEnvironment(self)
 
     def watch_environment(self, process: NodeProcess) -> WatchedEnvironment:
         """Drive and measure a real one."""
-        return WatchedEnvironment(self._node, self._loop, process)
+        return WatchedEnvironment(self, process)
 
 
 class PlayedEnvironment:
     """Sends observations of one robot as the environment node does and takes the answers; without physics."""
 
-    def __init__(self, node: rclpy.node.Node, loop: WaitLoop) -> None:
-        self._loop, self._asker = loop, Asker(node, loop)
+    def __init__(self, own: OwnNode) -> None:
+        self._loop, self._asker = own.loop, Asker(own.node, own.loop)
         self._wire, self._message = FlatCodec(Observation), Observation()
         self._session = time.time_ns()
         self._ids = itertools.count()
@@ -109,11 +98,11 @@ class WatchedEnvironment:
     `timing` costs the node nothing more than it spends anyway; listening to its observations would.
     """
 
-    def __init__(self, node: rclpy.node.Node, loop: WaitLoop, process: NodeProcess) -> None:
-        self._loop, self._process = loop, process
-        self._inbox = loop.subscribe(NodeTiming, "timing", qos.profile("timing"))
-        self._pause = node.create_client(SetBool, "env/pause")
-        loop.refresh()
+    def __init__(self, own: OwnNode, process: NodeProcess) -> None:
+        self._own, self._process = own, process
+        self._inbox = own.loop.subscribe(NodeTiming, "timing", qos.profile("timing"))
+        self._pause = own.node.create_client(SetBool, "env/pause")
+        own.loop.refresh()
 
     def pause(self, wanted: bool, others: Iterable[NodeProcess] = ()) -> None:
         """Pause the environment or let it go on; Unavailable if it or one of the others has ended or is silent."""
@@ -140,22 +129,19 @@ class WatchedEnvironment:
 
         def is_there() -> bool:
             while self._inbox and not mark:
-                message = self._inbox.popleft()
-                values = dict(zip(message.value_names, message.value_values))
-                if message.node == self._process.name and "ticks" in values:
-                    stamp = message.header.stamp
-                    mark.append((stamp.sec + 1e-9 * stamp.nanosec, values["ticks"]))
+                timing = decode_timing(self._inbox.popleft())
+                if timing.node == self._process.name and "ticks" in timing.values:
+                    mark.append((timing.stamp, timing.values["ticks"]))
             return bool(mark)
 
         self._wait_until(is_there, processes, "doesn't report its timing")
         return mark[0]
 
-    def _wait_until(self, condition, processes: list[NodeProcess], complaint: str) -> None:
-        end = time.monotonic() + _PATIENCE
-        while not condition():
-            for process in processes:
-                process.check()
-            if time.monotonic() > end:
-                raise Unavailable(f"{self._process.name} {complaint} within {_PATIENCE:.0f} s")
+    def _wait_until(self, condition: Callable[[], bool], processes: list[NodeProcess], complaint: str) -> None:
+        def holds() -> bool:
+            if condition():
+                return True
             self._inbox.clear()  # what the condition has left: a wait would return at once because of it
-            self._loop.wait(0.05)
+            return False
+
+        self._own.wait_until(holds, processes, f"{self._process.name} {complaint}", _PATIENCE)

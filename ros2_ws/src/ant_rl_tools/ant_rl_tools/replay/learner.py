@@ -15,8 +15,8 @@ from ant_rl_core.tick import Tick
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.replay.outcome import Outcome
 from recorder_node.storage import BagError
-from trainer.algorithms.off_policy.experience import mean_metrics
 from trainer.algorithms.table import ALGORITHMS
+from trainer.metrics import mean_metrics
 from trainer.ros.collector import Collector
 from trainer.runs.progress import track
 

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from ant_rl_interfaces.srv import LoadPolicy
 
 from ant_rl_core.spec import ACTUATOR_NAMES, ANT
 from ant_rl_ros.arrays import unflat
-from ant_rl_ros.wait_loop import WaitLoop
 from ant_rl_tools.asker import Asker
-from ant_rl_tools.node_process import NodeProcess, ros_variables
+from ant_rl_tools.node_process import NodeProcess
+from ant_rl_tools.own_node import OwnNode
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.replay.outcome import Outcome, first_unequal
 from ant_rl_tools.unavailable import Unavailable
@@ -79,37 +78,26 @@ def replay(recording: Recording, policy: str, variant: str, backend: str, explor
     return comparison.outcome(recording, f"{source}, variant {variant}, {backend}", tolerance)
 
 
-class _Interviewer:
-    """A node that stands in for the environment of one policy node; a context manager."""
+class _Interviewer(OwnNode):
+    """A node that stands in for the environment of one policy node."""
 
     def __init__(self, process: NodeProcess) -> None:
-        os.environ.update(ros_variables())  # read when ROS begins
-        rclpy.init(args=[])
+        super().__init__("replay", _NAMESPACE)
         self._process = process
-        self._node = rclpy.create_node("replay", namespace=_NAMESPACE)
-        self._loop = WaitLoop(self._node)
-        self._asker = Asker(self._node, self._loop)
-        self._load = self._node.create_client(LoadPolicy, "policy/load_policy")
-        self._loop.refresh()
+        self._asker = Asker(self.node, self.loop)
+        self._load = self.node.create_client(LoadPolicy, "policy/load_policy")
+        self.loop.refresh()
         self._version: int | None = None
-
-    def __enter__(self) -> _Interviewer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.close()
-        self._node.destroy_node()
-        rclpy.try_shutdown()
 
     def load(self, version: int, policy: bytes) -> None:
         """Let the node run this policy from now on."""
         if version == self._version:
             return
-        self._wait_until(self._load.service_is_ready, "offers no load_policy")
+        self._wait(self._load.service_is_ready, "offers no load_policy")
         with tempfile.NamedTemporaryFile(suffix=".zip") as file:
             Path(file.name).write_bytes(policy)
             answer = self._load.call_async(LoadPolicy.Request(path=file.name))
-            self._wait_until(answer.done, "doesn't answer to load_policy")
+            self._wait(answer.done, "doesn't answer to load_policy")
         if not answer.result().success:
             raise Unavailable(f"the policy node {answer.result().message}")
         self._version = version
@@ -124,13 +112,8 @@ class _Interviewer:
                                   f"{_PATIENCE:.0f} s")
         return unflat(answer.torque, np.float32, question.torque.shape, "torque"), answer.policy_version
 
-    def _wait_until(self, condition: Callable[[], Any], complaint: str) -> None:
-        end = time.monotonic() + _PATIENCE
-        while not condition():
-            self._process.check()
-            if time.monotonic() > end:
-                raise Unavailable(f"the policy node {complaint} within {_PATIENCE:.0f} s")
-            self._loop.wait(0.05)
+    def _wait(self, condition: Callable[[], Any], complaint: str) -> None:
+        self.wait_until(condition, [self._process], f"the policy node {complaint}", _PATIENCE)
 
 
 class _Comparison:

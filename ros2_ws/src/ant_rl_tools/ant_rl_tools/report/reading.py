@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ant_rl.codec import decode_episode, decode_stats, decode_timing
-from ant_rl.status import Episode, Record, Stats, Timing
+from ant_rl.status import Record
 from ant_rl_core.spec import ANT
+from ant_rl_core.step import unshaped_reward
+from ant_rl_core.telemetry import Episode, Stats, Timing, short_name
+from ant_rl_ros.telemetry import decode_episode, decode_stats, decode_timing
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.report.run_data import Answers, Resources, Run, Ticks, Windows
 from recorder_node.storage import BagError
@@ -16,7 +18,6 @@ from trainer.runs.progress import track
 
 _HEIGHT, _JOINTS, _SPEED = 0, slice(5, 13), 13  # in the observation, see docs/messages.md
 _OTHERS = ("joint_torques", "timing", "episode", "policy")
-_NO_TIME = (np.nan, np.nan, np.nan)
 
 
 def read(recording: Recording, name: str) -> Run:
@@ -33,7 +34,10 @@ def read(recording: Recording, name: str) -> Run:
     heard, topics = _Heard(recording.start), _topics(recording)
     total = sum(recording.topics[topic] for topic in topics)
     for topic, time_ns, stamp_ns, message in track(recording.stamped(*topics), total, "message"):
-        heard.take(topic, time_ns, stamp_ns, message)
+        try:
+            heard.take(topic, time_ns, stamp_ns, message)
+        except ValueError as error:
+            raise BagError(f"the bag {recording.path} is damaged: {error}") from error
     summary = heard.record.summary(0.0, {})
     return Run(
         name, recording.start, 1e-9 * (recording.end - recording.start), num_envs, ticks,
@@ -56,7 +60,7 @@ def _read_ticks(recording: Recording) -> tuple[Ticks, np.ndarray, int]:
     for time_ns, stamp_ns, tick in track(recording.stamped_ticks(), recording.topics["observation"], "tick"):
         step, action = tick.time_step, tick.action
         begins = action is None
-        reward = step.info.get("unshaped_reward", step.reward)
+        reward = unshaped_reward(step)
         observation = step.observation[0]
         numbers.append((time_ns - recording.start, tick.session, tick.step_id, tick.policy_version, begins,
                         step.step[0], np.nan if begins else reward[0], observation[_SPEED], observation[_HEIGHT]))
@@ -111,8 +115,8 @@ class _Heard:
         elif topic == "timing":
             timing = decode_timing(message)
             self.record.add_timing(timing)
-            self.hosts[_short(timing.node)] = timing.host
-            if _short(timing.node) == "env":
+            self.hosts[short_name(timing.node)] = timing.host
+            if short_name(timing.node) == "env":
                 self._env.append((time, timing))
         elif topic == "episode":
             self.episodes.append((time, decode_episode(message)))
@@ -121,11 +125,11 @@ class _Heard:
         else:
             stats = decode_stats(message)
             if stats.alive:
-                self._stats.setdefault((_short(stats.node), stats.host), []).append((time, stats))
+                self._stats.setdefault((short_name(stats.node), stats.host), []).append((time, stats))
 
     def round_trips(self) -> Windows:
         """Of the environment."""
-        rows = [(time, *timing.stages.get("round_trip", _NO_TIME)) for time, timing in self._env]
+        rows = [(time, *timing.round_trip) for time, timing in self._env]
         return Windows(*np.array(rows, np.float64).reshape(-1, 4).T)
 
     def counters(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -144,7 +148,3 @@ class _Heard:
             name = node if names.count(node) == 1 else f"{node} ({host})"
             result[name] = Resources(host, *np.array(table, np.float64).T)
         return result
-
-
-def _short(node: str) -> str:
-    return node.rsplit("/", 1)[-1]

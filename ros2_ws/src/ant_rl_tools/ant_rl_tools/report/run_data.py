@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ant_rl.status import Episode
+from ant_rl_core.telemetry import Episode
 
 
 @dataclass(frozen=True)

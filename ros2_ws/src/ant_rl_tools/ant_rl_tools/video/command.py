@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from ant_rl_core.files import check_writable
 from ant_rl_core.settings import ArgumentError, Settings, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
-from ant_rl_core.step import Previous, TimeStepEnv
+from ant_rl_core.step import Previous, TimeStep, TimeStepEnv
 from ant_rl_tools.video.film import Film, captioned, side_by_side
 from policy_node.actor import load_actor
+from trainer.loop import Move, drive
 from trainer.runs.progress import Progress
 from viewer_node.offscreen import Camera, OffscreenError
 
@@ -54,6 +56,30 @@ class VideoConfig(Settings):
                    f"{name} must be an even number from {_SMALLEST} to {_LARGEST}")
 
 
+class MeteredActor:
+    """An actor whose choices are measured.
+
+    Attributes:
+        latencies: of each choice [s].
+        processor_seconds: that all of them took in the thread that asked for them [s].
+    """
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+        self.version, self.initial_state = actor.version, actor.initial_state
+        self.latencies: list[float] = []
+        self.processor_seconds = 0.0
+
+    def act(self, observation: np.ndarray, previous: Previous, state: Any,
+            reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], Any]:
+        """As `Actor.act`."""
+        started, processor = time.perf_counter(), time.thread_time()
+        chosen = self._actor.act(observation, previous, state, reset_mask)
+        self.processor_seconds += time.thread_time() - processor
+        self.latencies.append(time.perf_counter() - started)
+        return chosen
+
+
 @dataclass
 class Panel:
     """One policy walking, and what is written above it.
@@ -77,13 +103,14 @@ class Panel:
     total: float = 0.0
     tick: int = 0
     finished: bool = False
-    _latencies: list[float] = field(default_factory=list)
-    _processor_seconds: float = 0.0
+    _time_step: TimeStep = field(init=False)
+    _moves: Iterator[Move] = field(init=False)
     _picture: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self.ant = VectorAnt(1, self.config.seed, 1)
         self._env = TimeStepEnv(self.ant)
+        self._metered = MeteredActor(self.actor)
         self._begin()
 
     def step(self) -> None:
@@ -92,13 +119,7 @@ class Panel:
             return
         if self._time_step.done[0]:
             self._begin()
-        started, processor = time.perf_counter(), time.thread_time()
-        action, _, self._state = self.actor.act(self._time_step.observation, self._previous, self._state,
-                                                self._time_step.step == 0)
-        self._processor_seconds += time.thread_time() - processor
-        self._latencies.append(time.perf_counter() - started)
-        self._time_step = self._env.step(action)
-        self._previous = Previous(action, self._time_step.reward, self._time_step.done)
+        self._time_step = next(self._moves).after
         self.total += float(self._time_step.reward[0])
         self.tick += 1
         self.finished = bool(self._time_step.done[0]) and self.episode + 1 == self.config.episodes
@@ -111,8 +132,9 @@ class Panel:
 
     def caption(self) -> list[str]:
         """Which policy, how it does, what a decision costs at 20 per second."""
-        share = self._processor_seconds / len(self._latencies) / ANT.control_period if self._latencies else 0.0
-        latency = float(np.median(self._latencies)) if self._latencies else 0.0
+        latencies = self._metered.latencies
+        share = self._metered.processor_seconds / len(latencies) / ANT.control_period if latencies else 0.0
+        latency = float(np.median(latencies)) if latencies else 0.0
         end = ", over" if self._time_step.done[0] else ""
         return [self.name, f"seed {self.config.seed + self.episode}   return {self.total:.0f}   "
                 f"{self.tick * ANT.control_period:.2f} s{end}",
@@ -125,7 +147,7 @@ class Panel:
     def _begin(self) -> None:
         self.episode, self.total, self.tick = self.episode + 1, 0.0, 0
         self._time_step = self._env.reset(self.config.seed + self.episode)
-        self._previous, self._state = Previous.none(1, self._env.action_size), self.actor.initial_state(1)
+        self._moves = drive(self._env, self._metered, self._time_step)
 
 
 def main(words: Sequence[str], arguments: Mapping[str, str]) -> int:

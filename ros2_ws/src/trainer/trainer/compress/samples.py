@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.bundle import Manifest
-from ant_rl_core.step import TimeStep, TimeStepEnv
+from ant_rl_core.step import TimeStepEnv
 from policy_node.actor import BundleActor, Graph
 from policy_node.litert_actor import LiteRTGraph
-from trainer import loop
+from trainer.loop import drive
 
 Arrays = Mapping[str, np.ndarray]
 _NUM_ENVS = 20
@@ -63,12 +64,10 @@ class Teacher:
         actor = BundleActor(recorder, self._manifest)
         recorder.given.clear()  # of the actor's trial
 
-        def enough(_: TimeStep) -> bool:
-            return len(recorder.given) * _NUM_ENVS >= count
-
         with VectorAnt(_NUM_ENVS, seed, self._num_threads or None) as ant:
             env = TimeStepEnv(ant)
-            loop.run(env, actor, None, env.reset(), enough, lambda _: False)
+            for _ in islice(drive(env, actor, env.reset()), -(-count // _NUM_ENVS)):
+                pass
         return {name: np.concatenate([given[name] for given in recorder.given])[:count] for name in recorder.given[0]}
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ant_rl_core.step import TimeStep, Transition
+from ant_rl_core.step import TimeStep, Transition, unshaped_reward
 
 # Ticks of one source that may wait for the others before the oldest are given up.
 _MAX_WAITING = 2000
@@ -95,7 +95,7 @@ def _join(parts: Sequence[Transition]) -> Transition:
         name: np.concatenate([part.extras[name] for part in parts])
         for name in parts[0].extras if all(name in part.extras for part in parts)}
     if any("unshaped_reward" in part.extras for part in parts):  # not every environment has to shape its rewards
-        extras["unshaped_reward"] = np.concatenate([part.extras.get("unshaped_reward", part.reward) for part in parts])
+        extras["unshaped_reward"] = np.concatenate([unshaped_reward(part) for part in parts])
     arrays = (np.concatenate([getattr(part, name) for part in parts])
               for name in ("observation", "action", "reward", "terminated", "truncated", "next_observation"))
     return Transition(*arrays, extras, parts[0].policy_version)

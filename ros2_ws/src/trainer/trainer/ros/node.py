@@ -16,7 +16,7 @@ from std_srvs.srv import Trigger
 
 from ant_rl_core.files import write_atomically
 from ant_rl_core.spec import ANT
-from ant_rl_core.step import Transition
+from ant_rl_core.step import Transition, unshaped_reward
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_observation
 from ant_rl_ros.node import EXIT_CONFIGURATION, StackNode
@@ -54,8 +54,8 @@ class TrainerNode(StackNode):
         # TensorFlow takes seconds to import: not at the top, so that --help and a wrong parameter answer at once.
         from ant_rl_core import settings
         from trainer import checkpoint, guard
-        from trainer.algorithms.off_policy.experience import mean_metrics
         from trainer.algorithms.table import ALGORITHMS
+        from trainer.metrics import mean_metrics
         from trainer.runs import returns
 
         name = self.settings.algorithm
@@ -189,7 +189,7 @@ class TrainerNode(StackNode):
     def _next_batch(self) -> Transition | None:
         batch = self._collector.next_batch()
         if batch is not None:
-            self._returns.add(self._returns_module.unshaped_reward(batch), batch.terminated | batch.truncated)
+            self._returns.add(unshaped_reward(batch), batch.terminated | batch.truncated)
         return batch
 
     def _start_learning(self, rows: int, running_version: int) -> None:

@@ -7,11 +7,13 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor
@@ -19,9 +21,11 @@ from ant_rl_core.files import check_writable, write_atomically
 from ant_rl_core.settings import Settings, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
-from ant_rl_core.step import Previous, TimeStepEnv
+from ant_rl_core.step import TimeStepEnv
+from ant_rl_core.telemetry import Episode
 from ant_rl_core.timing import StageTimer
 from policy_node.actor import BACKENDS, load_actor
+from trainer.loop import drive
 from trainer.runs.progress import track
 
 _MOST_ROWS = 32  # at a time, unless more are asked for
@@ -43,21 +47,11 @@ class EvaluateConfig(Settings):
     summary: str = setting("", "path for the result as JSON; empty means none")
 
 
-@dataclass(frozen=True)
-class Episode:
-    """One evaluated episode: undiscounted return, steps, meters along x, and whether the robot fell."""
-
-    seed: int
-    episode_return: float
-    length: int
-    distance: float
-    terminated: bool
-
-
 def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_threads: int = 0,
              timer: StageTimer | None = None, with_progress: bool = False) -> list[Episode]:
     """Run episodes with seeds seed, seed + 1, …; the rewards are those of Ant-v5 as it comes.
 
+    They are numbered as if each had a robot of its own, so that it does not show how many ran at a time.
     `timer` records the durations of stages `inference` and `step`; `with_progress` shows how far it is.
     """
     timer = timer or StageTimer()
@@ -68,36 +62,24 @@ def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_thre
     results: list[Episode] = []
     while len(results) < episodes:
         rows = min(rows, episodes - len(results))
-        results += _batch(actor, rows, seed + len(results), num_threads, timer, ticks)
+        results += _batch(actor, rows, len(results), seed, num_threads, timer, ticks)
     return results
 
 
-def _batch(actor: Actor, rows: int, seed: int, num_threads: int, timer: StageTimer,
+def _batch(actor: Actor, rows: int, first: int, seed: int, num_threads: int, timer: StageTimer,
            ticks: Iterator[int]) -> list[Episode]:
-    """The first episode of each of `rows` robots; takes one of `ticks` for each tick."""
-    with VectorAnt(rows, seed, num_threads or None) as ant:
+    """Episodes `first` to `first + rows`, each the first of a robot of its own; takes one of `ticks` for each tick."""
+    with VectorAnt(rows, seed + first, num_threads or None) as ant:
         env = TimeStepEnv(ant)
-        time_step = env.reset()
-        start = np.array(time_step.info["x_position"])
-        previous, state = Previous.none(rows, env.action_size), actor.initial_state(rows)
-        total = np.zeros(rows)
+        start = env.reset()
+        ledger = EpisodeLedger(start, ant.np_random_seed)
         found: dict[int, Episode] = {}
-        length = 0
-        while len(found) < rows:
-            next(ticks)
-            with timer.stage("inference"):
-                action, _, state = actor.act(time_step.observation, previous, state, time_step.step == 0)
-            with timer.stage("step"):
-                time_step = env.step(action)
-            previous = Previous(action, time_step.reward, time_step.done)
-            total += time_step.reward
-            length += 1
-            for row in np.flatnonzero(time_step.done):
-                if row not in found:
-                    distance = time_step.info["final_info"]["x_position"][row] - start[row]
-                    found[row] = Episode(seed + int(row), float(total[row]), length, float(distance),
-                                         bool(time_step.terminated[row]))
-    return [found[row] for row in range(rows)]
+        with closing(drive(env, actor, start, timer=timer)) as moves:
+            while len(found) < rows:
+                next(ticks)
+                for episode in ledger.add(next(moves).after):
+                    found.setdefault(episode.row, episode)
+    return [replace(found[row], row=first + row, episode_id=first + row) for row in range(rows)]
 
 
 def summarize(episodes: list[Episode], seconds: float, timer: StageTimer) -> dict[str, Any]:
@@ -106,8 +88,8 @@ def summarize(episodes: list[Episode], seconds: float, timer: StageTimer) -> dic
     steps = sum(episode.length for episode in episodes)
     return {
         "mean_return": float(returns.mean()), "std_return": float(returns.std()),
-        "episodes": [{"return": e.episode_return, **{k: v for k, v in asdict(e).items() if k != "episode_return"}}
-                     for e in episodes],
+        "episodes": [{"return": e.episode_return, "seed": e.seed, "length": e.length, "distance": e.distance,
+                      "terminated": e.terminated} for e in episodes],
         "rates": {"env_steps_per_second": steps / seconds},
         "latencies_ms": {name: {"p50": 1e3 * stage.p50, "p99": 1e3 * stage.p99}
                          for name, stage in timer.summary().items()},

@@ -7,14 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ant_rl_core.step import TimeStep, Transition
-
-
-def unshaped_reward(made: TimeStep | Transition) -> np.ndarray:
-    """The default reward, float32 [n]; returns are sums of it, also where learning is from a shaped one."""
-    beside = made.info if isinstance(made, TimeStep) else made.extras
-    return beside.get("unshaped_reward", made.reward)
-
 
 class EpisodeReturns:
     """Undiscounted return and length of the last finished episodes.

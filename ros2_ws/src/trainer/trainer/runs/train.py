@@ -23,7 +23,7 @@ from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.files import write_atomically
 from ant_rl_core.settings import ArgumentError
 from ant_rl_core.spec import ANT
-from ant_rl_core.step import TimeStep
+from ant_rl_core.step import TimeStep, unshaped_reward
 from policy_node.actor import load_actor
 from trainer import checkpoint, guard, loop
 from trainer.algorithms.table import ALGORITHMS
@@ -32,7 +32,7 @@ from trainer.runs.curve import Means, Table
 from trainer.runs.evaluate import evaluate
 from trainer.runs.events import Events
 from trainer.runs.progress import Progress
-from trainer.runs.returns import EpisodeReturns, unshaped_reward
+from trainer.runs.returns import EpisodeReturns
 from trainer.runs.train_config import TrainConfig, choose
 
 _EVALUATION_SEED = 1000

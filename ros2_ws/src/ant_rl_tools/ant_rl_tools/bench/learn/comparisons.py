@@ -12,8 +12,8 @@ from typing import Any
 
 from ant_rl_core.spec import ANT
 from ant_rl_tools.bench.learn import matmul_rate
+from ant_rl_tools.bench.learn.bench_config import LearnBenchConfig
 from ant_rl_tools.bench.learn.installation import reference_environment, reference_python
-from ant_rl_tools.bench.learn.suite import LearnBenchConfig
 from ant_rl_tools.bench.learn.worker_process import Worker
 from ant_rl_tools.bench.rows import Measured, compare, paired_rates
 from ant_rl_tools.unavailable import Unavailable

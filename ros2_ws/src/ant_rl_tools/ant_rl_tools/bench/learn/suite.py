@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from ant_rl_core.settings import ArgumentError, changed, setting
-from ant_rl_tools.bench.rows import Goal, Group, Measured, SuiteConfig
+from ant_rl_core.settings import ArgumentError
+from ant_rl_tools.bench.learn import comparisons, targets
+from ant_rl_tools.bench.learn.bench_config import WALL_CLOCK_LIMITS, LearnBenchConfig
+from ant_rl_tools.bench.rows import Goal, Group, Measured
 
-MEMORY_LIMIT_MB = 1500.0  # [MB] of 10^6 bytes
-WALL_CLOCK_LIMITS = {2000: 12.0, 4000: 60.0}  # return: [min]
 OFF_POLICY = ("td3", "sac")
 
 GOALS = (
@@ -28,21 +26,6 @@ GOALS = (
 )
 
 
-@dataclass(frozen=True)
-class LearnBenchConfig(SuiteConfig):
-    """Arguments of the benchmark of the learners."""
-
-    seconds: float = changed(2.0)
-    threads: int = setting(0, "threads of both sides; 0 means one per core", minimum=0)
-    training: str = setting("", "folder of a run of ./run train with evaluation_interval:=…, for the rows "
-                            "wall_clock_2000 and wall_clock_4000; empty leaves them out")
-
-    @property
-    def num_threads(self) -> int:
-        """Threads of both sides."""
-        return self.threads or len(os.sched_getaffinity(0))
-
-
 def check(config: LearnBenchConfig, names: Sequence[str]) -> None:
     """Refuse arguments that can't be used; ArgumentError says which."""
     if config.training and not Path(config.training).is_dir():
@@ -51,26 +34,21 @@ def check(config: LearnBenchConfig, names: Sequence[str]) -> None:
 
 
 def groups(config: LearnBenchConfig) -> list[Group]:
-    """Who measures which rows; the groups import what they need when their turn comes."""
+    """Who measures which rows."""
     def updates(names: list[str]) -> dict[str, Measured]:
-        from ant_rl_tools.bench.learn import comparisons
         method = names[0].partition("_")[0]
         return comparisons.measure_updates(method, names, config)
 
     def ppo(names: list[str]) -> dict[str, Measured]:
-        from ant_rl_tools.bench.learn import comparisons
         return {"ppo_steps": comparisons.measure_ppo(config)}
 
     def overlap(names: list[str]) -> dict[str, Measured]:
-        from ant_rl_tools.bench.learn import targets
         return {"overlap": targets.measure_overlap(config)}
 
     def memory(names: list[str]) -> dict[str, Measured]:
-        from ant_rl_tools.bench.learn import targets
         return {name: targets.measure_memory(name, config) for name in names}
 
     def wall_clock(names: list[str]) -> dict[str, Measured]:
-        from ant_rl_tools.bench.learn import targets
         return {name: targets.read_wall_clock(config.training, int(name.rpartition("_")[2])) for name in names}
 
     return [*(((f"{name}_update", f"{name}_matmul_share"), updates) for name in OFF_POLICY),

@@ -6,8 +6,8 @@ import csv
 from functools import partial
 from pathlib import Path
 
+from ant_rl_tools.bench.learn.bench_config import MEMORY_LIMIT_MB, WALL_CLOCK_LIMITS, LearnBenchConfig
 from ant_rl_tools.bench.learn.comparisons import our_worker
-from ant_rl_tools.bench.learn.suite import MEMORY_LIMIT_MB, WALL_CLOCK_LIMITS, LearnBenchConfig
 from ant_rl_tools.bench.rows import Measured, against_limits, compare, paired_rates
 from ant_rl_tools.unavailable import Unavailable
 

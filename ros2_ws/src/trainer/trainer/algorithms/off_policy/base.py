@@ -14,8 +14,9 @@ from ant_rl_core.exploration import Exploration, explore
 from ant_rl_core.settings import setting
 from ant_rl_core.step import Previous, Transition
 from trainer import checkpoint, guard
-from trainer.algorithms.off_policy.experience import Experience, OffPolicyConfig, mean_metrics
+from trainer.algorithms.off_policy.experience import Experience, OffPolicyConfig
 from trainer.export.policy_graph import PolicyGraph
+from trainer.metrics import mean_metrics
 from trainer.networks import weights
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,9 +119,3 @@ class Experience:
         if self.normalizer is not None:
             self.normalizer.restore(saved, "observation_")
         self.env_steps, self.updates = int(saved["env_steps"]), int(saved["updates"])
-
-
-def mean_metrics(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each metric over the gradient steps that gave it."""
-    names = dict.fromkeys(name for step in steps for name in step)
-    return {name: float(np.mean([step[name] for step in steps if name in step])) for name in names}
