@@ -28,4 +28,5 @@ class TrainerSettings(Settings):
     resume: bool = setting(False, "go on from the checkpoint in the output folder, if there is one; without it a "
                            "folder that holds one is refused")
     policy_interval: float = setting(1.0, "time between new policies of a method that learns all the time; other "
-                                     "methods publish one after each update", unit="s", minimum=0)
+                                     "methods publish one after each update", unit="s", minimum=0,
+                                     finite=False)
