@@ -31,20 +31,20 @@ def colcon(checkout, *words):
                           timeout=150)
 
 
-def tested(checkout):
+def outcome(checkout):
     """Exit code of `colcon test-result`, and how many tests, errors, failures and skipped ones it counts."""
     done = colcon(checkout, "test", "--packages-select", "ant_rl_core")
     assert done.returncode == 0, done.stderr
     done = colcon(checkout, "test-result", "--all")
-    counts = re.search(r"^Summary: (\d+) tests, (\d+) errors?, (\d+) failures?, (\d+) skipped$", done.stdout, re.MULTILINE)
+    counts = re.search(r"^Summary: (\d+) tests, (\d+) errors?, (\d+) failures?, (\d+) skipped$", done.stdout, re.M)
     assert counts, done.stdout + done.stderr
     return done.returncode, *map(int, counts.groups())
 
 
 def test_colcon_runs_the_tests_of_a_package_and_fails_where_one_fails(checkout):
-    code, tests, errors, failures, _ = tested(checkout)
+    code, tests, errors, failures, _ = outcome(checkout)
     assert (code, errors, failures) == (0, 0, 0) and tests > 50
     module = checkout / PACKAGE / "ant_rl_core" / "files.py"
     module.write_text(module.read_text().replace("must be a file, found", "must be a file, not"))
-    code, again, errors, failures, _ = tested(checkout)
+    code, again, errors, failures, _ = outcome(checkout)
     assert code != 0 and again == tests and errors == 0 < failures

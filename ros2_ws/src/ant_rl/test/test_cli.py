@@ -61,7 +61,7 @@ def test_start_is_light():
 
 
 def test_verbs_are_those_of_the_packages_that_are_there(tmp_path):
-    """A package brings a verb; without the package there is none, and the overview and the refusals say what there is."""
+    """A package brings a verb; without it there is none, and the overview and the refusals say what there is."""
     (tmp_path / "some_verbs.py").write_text(
         "from ant_rl_core.verbs import Verb\n"
         "told = []\n"

@@ -1,4 +1,4 @@
-"""A verb of `./run` that a package brings along: it says so by an entry point, and whoever has the package has the verb.
+"""A verb of `./run` that a package brings along: an entry point names it, and whoever has the package has the verb.
 
 The entry points are of the group `ant_rl.verbs` and name a `Verb`, in a module that imports what the verb needs only
 once it runs: all that are there are loaded for a page of help.

@@ -21,7 +21,8 @@ def _report_help(words: Sequence[str]) -> str:
 
 def _replay(words: Sequence[str]) -> int:
     if not words or ":=" in words[0]:
-        raise ArgumentError("replay needs the folder of a recording: ./run replay BAG [policy|env|trainer] key:=value …")
+        raise ArgumentError("replay needs the folder of a recording: ./run replay BAG [policy|env|trainer] "
+                            "key:=value …")
     from ant_rl_tools.replay import command
     bag, *rest = words
     target = rest.pop(0) if rest and ":=" not in rest[0] else "policy"

@@ -1,4 +1,4 @@
-"""The verbs that come with the packages, as `./run` has them: help, and what is said about words it can't understand."""
+"""The verbs that come with the packages: their help, and what is said about words that can't be understood."""
 
 import pytest
 
@@ -47,8 +47,9 @@ def test_one_sentence_and_exit_code_2(capsys, words, sentence):
 @pytest.mark.parametrize("words, beginning", [
     (["eval"], "eval needs a policy bundle"), (["compress"], "usage: ./run compress BUNDLE"),
     (["report"], "usage: ./run report BAG"), (["replay"], "usage: ./run replay BAG"),
-    (["video"], "usage: ./run video BUNDLE"), (["repair"], "repair needs the folder"), (["bench"], "usage: ./run bench "),
-    (["bench", "learn"], "usage: ./run bench learn "), (["train", "ppo"], "usage: ./run train ppo "),
+    (["video"], "usage: ./run video BUNDLE"), (["repair"], "repair needs the folder"),
+    (["bench"], "usage: ./run bench "), (["bench", "learn"], "usage: ./run bench learn "),
+    (["train", "ppo"], "usage: ./run train ppo "),
     (["train"], "usage: ./run train [key:=value …]"), (["train", "--list"], "methods, and the number of robots"),
 ])
 def test_each_has_help(capsys, words, beginning):
