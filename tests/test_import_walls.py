@@ -21,7 +21,7 @@ ALLOWED = {
     "recorder_node": {"ant_rl_core", "ant_rl_ros"},
     "viewer_node": {"ant_rl_core", "ant_rl_ros", "ant_env_node"},
     "trainer": {"ant_rl_core", "ant_rl_ros", "ant_env_node", "policy_node"},
-    "ant_rl": {"ant_rl_core", "ant_rl_ros", "trainer", "recorder_node", "ant_rl_tools"},
+    "ant_rl": {"ant_rl_core", "ant_rl_ros"},
     "ant_rl_tools": {"ant_rl_core", "ant_rl_ros", "ant_env_node", "policy_node", "trainer", "monitor_node",
                      "recorder_node", "viewer_node", "ant_rl"},
 }

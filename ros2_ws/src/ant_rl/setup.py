@@ -1,10 +1,14 @@
 from glob import glob
+from pathlib import Path
+from xml.etree import ElementTree
 
 from setuptools import find_packages, setup
 
+manifest = ElementTree.parse(Path(__file__).resolve().with_name("package.xml")).getroot()
+
 setup(
-    name="ant_rl",
-    version="0.1.0",
+    **{field: manifest.findtext(field) for field in ("name", "version", "description", "maintainer", "license")},
+    maintainer_email=manifest.find("maintainer").get("email"),
     packages=find_packages(exclude=["test", "test.*"]),
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/ant_rl"]),
@@ -14,10 +18,7 @@ setup(
         ("share/ant_rl/policies", glob("policies/*")),
     ],
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},  # colcon test then runs pytest
     zip_safe=True,
-    maintainer="ant_rl maintainers",
-    maintainer_email="maintainers@ant-rl.example.org",
-    description="The whole stack: launch files, configuration, shipped policies and the commands behind ./run.",
-    license="Apache-2.0",
     entry_points={"console_scripts": ["status_node = ant_rl.node:main"]},
 )

@@ -1,17 +1,19 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
 from setuptools import find_packages, setup
 
+manifest = ElementTree.parse(Path(__file__).resolve().with_name("package.xml")).getroot()
+
 setup(
-    name="ant_rl_core",
-    version="0.1.0",
+    **{field: manifest.findtext(field) for field in ("name", "version", "description", "maintainer", "license")},
+    maintainer_email=manifest.find("maintainer").get("email"),
     packages=find_packages(exclude=["test", "test.*"]),
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/ant_rl_core"]),
         ("share/ant_rl_core", ["package.xml"]),
     ],
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},  # colcon test then runs pytest
     zip_safe=True,
-    maintainer="ant_rl maintainers",
-    maintainer_email="maintainers@ant-rl.example.org",
-    description="Contracts and small pure parts that every package of the stack shares; numpy only.",
-    license="Apache-2.0",
 )

@@ -1,17 +1,19 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
 from setuptools import find_packages, setup
 
+manifest = ElementTree.parse(Path(__file__).resolve().with_name("package.xml")).getroot()
+
 setup(
-    name="ant_rl_ros",
-    version="0.1.0",
+    **{field: manifest.findtext(field) for field in ("name", "version", "description", "maintainer", "license")},
+    maintainer_email=manifest.find("maintainer").get("email"),
     packages=find_packages(exclude=["test", "test.*"]),
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/ant_rl_ros"]),
         ("share/ant_rl_ros", ["package.xml"]),
     ],
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},  # colcon test then runs pytest
     zip_safe=True,
-    maintainer="ant_rl maintainers",
-    maintainer_email="maintainers@ant-rl.example.org",
-    description="What the nodes of the stack share of ROS 2: the kept wait set, the QoS table, the node base.",
-    license="Apache-2.0",
 )

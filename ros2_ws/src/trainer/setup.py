@@ -1,18 +1,24 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
 from setuptools import find_packages, setup
 
+manifest = ElementTree.parse(Path(__file__).resolve().with_name("package.xml")).getroot()
+
 setup(
-    name="trainer",
-    version="0.1.0",
+    **{field: manifest.findtext(field) for field in ("name", "version", "description", "maintainer", "license")},
+    maintainer_email=manifest.find("maintainer").get("email"),
     packages=find_packages(exclude=["test", "test.*"]),
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/trainer"]),
         ("share/trainer", ["package.xml"]),
     ],
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},  # colcon test then runs pytest
     zip_safe=True,
-    maintainer="ant_rl maintainers",
-    maintainer_email="maintainers@ant-rl.example.org",
-    description="Learning methods, their buffers and networks, and the node that learns from observations.",
-    license="Apache-2.0",
-    entry_points={"console_scripts": ["trainer_node = trainer.ros.node:main"]},
+    entry_points={
+        "console_scripts": ["trainer_node = trainer.ros.node:main"],
+        "ant_rl.verbs": ["train = trainer.verbs:TRAIN", "eval = trainer.verbs:EVALUATE",
+                         "compress = trainer.verbs:COMPRESS"],
+    },
 )

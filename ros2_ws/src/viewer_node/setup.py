@@ -1,18 +1,20 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
 from setuptools import find_packages, setup
 
+manifest = ElementTree.parse(Path(__file__).resolve().with_name("package.xml")).getroot()
+
 setup(
-    name="viewer_node",
-    version="0.1.0",
+    **{field: manifest.findtext(field) for field in ("name", "version", "description", "maintainer", "license")},
+    maintainer_email=manifest.find("maintainer").get("email"),
     packages=find_packages(exclude=["test", "test.*"]),
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/viewer_node"]),
         ("share/viewer_node", ["package.xml"]),
     ],
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},  # colcon test then runs pytest
     zip_safe=True,
-    maintainer="ant_rl maintainers",
-    maintainer_email="maintainers@ant-rl.example.org",
-    description="Shows the robot: in Rerun, in MuJoCo's viewer, as images.",
-    license="Apache-2.0",
     entry_points={"console_scripts": ["viewer_node = viewer_node.node:main"]},
 )

@@ -1,1 +1,1 @@
-"""The whole stack: arrangements of nodes, their launch and supervision, and the commands behind ./run."""
+"""Bring-up of the stack: arrangements of nodes, their launch and supervision, and ./run, which finds its verbs."""

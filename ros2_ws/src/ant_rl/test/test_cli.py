@@ -1,5 +1,6 @@
 """The words of a command line: help, and what is said about those that can't be understood."""
 
+import os
 import subprocess
 import sys
 
@@ -18,8 +19,7 @@ def said(capsys, *words):
 def test_overview(capsys, words):
     code, out, _ = said(capsys, *words)
     assert code == 0
-    for verb in ("sim", "train", "desktop", "pi", "eval BUNDLE", "record", "video BUNDLE …", "repair BAG", "bench", "test",
-                 "exec CMD"):
+    for verb in ("sim", "train", "desktop", "pi", "record", "repair BAG", "test", "exec CMD"):
         assert f"\n  {verb} " in out
     assert max(map(len, out.splitlines())) <= 100
 
@@ -41,10 +41,7 @@ def test_help_of_an_arrangement(capsys, verb, order):
     (["sim", "num_env:=2"], "sim has no argument num_env; did you mean num_envs?"),
     (["sim", "policy=x"], "did you mean policy:=x?"),
     (["pi", "backend:=torch"], "backend must be litert or keras, found backend:=torch"),
-    (["eval"], "eval needs a policy bundle"),
     (["repair"], "repair needs the folder of a recording: ./run repair BAG, found none"),
-    (["eval", "seed:=3"], "eval needs a policy bundle"),
-    (["video", "steps:=3"], "video needs policy bundles"),
 ])
 def test_one_sentence_and_exit_code_2(capsys, words, sentence):
     code, out, err = said(capsys, *words)
@@ -54,24 +51,44 @@ def test_one_sentence_and_exit_code_2(capsys, words, sentence):
     assert sentence in err
 
 
-def test_methods_are_listed_and_described(capsys):
-    code, out, _ = said(capsys, "train", "--list")
-    assert code == 0 and "\n  ppo     16  " in out and "\n  td3      1  " in out
-    assert max(map(len, out.splitlines())) <= 100
-    for flag in ("--help", "-h"):
-        code, out, _ = said(capsys, "train", "td3", flag)
-        assert code == 0 and all(f"\n  {name}:=" in out for name in ("num_threads", "exploration_std", "stall_speed"))
-        assert max(map(len, out.splitlines())) <= 100
-    code, out, err = said(capsys, "train", "tdd3", "--help")
-    assert (code, out) == (2, "") and "unknown method 'tdd3'; the nearest one is 'td3'" in err
-
-
 def test_start_is_light():
     """`sim` must not wait for libraries that only other verbs or the nodes need."""
     code = ("import sys; from ant_rl import cli, stack, supervisor, console\n"
+            "cli.overview()\n"  # loads every verb that is there
             "heavy = {'rclpy', 'tensorflow', 'mujoco', 'gymnasium', 'numpy', 'launch'} & set(sys.modules)\n"
             "sys.exit(str(heavy) if heavy else 0)")
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_verbs_are_those_of_the_packages_that_are_there(tmp_path):
+    """A package brings a verb; without it there is none, and the overview and the refusals say what there is."""
+    (tmp_path / "some_verbs.py").write_text(
+        "from ant_rl_core.verbs import Verb\n"
+        "told = []\n"
+        "JUGGLE = Verb('juggle BALL …', 'throws and catches', 0, lambda words: print(*told, *words) or 3,\n"
+        "              lambda words: f'juggle what? {words}', lambda: told.append('lines only'))\n"
+        "WALTZ = Verb('waltz', 'steps', 99, lambda words: 0, lambda words: '')\n")
+    package = tmp_path / "some-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: some\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[ant_rl.verbs]\njuggle = some_verbs:JUGGLE\nwaltz = some_verbs:WALTZ\n")
+    def run(*words, path):
+        done = subprocess.run([sys.executable, "-m", "ant_rl", *words], env={**os.environ, "PYTHONPATH": path},
+                              capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+    path = os.environ.get("PYTHONPATH", "")
+    more = os.pathsep.join([str(tmp_path), path])
+    code, out, _ = run("--help", path=more)
+    one_process = out[out.index("In one process:"):out.index("Around them")]
+    assert code == 0 and one_process.splitlines()[1] == "  juggle BALL …     throws and catches"
+    assert one_process.rstrip().splitlines()[-1] == "  waltz             steps" and "repair BAG" in one_process
+    assert run("juggle", "a", "--quiet", path=more) == (3, "lines only a\n", "")
+    assert run("juggle", "a", "--help", path=more) == (0, "juggle what? ['a', '--help']\n", "")
+    code, out, err = run("jugle", path=more)
+    assert (code, out) == (2, "") and "there is no command jugle; did you mean juggle?" in err
+    code, out, err = run("juggle", path=path)
+    assert (code, out) == (2, "") and "there is no command juggle; there are sim, train, " in err
+    assert "juggle" not in run("--help", path=path)[1]
 
 
 def test_arrangement_that_is_not_built(capsys, monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ant_rl import stack
+from ant_rl_core import viewers
 from ant_rl_core.settings import ArgumentError, split
 
 
@@ -68,6 +69,7 @@ def test_a_recorder_beside_each_arrangement(tmp_path):
 
 def test_a_viewer_beside_each_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(viewers.importlib.util, "find_spec", lambda name: name)  # whether or not Rerun is installed
     path = str(tmp_path / "run.rrd")
     assert names("sim", viewer="mujoco") == ["status", "viewer", "env", "policy", "monitor"]
     assert names("desktop", render_hz="5", record=str(tmp_path / "bag")) == ["status", "recorder", "viewer", "env",

@@ -1,0 +1,46 @@
+"""A verb of `./run` that a package brings along: an entry point names it, and whoever has the package has the verb.
+
+The entry points are of the group `ant_rl.verbs` and name a `Verb`, in a module that imports what the verb needs only
+once it runs: all that are there are loaded for a page of help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+GROUP = "ant_rl.verbs"
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What `./run` knows of a verb.
+
+    Attributes:
+        usage: its words in the overview, its name first, such as "eval BUNDLE".
+        summary: what it does, in one line of the overview.
+        place: where the overview has it: before all verbs with a higher one.
+        run: does it, given the words that follow the name; returns the exit code. ArgumentError has one sentence
+            about words that can't be understood.
+        help: the text of --help, given the same words, --help among them; raises ArgumentError likewise.
+        show_lines_only: called before `run` where --quiet was given; None where no progress is drawn.
+    """
+
+    usage: str
+    summary: str
+    place: int
+    run: Callable[[Sequence[str]], int]
+    help: Callable[[Sequence[str]], str]
+    show_lines_only: Callable[[], None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The word that it is called by."""
+        return self.usage.split()[0]
+
+
+def installed() -> dict[str, Verb]:
+    """The verbs of all packages that are there, by name, in the order of the overview."""
+    verbs = [entry.load() for entry in entry_points(group=GROUP)]
+    return {verb.name: verb for verb in sorted(verbs, key=lambda verb: verb.place)}
