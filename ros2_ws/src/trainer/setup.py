@@ -14,5 +14,8 @@ setup(
     maintainer_email="maintainers@ant-rl.example.org",
     description="Learning methods, their buffers and networks, and the node that learns from observations.",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["trainer_node = trainer.ros.node:main"]},
+    entry_points={
+        "console_scripts": ["trainer_node = trainer.ros.node:main"],
+        "ant_rl.methods": ["trainer = trainer.algorithms.table:ALGORITHMS"],
+    },
 )

@@ -116,14 +116,16 @@ def _styled(entry: stack.NodeEntry, live: bool) -> stack.NodeEntry:
 
 
 def _train(algorithm: str, words: list[str], wants_help: bool) -> int:
-    from trainer.runs import train, train_config
+    from trainer.runs import train_config
     if algorithm == "--list":
         print(train_config.list_text())
         return 0
-    if not wants_help:
-        return train.main(algorithm, split(words))
-    print(train_config.help_text(algorithm))
-    return 0
+    if wants_help:
+        print(train_config.help_text(algorithm))
+        return 0
+    train_config.method_named(algorithm)  # TensorFlow takes seconds to import: a wrong name is told before
+    from trainer.runs import train
+    return train.main(algorithm, split(words))
 
 
 def _evaluate(words: list[str], wants_help: bool) -> int:
