@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Method:
         learner_name, config_name: names of the classes of its learner and of its settings.
         num_envs: how many robots it likes to collect with.
         summary: what it is, in one line.
+        short_run: settings that a task of a few thousand steps needs other than the defaults, besides smaller networks,
+            faster rates and an earlier start, which it needs with every method.
     """
 
     module: str
@@ -51,6 +54,7 @@ class Method:
     config_name: str
     num_envs: int
     summary: str
+    short_run: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def learner(self) -> LearnerFactory:

@@ -118,5 +118,6 @@ def help_text(algorithm: str) -> str:
 def list_text() -> str:
     """The methods, one line each."""
     lines = ["methods, and the number of robots that each collects with if num_envs is not given:"]
-    lines += [f"  {name:<6}{method.num_envs:>4}  {method.summary}" for name, method in ALGORITHMS.items()]
+    width = max(map(len, ALGORITHMS)) + 2
+    lines += [f"  {name:<{width}}{method.num_envs:>4}  {method.summary}" for name, method in ALGORITHMS.items()]
     return "\n".join([*lines, "settings of one: ./run train NAME --help"])
