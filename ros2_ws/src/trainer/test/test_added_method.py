@@ -17,8 +17,8 @@ PACKAGE = Path(trainer.__file__).parent
 REPOSITORY = HERE.parents[3]
 ENTRY = '    "reinforce": Method(f"{__name__}.reinforce", "Reinforce", "ReinforceConfig", 16, "returns alone"),\n'
 # Those that try every method of the table.
-TESTS = ("trainer/test/test_learners.py", "trainer/test/test_numpy_graph.py", "trainer/test/test_compress.py",
-         "ant_rl_core/test/test_settings.py")
+TESTS = ("src/trainer/test/test_learners.py", "src/trainer/test/test_numpy_graph.py", "src/trainer/test/test_compress.py",
+         "src/ant_rl_core/test/test_settings.py")
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,11 @@ def folder(tmp_path_factory):
     """A copy of the trainer with one more method, and of the tests."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copy(REPOSITORY / "pyproject.toml", folder)
-    shutil.copytree(PACKAGE, folder / "trainer/trainer", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE, folder / "src/trainer/trainer", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("trainer", "ant_rl_core"):
-        shutil.copytree(HERE.parents[1] / name / "test", folder / name / "test",
+        shutil.copytree(HERE.parents[1] / name / "test", folder / "src" / name / "test",
                         ignore=shutil.ignore_patterns("__pycache__"))
-    family = folder / "trainer/trainer/algorithms/on_policy"
+    family = folder / "src/trainer/trainer/algorithms/on_policy"
     shutil.copy(HERE / "added_method/reinforce.py", family)
     table = (family / "__init__.py").read_text()
     assert table.endswith("\n}\n")
@@ -40,9 +40,9 @@ def folder(tmp_path_factory):
 
 def python(folder, *words):
     """What a Python process prints that finds the copy."""
-    path = os.pathsep.join([str(folder / "trainer"), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(folder / "src/trainer"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run([sys.executable, *words], cwd=folder, env={**os.environ, "PYTHONPATH": path},
-                          capture_output=True, text=True, timeout=170)
+                          capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -53,7 +53,7 @@ def test_one_file_and_one_entry_are_all(folder):
         for inner in comparison.subdirs.values():
             yield from different(inner)
 
-    found = different(filecmp.dircmp(PACKAGE, folder / "trainer/trainer", ignore=["__pycache__"]))
+    found = different(filecmp.dircmp(PACKAGE, folder / "src/trainer/trainer", ignore=["__pycache__"]))
     assert sorted(found) == ["__init__.py", "reinforce.py"]
 
 
@@ -66,6 +66,7 @@ def test_it_is_listed_and_may_be_launched(folder):
     assert "'reinforce'" in choices and chosen == "reinforce"
 
 
+@pytest.mark.timeout(320)
 def test_it_passes_what_every_method_must_without_being_named_there(folder):
     assert not [test for test in TESTS if "reinforce" in (folder / test).read_text()]
     report = folder / "report.xml"
