@@ -150,5 +150,30 @@ def test_the_policy_node_needs_no_desktop_library():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(("words", "code", "said"), [
+    (["train", "--list"], 0, "\n  td7 "), (["train", "--help"], 0, "[ppo | a2c | ddpg | td3 | sac | td7 | dqn]"),
+    (["train", "algorithm:=td8"], 2, "algorithm must be ppo or a2c"), (["train", "td8"], 2, "unknown method 'td8'"),
+    (["train", "td8", "--help"], 2, "unknown method 'td8'")])
+def test_methods_are_named_without_a_learning_library(words, code, said):
+    done = run_blocked(LEARNING, f"from ant_rl import cli\nsys.exit(cli.main({words!r}))")
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
+
+
+def test_methods_are_offered_without_numpy():
+    done = run_blocked({"numpy"}, "from ant_rl import stack\n[x] = [x for x in stack.arguments_of('sim') if "
+                                  "x.name == 'algorithm']\nassert x.choices[:2] == ('ppo', 'a2c'), x.choices")
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_a_trainer_any_method_may_be_named():
+    """Where it has no entry point, as where it is not installed."""
+    done = run_blocked({"trainer"}, "import importlib.metadata\n"
+                       "importlib.metadata.Distribution.discover = classmethod(lambda cls, **_: iter(()))\n"
+                       "from ant_rl import stack\n"
+                       "assert stack.parse('sim', {'algorithm': 'mine'})['algorithm'] == 'mine'")
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_wall_is_a_wall():
     assert run_blocked({"numpy"}, "import numpy").returncode != 0

@@ -1,7 +1,7 @@
 """The stack as plain data: the launch arguments, and the nodes of each arrangement.
 
 This is the one list that `launch/*.launch.py` turns into launch actions and `supervisor.py` into processes.
-It imports neither rclpy nor launch.
+It imports neither rclpy nor launch. The learning methods are named by the trainer, where one is installed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ _FAST_DDS_3 = ("FASTDDS_DEFAULT_PROFILES_FILE", "fastdds.xml")
 _FAST_DDS_2 = ("FASTRTPS_DEFAULT_PROFILES_FILE", "fastrtps.xml")
 _DISTROS_WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")
 
+# Entry points of this group are tables whose keys are names of learning methods.
+METHODS_GROUP = "ant_rl.methods"
+
 _EVERYWHERE = tuple(ARRANGEMENTS)
 _STACKS = ("sim", "train", "desktop", "pi")
 _WITH_ENV = ("sim", "train", "desktop")
@@ -52,6 +56,7 @@ class Argument:
         default: as text; `defaults` overrides it per arrangement.
         description: one line for --show-args and --help.
         choices: allowed values, empty where any value of the kind will do.
+        choices_group: entry point group of tables that name the allowed values; any will do where none is installed.
         minimum, maximum: smallest and largest allowed int.
         arrangements: where the argument exists.
     """
@@ -61,6 +66,7 @@ class Argument:
     default: str
     description: str
     choices: tuple[str, ...] = ()
+    choices_group: str = ""
     minimum: int = 0
     maximum: int | None = None
     arrangements: tuple[str, ...] = _EVERYWHERE
@@ -134,8 +140,8 @@ ARGUMENTS = (
     Argument("status", "bool", "true", "show the live status, and a summary at the end", arrangements=_WITH_ENV),
     Argument("trainer", "bool", "false", "learn from what the robots do and send new policies",
              arrangements=_WITH_TRAINER, defaults={"train": "true"}),
-    Argument("algorithm", "text", "ppo", "learning method of the trainer",
-             choices=("ppo", "a2c", "ddpg", "td3", "sac", "td7", "dqn"), arrangements=_WITH_TRAINER),
+    Argument("algorithm", "text", "ppo", "learning method of the trainer", choices_group=METHODS_GROUP,
+             arrangements=_WITH_TRAINER),
     Argument("config", "list", "",
              "settings of the learning method, e.g. config:='total_steps:=1000000 learning_rate:=1e-4'",
              arrangements=_WITH_TRAINER),
@@ -236,8 +242,14 @@ _PARTS = (
 
 
 def arguments_of(arrangement: str) -> tuple[Argument, ...]:
-    """Arguments of `arrangement`, in the order in which help lists them."""
-    return tuple(argument for argument in ARGUMENTS if arrangement in argument.arrangements)
+    """Arguments of `arrangement`, in the order in which help lists them, with what installed packages let them be."""
+    return tuple(replace(argument, choices=_offered(argument.choices_group)) if argument.choices_group else argument
+                 for argument in ARGUMENTS if arrangement in argument.arrangements)
+
+
+def _offered(group: str) -> tuple[str, ...]:
+    """Keys of all tables that installed packages offer as entry points of this group."""
+    return tuple(name for point in entry_points(group=group) for name in point.load())
 
 
 def parse(arrangement: str, given: Mapping[str, str]) -> dict[str, Any]:

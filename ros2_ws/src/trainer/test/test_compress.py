@@ -1,5 +1,6 @@
 """Each way to make an actor smaller, on small actors: what is stored, what it computes, what it learns."""
 
+from dataclasses import fields
 from functools import cache
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
+from trials import untrained
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.bundle import BundleError, Manifest
@@ -81,12 +83,14 @@ def test_damaged_files_are_refused(damage):
         LiteRTFile(damage(actor()))
 
 
-@pytest.mark.parametrize("name", ["ppo", "sac", "td7", "ddpg"])
+def picks(name):
+    """Whether the actors of a method pick from a few torques."""
+    return "levels" in {field.name for field in fields(ALGORITHMS[name].config)}
+
+
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if not picks(name)])
 def test_the_graph_in_tensorflow_acts_as_in_litert(name):
-    method = ALGORITHMS[name]
-    settings = {} if name == "ppo" else {"replay_capacity": 200, "learning_starts": 100}
-    learner = method.learner(method.config(**settings), 1, 105, 8, seed=1)
-    model = policy_bundle.unpack(learner.policy({})).member("actor.tflite")
+    model = policy_bundle.unpack(untrained(name).policy({})).member("actor.tflite")
     expected = LiteRTGraph(model)(seen())
     found = DifferentiableGraph(model)({"observation": tf.constant(seen()["observation"])})
     assert found.keys() == expected.keys()
@@ -106,10 +110,9 @@ def test_weights_of_now_are_what_is_converted():
     assert difference(graph.litert_bytes(), seen()).max() > 1e-3
 
 
-def test_an_actor_that_picks_from_a_few_actions_can_be_quantized_but_not_be_taught():
-    method = ALGORITHMS["dqn"]
-    learner = method.learner(method.config(replay_capacity=200, learning_starts=100), 1, 105, 8, seed=1)
-    model = policy_bundle.unpack(learner.policy({})).member("actor.tflite")
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if picks(name)])
+def test_an_actor_that_picks_from_a_few_actions_can_be_quantized_but_not_be_taught(name):
+    model = policy_bundle.unpack(untrained(name).policy({})).member("actor.tflite")
     assert len(quantize.dynamic_int8(model, seen())) < 0.6 * len(model)
     with pytest.raises(BundleError, match="of operations that can be learned further.* found GREATER_EQUAL"):
         prune.pruned(model, 0.5, Teacher(model, MANIFEST, 1), SHORT, 0, silent)
@@ -149,8 +152,7 @@ def test_what_lies_between_the_edges_is_int8_and_the_edges_float16(make):
 
 
 def test_layers_whose_names_contain_an_edges_name_are_no_edges():
-    method = ALGORITHMS["ppo"]
-    learner = method.learner(method.config(actor_hidden=(64, 48)), 1, 105, 8, seed=1)
+    learner = untrained("ppo", actor_hidden=(64, 48))
     learner.model.learned_from(np.random.default_rng(0).normal(0.3, 2.0, (1, 50, 105)))  # else it does not scale
     model = policy_bundle.unpack(learner.policy({})).member("actor.tflite")
     plain = DifferentiableGraph(model).litert_bytes()

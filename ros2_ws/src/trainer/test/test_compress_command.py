@@ -6,11 +6,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+from trials import untrained
 
 from ant_rl_core import bundle as policy_bundle
 from policy_node.actor import load_actor
 from trainer.algorithms.on_policy.ppo import PPO, PPOConfig
-from trainer.algorithms.table import ALGORITHMS
 from trainer.compress import command, compression, distil, fit, report, variants
 from trainer.compress.measure import Speed, measure
 from trainer.compress.report import Report, Row
@@ -95,9 +95,7 @@ def test_speed_is_measured_as_it_is_and_under_the_limits(given, monkeypatch):
 
 
 def test_what_the_usual_methods_can_not_make_of_an_actor_is_a_row_with_the_reason(given, monkeypatch):
-    method = ALGORITHMS["dqn"]
-    learner = method.learner(method.config(replay_capacity=200, learning_starts=100), 1, 105, 8, seed=1)
-    given.write_bytes(learner.policy({}))
+    given.write_bytes(untrained("dqn").policy({}))
     monkeypatch.setattr(variants, "USUAL", ("float16", "prune_50"))
     assert command.main(str(given), [], QUICK) == 0
     rows = json.loads((given.parent / "runs/compress/report.json").read_text())["rows"]

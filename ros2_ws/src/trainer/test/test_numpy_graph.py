@@ -1,10 +1,9 @@
 """The numpy graph gives what LiteRT gives, for the actors of every method, and what one computes by hand."""
 
-from dataclasses import fields
-
 import keras
 import numpy as np
 import pytest
+from trials import untrained
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.bundle import BundleError
@@ -29,11 +28,7 @@ def exported(function, size=3):
 
 @pytest.mark.parametrize(("name", "settings"), VARIANTS)
 def test_actors_of_every_method_act_as_in_litert(name, settings):
-    method = ALGORITHMS[name]
-    known = {field.name for field in fields(method.config)}
-    small = {key: value for key, value in {"replay_capacity": 200, "learning_starts": 100}.items() if key in known}
-    learner = method.learner(method.config(**small, **settings), 1, 105, 8, seed=1)
-    bundle = policy_bundle.unpack(learner.policy({}))
+    bundle = policy_bundle.unpack(untrained(name, **settings).policy({}))
     model = bundle.member("actor.tflite")
     expected, graph = LiteRTGraph(model), NumpyGraph(model)
     assert graph.inputs == expected.inputs and graph.outputs == expected.outputs

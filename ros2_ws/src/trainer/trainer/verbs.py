@@ -13,11 +13,13 @@ _COMPRESS = ("compress needs a policy bundle, a path or the name of a shipped on
 
 
 def _train(words: Sequence[str]) -> int:
-    from trainer.runs import train, train_config
+    from trainer.runs import train_config
     algorithm, *rest = words
     if algorithm == "--list":
         print(train_config.list_text())
         return 0
+    train_config.method_named(algorithm)  # TensorFlow takes seconds to import: a wrong name is told before
+    from trainer.runs import train
     return train.main(algorithm, split(rest))
 
 

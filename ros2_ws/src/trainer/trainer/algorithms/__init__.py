@@ -1,1 +1,1 @@
-"""Learning methods, one file each; `TABLE` names them."""
+"""Learning methods, one file each, in a package for each family; `table.py` joins the families' tables."""

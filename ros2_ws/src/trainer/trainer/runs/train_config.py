@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before a method is imported
+
 from ant_env_node.shaping import ShapingConfig
 from ant_rl_core import settings
 from ant_rl_core.settings import ArgumentError, Settings, setting
-from trainer.algorithms.table import ALGORITHMS, Method
+from trainer.algorithms.method import Method
+from trainer.algorithms.table import ALGORITHMS
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def choose(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
 
 
 def _build(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
-    method = _method(algorithm)
+    method = method_named(algorithm)
     chosen = Chosen(*settings.build([TrainConfig, method.config, ShapingConfig], arguments))
     return chosen._replace(train=replace(chosen.train, num_envs=chosen.train.num_envs or method.num_envs))
 
@@ -92,7 +96,7 @@ def _begun(algorithm: str, folder: Path) -> dict[str, str]:
     return {name: settings.format_value(value) for name, value in begun.items()}
 
 
-def _method(name: str) -> Method:
+def method_named(name: str) -> Method:
     """The method of this name; ArgumentError names the nearest one where there is none."""
     if name not in ALGORITHMS:
         nearest = difflib.get_close_matches(name, ALGORITHMS, n=1, cutoff=0.0)[0]
@@ -103,7 +107,7 @@ def _method(name: str) -> Method:
 
 def help_text(algorithm: str) -> str:
     """What a method is, and every setting with its default and meaning; ArgumentError for an unknown method."""
-    method = _method(algorithm)
+    method = method_named(algorithm)
     lines = [f"usage: ./run train {algorithm} [key:=value …]", "", f"{algorithm}: {method.summary}"]
     for title, cls in (("the run", TrainConfig), (f"the method {algorithm}", method.config),
                        ("the shaped reward, with shaping:=true", ShapingConfig)):
@@ -114,5 +118,6 @@ def help_text(algorithm: str) -> str:
 def list_text() -> str:
     """The methods, one line each."""
     lines = ["methods, and the number of robots that each collects with if num_envs is not given:"]
-    lines += [f"  {name:<6}{method.num_envs:>4}  {method.summary}" for name, method in ALGORITHMS.items()]
+    width = max(map(len, ALGORITHMS)) + 2
+    lines += [f"  {name:<{width}}{method.num_envs:>4}  {method.summary}" for name, method in ALGORITHMS.items()]
     return "\n".join([*lines, "settings of one: ./run train NAME --help"])

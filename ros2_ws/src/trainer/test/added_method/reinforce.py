@@ -1,0 +1,66 @@
+"""REINFORCE with a learned baseline (Williams, 1992, doi:10.1007/BF00992696)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer import guard
+from trainer.algorithms.on_policy.base import OnPolicyConfig, OnPolicyLearner, RolloutBatch
+
+METRICS = ("policy_loss", "value_loss", "entropy", "gradient_norm")
+
+
+@dataclass(frozen=True)
+class ReinforceConfig(OnPolicyConfig):
+    """Settings of REINFORCE.
+
+    Attributes:
+        momentum: beta_1 of Adam.
+    """
+
+    gae_lambda: float = 1.0
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        guard.check_config(self, (0 <= self.momentum < 1, "momentum must be from 0 to below 1"))
+
+
+class Reinforce(OnPolicyLearner):
+    """Learner for `num_envs` robots; see `ReinforceConfig`.
+
+    The actor climbs the log-probability of its actions, weighted by how far the return of each was above the baseline.
+
+    Differs from the paper in: rollouts of a fixed length, where a value stands for what comes after the last tick or a
+    time limit; a Gaussian that is squashed by tanh; Adam.
+    """
+
+    name = "reinforce"
+
+    def __init__(self, config: ReinforceConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
+                 robot: str = "Ant-v5") -> None:
+        super().__init__(config, num_envs, observation_size, action_size, np.random.SeedSequence(seed).spawn(3), robot,
+                         keras.optimizers.Adam(config.learning_rate, config.momentum))
+        self._step = tf.function(self._gradient_step, jit_compile=True, autograph=False)
+
+    def _learn(self, rollout: RolloutBatch, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+        model = self.model
+        advantage, returns = rollout.advantages(model)
+        model.return_statistics.update(returns.reshape(-1))
+        self.optimizer.learning_rate.assign(self.config.learning_rate * rate_left)
+        scaled = (array.reshape(-1) / model.return_scale() for array in (advantage, returns))
+        data = (rollout.observation, rollout.squashed, *scaled)
+        losses = self._step(*(tf.constant(array, tf.float32) for array in data)).numpy()
+        return dict(zip(METRICS, map(float, losses), strict=True)), advantage, returns
+
+    def _gradient_step(self, observation: tf.Tensor, squashed: tf.Tensor, advantage: tf.Tensor,
+                       target: tf.Tensor) -> tf.Tensor:
+        """One gradient step on the rows of a rollout; returns `METRICS`."""
+        with tf.GradientTape() as tape:
+            policy_loss = -tf.reduce_mean(self.model.log_prob(observation, squashed) * advantage)
+            loss, value_loss, entropy = self._loss(policy_loss, observation, target)
+        return tf.stack([policy_loss, value_loss, entropy, self._descend(tape, loss)])
