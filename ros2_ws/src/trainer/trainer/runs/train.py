@@ -19,7 +19,6 @@ import numpy as np
 from ant_env_node import shaping
 from ant_env_node.make import make
 from ant_rl_core import bundle as policy_bundle, settings
-from ant_rl_core.settings import ArgumentError
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
 from policy_node.actor import load_actor
@@ -99,8 +98,8 @@ class Run:
         if saved is not None:
             return self.env.restore(saved)
         steps = self.learner.env_steps
-        print(f"{self.folder.path} was last driven over ROS, whose robots are not in its checkpoint: new episodes begin "
-              f"at {steps} steps", file=sys.stderr)
+        print(f"{self.folder.path} was last driven over ROS, whose robots are not in its checkpoint: new episodes "
+              f"begin at {steps} steps", file=sys.stderr)
         return self.env.reset(self.config.seed + steps)  # other episodes than the run began with
 
     def _on_step(self, time_step: TimeStep) -> bool:
