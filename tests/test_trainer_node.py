@@ -170,8 +170,9 @@ def test_a_run_in_one_process_goes_on_over_ros_and_back(tmp_path):
 def test_a_run_over_ros_goes_on_in_one_process_and_back(tmp_path):
     folder = tmp_path / "run"
     with System(tmp_path) as system:
-        over_ros(system, folder, 2, True, config=config(1000), seed=4)
-        steps, first, _ = kept(folder)
+        over_ros(system, folder, 17, True, config=config(1000), seed=4)  # a row every 2048 steps
+        steps, first, curve = kept(folder)
+        assert curve[0] == 2048 and steps >= 17 * ROLLOUT
         refused = command("train", "ppo", f"output:={folder}")
         assert refused.returncode == 2
         assert f"{folder} already holds a training: add resume:=true to go on with it, or choose another" in refused.stdout
@@ -195,7 +196,7 @@ def test_a_run_is_not_gone_on_with_by_another_number_of_robots(tmp_path):
         trainer = system.trainer(output=str(folder), resume=True)
         system.env(num_envs=3)
         assert trainer.wait() == 2 and "Traceback" not in trainer.said()
-        assert f"{folder} holds a run with num_envs:=2, found 3 robots: start as many as it was begun" in trainer.said()
+        assert f"{folder} holds a run with num_envs:=2, found num_envs:=3: give the robots num_envs:=2" in trainer.said()
 
 
 # -- methods that learn all the time -----------------------------------------------------------------------------------

@@ -75,13 +75,12 @@ class _Student:
         missing = sorted(self._policies)
         if found is None and missing:
             found = {"what": f"policy version {missing[0]}", "recorded": "published", "replayed": "never made"}
-        passed = found is None
         done = (f"{self._updates} updates of {self._name}; compared: {self._compared_policies} policies, "
                 f"figures of {self._compared_figures} messages")
-        verdict = "passed: bit-equal" if passed else (
+        verdict = "passed: bit-equal" if found is None else (
             f"FAILED: {found['what']} was recorded as {found['recorded']} and is {found['replayed']} now")
-        return Outcome(passed, [done, verdict], {
-            "replay": "trainer", "bag": str(self._path), "passed": passed, "algorithm": self._name,
+        return Outcome(found is None, [done, verdict], {
+            "replay": "trainer", "bag": str(self._path), "passed": found is None, "algorithm": self._name,
             "updates": self._updates, "policies": self._compared_policies, "figures": self._compared_figures,
             "first_difference": found})
 

@@ -17,6 +17,7 @@ from ant_rl_ros.node import EXIT_CONFIGURATION, StackNode
 from ant_rl_ros.parameters import Parameter
 from ant_rl_ros.run import peer_hint, run
 from trainer.ros.background import MAX_BEHIND
+from trainer.ros.outbox import CannotBegin
 from trainer.ros.topics import TrainingTopics
 
 PARAMETERS = (
@@ -51,31 +52,31 @@ class TrainerNode(StackNode):
         """Import the method, check its settings and the output folder."""
         # TensorFlow takes seconds to import: not at the top, so that --help and a wrong parameter answer at once.
         from trainer.algorithms.table import ALGORITHMS
-        from trainer.ros.session import CannotBegin, Session
+        from trainer.ros.session import Session
         from trainer.runs.folder import RunFolder
         from trainer.runs.train_config import choose_over_ros
 
-        name, about = self.settings["algorithm"], self.settings
+        given, name = self.settings, self.settings["algorithm"]
         if name not in ALGORITHMS:
             raise ValueError(f"algorithm must be {' or '.join(ALGORITHMS)}, found {name!r}")
-        arguments = dict(text.partition(":=")[::2] for text in about["config"] if text)
-        chosen = choose_over_ros(name, arguments, about["output"], about["seed"], about["checkpoint_interval"],
-                                 about["resume"])
+        arguments = dict(text.partition(":=")[::2] for text in given["config"] if text)
+        chosen = choose_over_ros(name, arguments, given["output"], given["seed"], given["checkpoint_interval"],
+                                 given["resume"])
         self._folder = RunFolder(name, chosen)
         self._folder.make()
         if not chosen.train.resume:
             self._folder.refuse_taken()
-        namespaces = [ns.strip("/") for ns in about["namespaces"]]
+        namespaces = [ns.strip("/") for ns in given["namespaces"]]
         prefixes = {ns: (f"/{ns}/" if ns else "") for ns in namespaces}
         self._topics = {ns: prefix + "observation" for ns, prefix in prefixes.items()}
-        self._out = TrainingTopics(self, prefixes.values(), holds=about["mode"] == "lockstep")
+        self._out = TrainingTopics(self, prefixes.values(), holds=given["mode"] == "lockstep")
         self._service = self.create_service(Trigger, "~/save_checkpoint", self._save_now)
         learner, seed = ALGORITHMS[name].learner, chosen.train.seed
-        self._on_policy, self._cannot_begin = learner.on_policy, CannotBegin
+        self._on_policy = learner.on_policy
         self._session = Session(
             lambda rows: learner(chosen.learner, rows, ANT.observation_size, ANT.action_size, seed, robot=ANT.name),
             learner.on_policy, chosen.learner.total_steps, namespaces, self._out, self._folder, {"seed": seed},
-            about["policy_interval"], stages=self.stages)
+            given["policy_interval"], stages=self.stages)
 
     def activate(self) -> None:
         """Listen to the environments."""
@@ -131,7 +132,7 @@ class TrainerNode(StackNode):
         """End the node where the session can't begin, lost its numbers or can't write."""
         try:
             yield
-        except self._cannot_begin as error:
+        except CannotBegin as error:
             self._end(EXIT_CONFIGURATION, str(error))
         except FloatingPointError as error:  # what was learned is lost; a new start goes on from the checkpoint
             self._end(1, str(error))

@@ -1,9 +1,13 @@
-"""What a session of learning says to others, whoever they are."""
+"""What a session of learning says to others, whoever they are, and that it can't begin."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
+
+
+class CannotBegin(ValueError):
+    """The learning can't begin with these settings, robots and this folder; the text is one sentence."""
 
 
 class Outbox(Protocol):

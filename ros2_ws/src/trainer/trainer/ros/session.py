@@ -15,17 +15,13 @@ from trainer.algorithms.off_policy.experience import mean_metrics
 from trainer.checkpoint import CheckpointError
 from trainer.ros.background import MAX_BEHIND, BackgroundLearning, InlineLearning
 from trainer.ros.collector import Collector
-from trainer.ros.outbox import Outbox
+from trainer.ros.outbox import CannotBegin, Outbox
 from trainer.ros.recorded import RecordedLearner
 from trainer.runs.folder import RunFolder
 from trainer.runs.record import Record
 
 _VERSIONS_PER_START = 1_000_000
 _PERIOD = 1.0  # [s] between messages on progress, and between requests to hold, of methods that learn all the time
-
-
-class CannotBegin(ValueError):
-    """The learning can't begin with these settings, robots and this folder; the text is one sentence."""
 
 
 class Pace(NamedTuple):
@@ -58,7 +54,7 @@ class Session:
         policy_interval: time between new policies of a learner that is not on-policy [s].
         pace: see `Pace`; None goes by the clock.
         in_line: learn within `take` whatever the method, for the same ticks in the same order.
-        stages: takes the durations of updates and exports.
+        stages: takes the durations of updates and exports that are made in line.
         clock: seconds.
 
     Attributes:
@@ -77,16 +73,17 @@ class Session:
         self._pace = pace or Pace(self._policy_is_due, self._progress_is_due)
         self._policy_interval, self._in_line = policy_interval, in_line or on_policy
         self._stages, self._clock = stages or StageTimer(), clock
-        self._learner: Learner | None = None
+        self._learner: Learner
+        self._begun = self.done = False
         self.rows: dict[str, int] = {}
-        self.done = False
+        self._asked_to_hold = 0.0
         self.open()
 
     def open(self) -> None:
         """Begin to listen, again too: nothing is joined to what came before."""
         self._collector = Collector(self._sources)
         self.catching_up, self.detail = False, ""
-        if self._learner is not None:
+        if self._begun:
             self._publish_policy()
 
     def take(self, source: str, tick: Tick) -> bool:
@@ -100,19 +97,18 @@ class Session:
             FloatingPointError: numbers were lost.
             OSError: the folder can't be written to.
         """
-        learner = self._learner
-        if learner is not None and tick.num_envs != self.rows[source]:
+        if self._begun and tick.num_envs != self.rows[source]:
             return False
         self.rows[source], self.detail = tick.num_envs, ""
         # A learner that is on-policy learns from what its present policy did, from nothing else.
-        version = None if not self._on_policy else 0 if learner is None else learner.version
+        version = None if not self._on_policy else self._learner.version if self._begun else 0
         self._collector.add(source, tick, version)
-        if learner is None:
+        if not self._begun:
             rows = self._collector.num_envs()
             if rows is not None:
                 self._begin(rows, tick.policy_version)
             return True
-        if tick.policy_version > max(learner.version, self._outrun_by):
+        if tick.policy_version > max(self._learner.version, self._outrun_by):
             self._outrun(tick.policy_version)
         while self._wants_more() and (batch := self._collector.next_batch()) is not None:
             self._taken += len(batch.reward)
@@ -121,7 +117,7 @@ class Session:
 
     def tend(self) -> None:
         """Do what is due beside the ticks: call it now and then; raises as `take`."""
-        if self._learner is not None and not self.done:
+        if self._begun and not self.done:
             metrics = self._learning.metrics()
             self._updates += len(metrics)
             self._recent += metrics
@@ -129,7 +125,7 @@ class Session:
             self._offer_policy()
         if self._out.held and not self.catching_up:
             self._out.release()
-        if self._learner is not None and not self.done:
+        if self._begun and not self.done:
             if self._pace.progress(self._updates):
                 self._publish_progress()
             if self._folder is not None and self._folder.checkpoint_is_due(self._saved_steps, self._learner.env_steps):
@@ -142,7 +138,7 @@ class Session:
         Raises:
             FloatingPointError: weights were lost; the checkpoint before is kept.
         """
-        if self._learner is None:
+        if not self._begun:
             return "nothing was learned yet: no observation came"
         self._saved_steps = self._learner.env_steps
         if not self._in_line:
@@ -156,19 +152,19 @@ class Session:
 
     def end(self) -> None:
         """Save what a stop from outside would lose; raises as `save`."""
-        if self._learner is not None and self._saved_steps != self._learner.env_steps:
+        if self._begun and self._saved_steps != self._learner.env_steps:
             self.save()
 
     def close(self) -> None:
         """End the learning and its files; nothing is saved."""
-        if self._learner is not None:
+        if self._begun:
             self._learning.close()
         if self._folder is not None:
             self._folder.close()
 
     def values(self) -> dict[str, float]:
         """Live figures."""
-        if self._learner is None:
+        if not self._begun:
             return {}
         return {"env_steps": float(self._learner.env_steps), "policy_version": float(self._learner.version),
                 "mean_return": self._record.means[0], "dropped_rows": float(self._collector.dropped_rows)}
@@ -185,22 +181,22 @@ class Session:
         except (ValueError, CheckpointError) as error:
             raise CannotBegin(str(error)) from error
         learner.renumber(max(learner.version, running_version + 1))
-        self._learner, self._about["num_envs"] = learner, rows
+        self._learner, self._begun, self._about["num_envs"] = learner, True, rows
         if self._folder is not None:
             self._about["code_version"] = self._folder.code_version
-        self._updates, self._recent, self._outrun_by = 0, [], 0
+        self._updates = self._outrun_by = 0
+        self._recent: list[dict[str, float]] = []
         self._offer: Future[tuple[bytes, int]] | None = None
         self._recorded = RecordedLearner(learner, self._record, self._folder, self._total)
-        self._learning: InlineLearning | BackgroundLearning = (
-            InlineLearning(self._recorded, self._before_update, self._after_update) if self._in_line
-            else BackgroundLearning(self._recorded))
+        in_line = InlineLearning(self._recorded, self._before_update, self._after_update) if self._in_line else None
+        self._learning = in_line or BackgroundLearning(self._recorded)
         self._taken = self._saved_steps = self._told_steps = learner.env_steps
         self._told = self._sent = self._clock()
         if resumed and self._on_policy:
             self.save()  # under its new version, so that another start takes a higher one
         self._publish_policy()
-        if self._in_line:
-            self._learning.learn()
+        if in_line is not None:
+            in_line.learn()  # what it owed when it was saved
         self._finish_if_done()
 
     def _restore(self, learner: Learner) -> bool:
@@ -288,8 +284,11 @@ class Session:
             bool(self._recent) or self._learner.env_steps != self._told_steps)
 
     def _export(self) -> tuple[bytes, int]:
-        with self._stages.stage("export"):
-            return self._learner.policy(self._about), self._learner.version
+        began = time.perf_counter()
+        made = self._learner.policy(self._about), self._learner.version
+        if self._in_line:  # the stages are not for two threads
+            self._stages.add("export", time.perf_counter() - began)
+        return made
 
     def _publish_policy(self) -> None:
         self._send_policy(*self._learning.call(self._export).result())

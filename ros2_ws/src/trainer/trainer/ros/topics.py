@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ant_rl_interfaces.msg import PolicyUpdate, TrainingProgress
 from std_srvs.srv import SetBool
@@ -25,9 +26,9 @@ class TrainingTopics:
         prefixes = list(prefixes)
         self._progress = node.publisher(TrainingProgress, "training")
         self._policies = [node.publisher(PolicyUpdate, prefix + "policy", last_words=True) for prefix in prefixes]
-        self._pauses = [node.create_client(SetBool, f"{prefix}env/pause") for prefix in prefixes]
+        self._pauses: list[Any] = [node.create_client(SetBool, f"{prefix}env/pause") for prefix in prefixes]
         # An earlier run of the node may have been killed while it held them.
-        self._held = set(self._pauses)
+        self._held: set[Any] = set(self._pauses)
 
     @property
     def held(self) -> bool:

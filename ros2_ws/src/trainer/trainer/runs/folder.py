@@ -44,7 +44,8 @@ class RunFolder:
         self.path = chosen.train.folder(algorithm)
         self.curve, self.evaluations = Table(self.path / "curve.csv"), Table(self.path / "evaluation.csv")
         self.code_version = provenance.code_version()
-        self._events: Events | None = None
+        self._events: Events
+        self._is_open = False
         self._row_steps, self._row_seconds = 0, 0.0
 
     @property
@@ -108,8 +109,8 @@ class RunFolder:
         """ArgumentError where a run that is resumed has another number of robots."""
         train = self.chosen.train
         if train.resume and found != train.num_envs:
-            raise ArgumentError(f"{self.path} holds a run with num_envs:={train.num_envs}, found {found} robots: start "
-                                "as many as it was begun with, or choose another output:=")
+            raise ArgumentError(f"{self.path} holds a run with num_envs:={train.num_envs}, found num_envs:={found}: give "
+                                f"the robots num_envs:={train.num_envs}, or choose another output:=")
 
     def add_row_if_due(self, record: Record, env_steps: int, finished: bool) -> None:
         """Add the row of these steps to the curve, where curve_interval or the end asks for one."""
@@ -164,9 +165,9 @@ class RunFolder:
 
     def close(self) -> None:
         """End the events."""
-        if self._events is not None:
+        if self._is_open:
             self._events.close()
-            self._events = None
+            self._is_open = False
 
     def how_to_go_on(self) -> str:
         """What a user can do after a run that ended early."""
@@ -191,7 +192,7 @@ class RunFolder:
 
     def _open(self, learner: Learner, record: Record) -> None:
         self._row_steps, self._row_seconds = learner.env_steps, record.seconds
-        self._events = Events(self.path, self._row_seconds)
+        self._events, self._is_open = Events(self.path, self._row_seconds), True
         for group, table in (("train", self.curve), ("evaluation", self.evaluations)):
             self._events.add(group, table.read()[1])
 
