@@ -1,10 +1,13 @@
 """Learning over ROS: real env, policy and trainer processes."""
 
+import csv
+import json
+
 import numpy as np
 import pytest
 from ant_rl_interfaces.msg import Observation, PolicyUpdate, TrainingProgress
 from std_srvs.srv import SetBool, Trigger
-from system import System
+from system import System, command
 
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle
@@ -63,7 +66,7 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(tmp_path):
         answer = system.call(Trigger, "trainer/save_checkpoint", Trigger.Request())
         assert answer.success, answer.message
         saved = checkpoint.load(tmp_path / "run" / "checkpoint.npz")
-        steps, version = int(saved["env_steps"]), int(saved["version"])
+        steps, version = int(saved["learner.env_steps"]), int(saved["learner.version"])
         assert steps >= 2 * ROLLOUT
         # The policy node runs versions by now that the checkpoint knows nothing of.
         system.until(lambda: progress[-1].policy_version > version + 1, "further updates")
@@ -77,7 +80,7 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(tmp_path):
         assert progress[0].policy_version > version + 1
         # Ended by Ctrl-C, it loses what it did of a rollout only.
         assert system.processes[-1].stop() == 0
-        assert int(checkpoint.load(tmp_path / "run" / "checkpoint.npz")["env_steps"]) >= progress[-1].env_steps
+        assert int(checkpoint.load(tmp_path / "run" / "checkpoint.npz")["learner.env_steps"]) >= progress[-1].env_steps
 
 
 @pytest.mark.timeout(240)
@@ -109,6 +112,93 @@ def test_robots_of_two_namespaces_feed_one_learner(tmp_path):
             assert {1, 2} <= {message.policy_version for message in heard}
 
 
+# -- one run, driven in one process and over ROS -----------------------------------------------------------------------
+
+def kept(folder):
+    """Steps and version of the checkpoint, and the steps of the rows of the curve."""
+    saved = checkpoint.load(folder / "checkpoint.npz")
+    with open(folder / "curve.csv", newline="") as file:
+        steps = [int(row["env_steps"]) for row in csv.DictReader(file)]
+    return int(saved["learner.env_steps"]), int(saved["learner.version"]), steps
+
+
+def in_one_process(folder, total_steps, **arguments):
+    """Train in one process up to so many steps; returns what was printed."""
+    words = [f"{name}:={value}" for name, value in arguments.items()]
+    done = command("train", "ppo", f"output:={folder}", f"total_steps:={total_steps}", "evaluation_episodes:=1", *words)
+    assert done.returncode == 0 and "Traceback" not in done.stdout, done.stdout
+    return done.stdout
+
+
+def over_ros(system, folder, updates, robots, **arguments):
+    """Let a trainer node make so many updates, and stop it by Ctrl-C."""
+    progress = system.listen(TrainingProgress, "training")
+    trainer = system.trainer(output=str(folder), **arguments)
+    if robots:
+        system.env(num_envs=2)
+        system.policy(policy="", explore=True)
+    system.until(lambda: len(progress) >= updates, "updates")
+    assert trainer.stop() == 0
+    assert "Traceback" not in trainer.said()
+    return trainer.said()
+
+
+@pytest.mark.timeout(240)
+def test_a_run_in_one_process_goes_on_over_ros_and_back(tmp_path):
+    folder = tmp_path / "run"
+    in_one_process(folder, 2 * ROLLOUT, num_envs=2, curve_interval=1, **dict(word.split(":=") for word in SETTINGS))
+    steps, first, _ = kept(folder)
+    assert (steps, first) == (2 * ROLLOUT, 3)
+    with System(tmp_path) as system:
+        # All other settings are those that it was begun with.
+        said = over_ros(system, folder, 2, True, resume=True, config=["total_steps:=1000000"])
+        assert f"resumed from {folder / 'checkpoint.npz'} at {steps} steps" in said
+        other = system.trainer(output=str(folder), algorithm="td3", resume=True)
+        assert other.wait() == 2 and f"{folder} holds a run of ppo, not of td3" in other.said()
+    middle, second, curve = kept(folder)
+    assert middle >= 4 * ROLLOUT and second >= 1_000_000 + 2
+    assert curve == list(range(ROLLOUT, middle + 1, ROLLOUT))
+    said = in_one_process(folder, middle + 2 * ROLLOUT, resume="true")
+    assert f"new episodes begin at {middle} steps" in said
+    steps, third, curve = kept(folder)
+    assert steps == middle + 2 * ROLLOUT and third == second + 2
+    assert curve == list(range(ROLLOUT, steps + 1, ROLLOUT))
+    assert bundle.read(folder / "policy.zip").manifest.version == third
+
+
+@pytest.mark.timeout(240)
+def test_a_run_over_ros_goes_on_in_one_process_and_back(tmp_path):
+    folder = tmp_path / "run"
+    with System(tmp_path) as system:
+        over_ros(system, folder, 17, True, config=config(1000), seed=4)  # a row every 2048 steps
+        steps, first, curve = kept(folder)
+        assert curve[0] == 2048 and steps >= 17 * ROLLOUT
+        refused = command("train", "ppo", f"output:={folder}")
+        assert refused.returncode == 2
+        assert f"{folder} already holds a training: add resume:=true to go on with it, or choose another" in refused.stdout
+        in_one_process(folder, steps + 2 * ROLLOUT, resume="true", curve_interval=1)
+        middle, second, curve = kept(folder)
+        assert middle == steps + 2 * ROLLOUT and second == first + 2 and curve[-2:] == [steps + ROLLOUT, middle]
+        over_ros(system, folder, 2, False, resume=True, config=["total_steps:=1000000"])
+        steps, third, curve = kept(folder)
+        assert steps >= middle + 2 * ROLLOUT and third >= second // 1_000_000 * 1_000_000 + 1_000_000
+        assert curve == sorted(set(curve)) and curve[-1] == steps and middle in curve
+        settings = json.loads((folder / "config.json").read_text())
+        assert settings["algorithm"] == "ppo" and settings["learner"]["rollout_length"] == 64
+        assert settings["train"]["num_envs"] == 2 and settings["train"]["seed"] == 4
+
+
+@pytest.mark.timeout(240)
+def test_a_run_is_not_gone_on_with_by_another_number_of_robots(tmp_path):
+    folder = tmp_path / "run"
+    in_one_process(folder, ROLLOUT, num_envs=2, **dict(word.split(":=") for word in SETTINGS))
+    with System(tmp_path) as system:
+        trainer = system.trainer(output=str(folder), resume=True)
+        system.env(num_envs=3)
+        assert trainer.wait() == 2 and "Traceback" not in trainer.said()
+        assert f"{folder} holds a run with num_envs:=2, found num_envs:=3: give the robots num_envs:=2" in trainer.said()
+
+
 # -- methods that learn all the time -----------------------------------------------------------------------------------
 
 # Random actions for 40 of all ticks, then an update per tick and robot, on small networks.
@@ -118,7 +208,7 @@ OFF_POLICY = ["learning_starts:=80", "batch_size:=16", "actor_hidden:=8", "criti
 def replayed(folder):
     """observation, action and reward of what the checkpoint's replay buffer holds, one row per robot and tick."""
     saved = checkpoint.load(folder / "run" / "checkpoint.npz")
-    return [saved[f"replay_{name}"] for name in ("observation", "action", "reward")]
+    return [saved[f"learner.replay_{name}"] for name in ("observation", "action", "reward")]
 
 
 def transitions_of(messages):
@@ -182,7 +272,7 @@ def test_a_killed_off_policy_trainer_goes_on_with_its_replay(tmp_path):
         answer = system.call(Trigger, "trainer/save_checkpoint", Trigger.Request())
         assert answer.success, answer.message
         steps = 2 * len(replayed(tmp_path)[2])
-        made = int(checkpoint.load(tmp_path / "run" / "checkpoint.npz")["updates"])
+        made = int(checkpoint.load(tmp_path / "run" / "checkpoint.npz")["learner.updates"])
         owed = -((made + 80 - steps) // 2)  # by what was observed and not yet learned from when it was saved
         seen = len(progress)
         system.until(lambda: len(progress) > seen and progress[-1].policy_version > progress[seen - 1].policy_version,
@@ -203,9 +293,11 @@ def test_a_killed_off_policy_trainer_goes_on_with_its_replay(tmp_path):
         again = system.trainer(**arguments)
         assert again.wait() == 2 and "already holds a training: add resume:=true to go on with it" in again.said()
         other = system.trainer(output=arguments["output"], algorithm="ppo", config=config(1), resume=True)
-        assert other.wait() == 2
-        assert "the checkpoint is of other networks than these settings give" in other.said()
-        assert "Traceback" not in again.said() + other.said()
+        assert other.wait() == 2 and "holds a run of td3, not of ppo" in other.said()
+        smaller = system.trainer(**{**arguments, "config": ["actor_hidden:=7"]}, resume=True)
+        assert smaller.wait() == 2
+        assert "the checkpoint is of other networks than these settings give" in smaller.said()
+        assert "Traceback" not in again.said() + other.said() + smaller.said()
         # No update is made twice: those that were owed, and one per tick since.
         assert progress[-1].updates <= owed + (progress[-1].env_steps - steps) // 2
 
@@ -222,7 +314,7 @@ def test_lost_weights_end_it_with_a_sentence_and_are_not_saved(tmp_path):
         assert trainer.wait() == 1
         assert "; the last checkpoint is the last good one" in trainer.said() and "Traceback" not in trainer.said()
         saved = checkpoint.load(tmp_path / "run" / "checkpoint.npz")
-        assert all(np.isfinite(array).all() for name, array in saved.items() if name.startswith("variable_"))
+        assert all(np.isfinite(array).all() for name, array in saved.items() if name.startswith("learner.variable_"))
 
 
 @pytest.mark.timeout(240)
@@ -271,7 +363,7 @@ def test_gaps_in_real_time_are_counted_and_nothing_is_joined_across_them(tmp_pat
         assert len(reward) == len(expected) == 287
         for name, found in (("observation", observation), ("action", action), ("reward", reward)):
             np.testing.assert_array_equal(found, [getattr(t, name) for t in expected], name)
-        assert checkpoint.load(tmp_path / "run" / "checkpoint.npz")["replay_cut"][[48, 107]].all()
+        assert checkpoint.load(tmp_path / "run" / "checkpoint.npz")["learner.replay_cut"][[48, 107]].all()
 
 
 @pytest.mark.parametrize("arguments, sentence", [

@@ -145,10 +145,11 @@ ARGUMENTS = (
     Argument("config", "list", "",
              "settings of the learning method, e.g. config:='total_steps:=1000000 learning_rate:=1e-4'",
              arrangements=_WITH_TRAINER),
-    Argument("output", "text", "runs/ros", "folder for the trainer's checkpoint and policy",
+    Argument("output", "text", "runs/ros", "folder for the trainer's checkpoint, curve and policy",
              arrangements=_WITH_TRAINER),
     Argument("resume", "bool", "false",
-             "the trainer goes on from the checkpoint in its output folder, which otherwise must hold none",
+             "the trainer goes on from the checkpoint in its output folder, which otherwise must hold none, with the "
+             "settings of then where none are given; ./run train METHOD output:=… resume:=true goes on from it too",
              arrangements=_WITH_TRAINER),
     Argument("record", "new_folder", "", "folder for a recording of all topics, a rosbag2; empty: none",
              arrangements=_STACKS),

@@ -45,16 +45,28 @@ class Actor(Protocol):
 class Learner(Protocol):
     """Turns transitions into better policies; `version` grows with each of them.
 
+    What is learned depends on the transitions alone: `act` draws from random numbers of its own.
+
     Attributes:
+        name: of the method.
+        num_envs: rows of a transition.
         on_policy: it learns from what its present policy did and from nothing else, so collection waits while it
             learns; other learners take what any policy did, and learn while the next step is made.
         version: of the present policy.
-        env_steps: transitions observed.
     """
 
+    name: str
+    num_envs: int
     on_policy: bool
     version: int
-    env_steps: int
+
+    @property
+    def env_steps(self) -> int:
+        """Transitions observed."""
+
+    def act(self, observation: np.ndarray, previous: Previous, state: Any,
+            reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], Any]:
+        """Exploring actions of the present policy; see `Actor`."""
 
     def observe(self, batch: Transition) -> None:
         """Take one transition per row; consecutive calls are consecutive ticks."""
@@ -67,6 +79,12 @@ class Learner(Protocol):
 
     def policy(self, provenance: Mapping[str, Any] | None = None) -> bytes:
         """The current policy as the bytes of a bundle; `provenance` says further where it came from."""
+
+    def renumber(self, version: int) -> None:
+        """Let the present policy have this version; those to come go on from it."""
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The variables of networks and optimizers as named arrays: what NaN and infinity are looked for in."""
 
     def save(self) -> dict[str, np.ndarray]:
         """Everything that an unbroken continuation needs, as named arrays."""

@@ -142,7 +142,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
     for target, critic in zip(learner.target_critics, learner.critics):
         target.set_weights(critic.get_weights())
     reference = Reference(config, learner.actor, learner.critics, learner.networks)
-    noise, batches, ends, steps = copy.deepcopy(learner.noise), recorded(learner), [], 0
+    noise, batches, ends, steps = copy.deepcopy(learner.rng), recorded(learner), [], 0
     for _ in range(12):
         observe(learner, rng)
         if not learner.ready():

@@ -133,7 +133,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
     for network, target in zip(networks, [learner.target_actor, *learner.target_critics]):
         target.set_weights(network.get_weights())
     reference = Reference(config, learner.actor, learner.critics, learner.networks)
-    noise, batches, ends = copy.deepcopy(learner.noise), recorded(learner), []
+    noise, batches, ends = copy.deepcopy(learner.rng), recorded(learner), []
     steps = 0
     for _ in range(12):
         observe(learner, rng)

@@ -128,7 +128,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(prioritized, importance
     # All nine apart, as they are once the copies are older than what is learned.
     disturb([network for network, _ in Reference(config, learner).pairs(learner)], rng)
     reference = Reference(config, learner)
-    noise, batches, ends, steps = copy.deepcopy(learner.noise), recorded(learner), [], 0
+    noise, batches, ends, steps = copy.deepcopy(learner.rng), recorded(learner), [], 0
     for _ in range(12):
         observe(learner, rng)
         if not learner.ready():

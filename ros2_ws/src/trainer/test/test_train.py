@@ -301,7 +301,7 @@ def test_what_cannot_be_trained_is_refused_in_one_sentence(tmp_path, capsys):
 def test_a_folder_that_holds_a_run_is_not_overwritten(unbroken, capsys):
     before = (unbroken / "checkpoint.npz").read_bytes()
     assert train.main("ppo", settings(unbroken)) == 2
-    assert "already holds a run: add resume:=true" in sentence(capsys)
+    assert "already holds a training: add resume:=true to go on with it" in sentence(capsys)
     assert (unbroken / "checkpoint.npz").read_bytes() == before and len(rows(unbroken)) == UPDATES
 
 

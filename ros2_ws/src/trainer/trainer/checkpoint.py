@@ -17,6 +17,11 @@ import numpy as np
 from ant_rl_core.files import replacing
 
 
+def path_in(folder: Path) -> Path:
+    """Where the checkpoint of the run in this folder is, if there is one."""
+    return folder / "checkpoint.npz"
+
+
 class CheckpointError(RuntimeError):
     """A checkpoint that can't be read or written; the text says what was expected and what to do."""
 

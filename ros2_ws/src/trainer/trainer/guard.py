@@ -40,15 +40,15 @@ def check(metrics: Mapping[str, float], variables: Iterable[keras.Variable], env
             raise FloatingPointError(_text(name, value, env_steps, f" (and {lost[0]} with it)" if lost else ""))
 
 
-def check_weights(state: Mapping[str, np.ndarray], env_steps: int) -> None:
+def check_weights(weights: Mapping[str, np.ndarray], env_steps: int) -> None:
     """FloatingPointError where networks or optimizers lost their values, as they can with losses still finite.
 
     Args:
-        state: what a learner saves.
+        weights: see `Learner.weights`.
         env_steps: for the message.
     """
-    for name, array in state.items():
-        if name.startswith("variable_") and not np.isfinite(array).all():
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
             raise FloatingPointError(_text(f"{name}, an array of shape {array.shape},",
                                            array[~np.isfinite(array)].flat[0], env_steps))
 

@@ -9,15 +9,13 @@ from typing import Any
 
 from ant_rl_core import bundle, settings
 from ant_rl_core.bundle import Bundle
-from ant_rl_core.contracts import Learner
 from ant_rl_core.spec import ANT
 from ant_rl_core.tick import Tick
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.replay.outcome import Outcome
 from recorder_node.storage import BagError
 from trainer.algorithms.table import ALGORITHMS
-from trainer.metrics import mean_metrics
-from trainer.ros.collector import Collector
+from trainer.ros.session import Pace, Session
 from trainer.runs.progress import track
 
 _SOURCE = ""
@@ -37,52 +35,39 @@ def replay(recording: Recording) -> Outcome:
     Raises:
         BagError: the bag holds no training, or not from its first update on.
     """
-    policies = _policies(recording)
-    student = _Student(recording, policies)
+    student = _Student(recording, _policies(recording))
     for tick in track(recording.ticks(), recording.topics["observation"], "tick"):
-        if student.take(tick) or student.done:
+        if student.take(tick):
             break
     return student.outcome()
 
 
 class _Student:
-    """A learner beside what was recorded of its like."""
+    """A session of learning beside what was recorded of its like: what it says is compared, and goes nowhere."""
+
+    held = False
 
     def __init__(self, recording: Recording, policies: Mapping[int, Bundle]) -> None:
         self._path, self._policies = recording.path, dict(policies)
         first = self._policies[min(policies)]
-        self._learner = _make_learner(recording.path, first)
-        self._on_policy = self._learner.on_policy
+        method, config, about = _method(recording.path, first)
+        self._name, self._num_envs, seed = first.manifest.algorithm, about["num_envs"], about["seed"]
         self._progress = deque(_progress(recording))
-        self._collector = Collector([_SOURCE])
-        self._updates: list[dict[str, float]] = []
-        self._told = 0  # updates that the last recorded progress was about
-        self._compared_policies = self._compared_figures = 0
+        self._updates = self._compared_policies = self._compared_figures = 0
         self._difference: dict[str, Any] | None = None
-        self._last = max(policies)
-        self._compare_policy()
-
-    @property
-    def done(self) -> bool:
-        """Whether there is nothing left to compare with."""
-        return not self._policies and not self._progress
+        self._session = Session(
+            lambda rows: method.learner(config, rows, ANT.observation_size, ANT.action_size, seed, robot=ANT.name),
+            method.learner.on_policy, config.total_steps, [_SOURCE], self, about={"seed": seed}, in_line=True,
+            pace=Pace(self._policies.__contains__, self._is_told))
 
     def take(self, tick: Tick) -> bool:
-        """One recorded tick, and all that the trainer node learns from it; returns whether a difference was found."""
-        learner = self._learner
-        if tick.num_envs != learner.num_envs:
-            raise BagError(f"the bag {self._path} must hold all {learner.num_envs} robots that the trainer learned "
+        """One recorded tick, and all that the trainer node learns from it; returns whether the comparison is over."""
+        if tick.num_envs != self._num_envs:
+            raise BagError(f"the bag {self._path} must hold all {self._num_envs} robots that the trainer learned "
                            f"from, found {tick.num_envs}: it learned from several namespaces, or others joined")
-        self._collector.add(_SOURCE, tick, learner.version if self._on_policy else None)
-        while not self._difference and (batch := self._collector.next_batch()) is not None:
-            learner.observe(batch)
-            while learner.ready() and not self._difference:
-                self._updates.append(learner.update())
-                if self._on_policy:
-                    self._collector.drop_waiting()
-                self._compare_policy()
-                self._compare_figures()
-        return self._difference is not None
+        self._session.take(_SOURCE, tick)
+        self._session.tend()
+        return self._difference is not None or not self._policies and not self._progress
 
     def outcome(self) -> Outcome:
         """The verdict."""
@@ -90,43 +75,60 @@ class _Student:
         missing = sorted(self._policies)
         if found is None and missing:
             found = {"what": f"policy version {missing[0]}", "recorded": "published", "replayed": "never made"}
-        passed = found is None
-        done = (f"{len(self._updates)} updates of {self._learner.name}; compared: {self._compared_policies} policies, "
+        done = (f"{self._updates} updates of {self._name}; compared: {self._compared_policies} policies, "
                 f"figures of {self._compared_figures} messages")
-        verdict = "passed: bit-equal" if passed else (
+        verdict = "passed: bit-equal" if found is None else (
             f"FAILED: {found['what']} was recorded as {found['recorded']} and is {found['replayed']} now")
-        return Outcome(passed, [done, verdict], {
-            "replay": "trainer", "bag": str(self._path), "passed": passed, "algorithm": self._learner.name,
-            "updates": len(self._updates), "policies": self._compared_policies, "figures": self._compared_figures,
+        return Outcome(found is None, [done, verdict], {
+            "replay": "trainer", "bag": str(self._path), "passed": found is None, "algorithm": self._name,
+            "updates": self._updates, "policies": self._compared_policies, "figures": self._compared_figures,
             "first_difference": found})
 
-    def _compare_policy(self) -> None:
-        recorded = self._policies.pop(self._learner.version, None)
-        if recorded is None:
+    # -- what the session says ---------------------------------------------------------------------------------------
+
+    def send_policy(self, policy: bytes, version: int) -> None:
+        """Compare a policy with the recorded one of its version, if there is one."""
+        recorded = self._policies.pop(version, None)
+        if recorded is None or self._difference:
             return
         self._compared_policies += 1
-        made = bundle.unpack(self._learner.policy())
+        made = bundle.unpack(policy)
         for name in sorted(recorded.variants(".tflite").values()):  # Keras writes the date into its files
             if recorded.members[name] != made.members.get(name):
                 found = made.members.get(name)
-                self._difference = {"what": f"{name} of policy version {self._learner.version}, after "
-                                            f"{len(self._updates)} updates,",
+                self._difference = {"what": f"{name} of policy version {version}, after {self._updates} updates,",
                                     "recorded": bundle.sha256(recorded.members[name])[:12],
                                     "replayed": found and bundle.sha256(found)[:12]}
                 return
 
-    def _compare_figures(self) -> None:
-        if not self._progress or self._progress[0].updates != len(self._updates) or self._difference:
+    def send_progress(self, algorithm: str, figures: Mapping[str, float], metrics: Mapping[str, float]) -> None:
+        """Compare the metrics of as many updates as the recorded message was about."""
+        if self._difference or not self._is_told(int(figures["updates"])):
             return
         recorded = self._progress.popleft().metrics
-        replayed = mean_metrics(self._updates[self._told:])
-        self._told = len(self._updates)
         self._compared_figures += 1
         for name, value in recorded.items():
-            if value != replayed[name]:
-                self._difference = {"what": f"{name} of update {self._told}", "recorded": value,
-                                    "replayed": replayed[name]}
+            if value != metrics[name]:
+                self._difference = {"what": f"{name} of update {self._updates}", "recorded": value,
+                                    "replayed": metrics[name]}
                 return
+
+    def hold(self) -> None:
+        """Nothing: a recording waits."""
+
+    def release(self) -> None:
+        """Nothing."""
+
+    def say(self, sentence: str) -> None:
+        """Nothing: the outcome says it."""
+
+    def warn(self, key: str, sentence: str) -> None:
+        """Nothing: there is no folder to warn of."""
+
+    def _is_told(self, updates: int) -> bool:
+        """Whether a recorded message was about so many updates."""
+        self._updates = updates
+        return bool(self._progress) and self._progress[0].updates == updates
 
 
 def _policies(recording: Recording) -> dict[int, Bundle]:
@@ -152,8 +154,8 @@ def _progress(recording: Recording) -> Iterator[_Progress]:
         yield _Progress(message.updates, dict(zip(message.metric_names, message.metric_values)))
 
 
-def _make_learner(path: Any, first: Bundle) -> Learner:
-    """The learner as the trainer node made it, at the version of its first policy."""
+def _method(path: Any, first: Bundle) -> tuple[Any, Any, Mapping[str, Any]]:
+    """The method of the first policy, its settings, and what that policy says of itself."""
     about, name = first.manifest.provenance, first.manifest.algorithm
     if name not in ALGORITHMS or not {"config", "seed", "num_envs", "env_steps"} <= set(about):
         raise BagError(f"the first policy of the bag {path} must tell a method of {', '.join(ALGORITHMS)}, its config, "
@@ -164,7 +166,4 @@ def _make_learner(path: Any, first: Bundle) -> Learner:
     method = ALGORITHMS[name]
     (config,) = settings.build([method.config], {key: settings.format_value(value)
                                                  for key, value in about["config"].items()})
-    learner = method.learner(config, about["num_envs"], ANT.observation_size, ANT.action_size, about["seed"],
-                             robot=ANT.name)
-    learner.version = first.manifest.version
-    return learner
+    return method, config, about

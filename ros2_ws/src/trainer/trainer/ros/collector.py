@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
-from ant_rl_core.step import TimeStep, Transition, unshaped_reward
+from ant_rl_core.step import Transition, unshaped_reward
+from ant_rl_core.tick import Tick
 
 # Ticks of one source that may wait for the others before the oldest are given up.
 _MAX_WAITING = 2000
-
-
-class Tick(Protocol):
-    """A decoded observation message; see `ant_rl_ros.messages.Tick`."""
-
-    time_step: TimeStep
-    num_envs: int
-
-    def transition_from(self, before: Tick) -> Transition | None:
-        """The transition between two ticks, None if they do not follow each other."""
 
 
 class Collector:

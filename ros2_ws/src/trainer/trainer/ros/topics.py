@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ant_rl_interfaces.msg import PolicyUpdate, TrainingProgress
 from std_srvs.srv import SetBool
@@ -12,15 +13,12 @@ from trainer.ros.codec import encode_policy, encode_progress
 
 
 class TrainingTopics:
-    """The trainer's publishers, and its clients of the environments' service `pause`.
+    """The outbox of a session: publishers, clients of the environments' service `pause`, and the log.
 
     Args:
         node: the node that has them.
         prefixes: of the names of each namespace that is learned from, e.g. /a/ or nothing.
         holds: whether environments can be held; a robot in real time goes on with the policy it has.
-
-    Attributes:
-        held: clients of environments that were held and are not let go yet.
     """
 
     def __init__(self, node: StackNode, prefixes: Iterable[str], holds: bool) -> None:
@@ -28,9 +26,14 @@ class TrainingTopics:
         prefixes = list(prefixes)
         self._progress = node.publisher(TrainingProgress, "training")
         self._policies = [node.publisher(PolicyUpdate, prefix + "policy", last_words=True) for prefix in prefixes]
-        self._pauses = [node.create_client(SetBool, f"{prefix}env/pause") for prefix in prefixes]
+        self._pauses: list[Any] = [node.create_client(SetBool, f"{prefix}env/pause") for prefix in prefixes]
         # An earlier run of the node may have been killed while it held them.
-        self.held = set(self._pauses)
+        self._held: set[Any] = set(self._pauses)
+
+    @property
+    def held(self) -> bool:
+        """Whether environments were held and are not let go yet."""
+        return bool(self._held)
 
     def close(self) -> None:
         """Leave the graph."""
@@ -49,17 +52,25 @@ class TrainingTopics:
         """Say how learning goes; see `encode_progress`."""
         self._progress.publish(encode_progress(algorithm, figures, metrics, self._node.stamp()))
 
+    def say(self, sentence: str) -> None:
+        """Log a sentence."""
+        self._node.get_logger().info(sentence)
+
+    def warn(self, key: str, sentence: str) -> None:
+        """Log a warning, not too often with the same key."""
+        self._node.say(key, sentence)
+
     def hold(self) -> None:
         """Pause the environments that can be reached."""
         if self._can_hold:
             for client in self._pauses:
                 if client.service_is_ready():
                     client.call_async(SetBool.Request(data=True))
-                    self.held.add(client)
+                    self._held.add(client)
 
     def release(self) -> None:
         """Let the environments go on; one that can't be reached yet, the next time."""
-        for client in list(self.held):
+        for client in list(self._held):
             if client.service_is_ready():
                 client.call_async(SetBool.Request(data=False))
-                self.held.remove(client)
+                self._held.remove(client)

@@ -35,6 +35,10 @@ class EpisodeReturns:
         mean_return, mean_length = np.mean(self.finished, axis=0)
         return float(mean_return), float(mean_length)
 
+    def begin_episodes(self) -> None:
+        """Forget what was earned in episodes that did not end, in all rows."""
+        self._return[:] = self._length[:] = 0.0
+
     def save(self) -> dict[str, np.ndarray]:
         """State as named arrays."""
         return {"return": self._return, "length": self._length,

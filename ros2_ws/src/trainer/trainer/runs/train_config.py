@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before a method is importe
 from ant_env_node.shaping import ShapingConfig
 from ant_rl_core import settings
 from ant_rl_core.settings import ArgumentError, Settings, setting
+from trainer import checkpoint
 from trainer.algorithms.method import Method
 from trainer.algorithms.table import ALGORITHMS
 
@@ -74,6 +75,31 @@ def choose(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
         if name in constants and not chosen.train.shaping:
             raise ArgumentError(f"{name} is of the shaped reward: add shaping:=true, or leave it out")
     return chosen
+
+
+def choose_over_ros(algorithm: str, arguments: Mapping[str, str], folder: str, seed: int, checkpoint_interval: int,
+                    resume: bool) -> Chosen:
+    """The settings of a run that the trainer node drives.
+
+    With `resume`, one whose folder holds a checkpoint keeps what it was begun with, the seed too, unless other settings
+    of the method or another interval are given.
+
+    Args:
+        algorithm: name of the method.
+        arguments: settings of the method; of no other things.
+        folder: where the run is kept.
+        seed: of a run that begins.
+        checkpoint_interval: environment steps; 0 if none is given.
+        resume: go on with the run in the folder, if it holds one.
+    """
+    settings.build([method_named(algorithm).config], arguments)
+    begun = {"seed": str(seed)}
+    resume = resume and checkpoint.path_in(Path(folder)).exists()
+    if resume:
+        begun = _begun(algorithm, Path(folder))
+    if checkpoint_interval:
+        begun["checkpoint_interval"] = str(checkpoint_interval)
+    return _build(algorithm, {**begun, **arguments, "output": folder, "resume": settings.format_value(resume)})
 
 
 def _build(algorithm: str, arguments: Mapping[str, str]) -> Chosen:

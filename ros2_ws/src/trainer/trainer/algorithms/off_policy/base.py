@@ -48,6 +48,10 @@ class OffPolicyLearner:
         seed: of everything that is random.
         robot: name of the robot, for the bundle.
         network_streams: how many random streams the networks take.
+
+    Attributes:
+        noise: of the actions.
+        rng: of the gradient steps.
     """
 
     name: str
@@ -58,8 +62,10 @@ class OffPolicyLearner:
                  robot: str, network_streams: int) -> None:
         self.config, self.num_envs, self.robot = config, num_envs, robot
         self.observation_size, self.action_size = observation_size, action_size
-        *self._network_streams, replay_seed, noise_seed = np.random.SeedSequence(seed).spawn(network_streams + 2)
-        self.noise = np.random.default_rng(noise_seed)
+        *self._network_streams, replay_seed, noise_seed, rng_seed = np.random.SeedSequence(seed).spawn(
+            network_streams + 3)
+        # Two streams: what is learned from given transitions does not depend on who acted in them.
+        self.noise, self.rng = np.random.default_rng(noise_seed), np.random.default_rng(rng_seed)
         self.experience = Experience(config, num_envs, observation_size, action_size, replay_seed)
         self.version = 1
 
@@ -111,16 +117,25 @@ class OffPolicyLearner:
         return self._graph.bundle(algorithm=self.name, robot=self.robot, version=self.version,
                                   exploration=self._exploration(), provenance=about)
 
+    def renumber(self, version: int) -> None:
+        """Let the present policy have this version; those to come go on from it."""
+        self.version = version
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The variables of networks and optimizers as named arrays."""
+        return weights.pack("variable_", self._state())
+
     def save(self) -> dict[str, np.ndarray]:
         """Everything an unbroken continuation needs."""
-        return {**weights.pack("variable_", self._state()), **self.experience.save(),
-                "noise": checkpoint.pack_generator(self.noise), "version": np.asarray(self.version)}
+        return {**self.weights(), **self.experience.save(), "noise": checkpoint.pack_generator(self.noise),
+                "rng": checkpoint.pack_generator(self.rng), "version": np.asarray(self.version)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `save` returned; ValueError if it was of networks or a buffer of other sizes."""
         weights.unpack("variable_", self._state(), state)
         self.experience.restore(state)
         checkpoint.unpack_generator(self.noise, state["noise"])
+        checkpoint.unpack_generator(self.rng, state["rng"])
         self.version = int(state["version"])
 
     # -- of each method ----------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ class SAC(OffPolicyLearner):
 
     def _gradient_step(self) -> dict[str, float]:
         batch = self.experience.draw()
-        noise = self.noise.standard_normal((2, *batch.action.shape), np.float32)
+        noise = self.rng.standard_normal((2, *batch.action.shape), np.float32)
         observation, action, following = as_tensors(batch)
         metrics, error = self._learn_critics(observation, action, batch.reward, batch.discount, following, batch.weight,
                                              noise[0])

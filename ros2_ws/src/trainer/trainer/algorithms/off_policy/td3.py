@@ -96,7 +96,7 @@ class TD3(OffPolicyLearner):
 
     def _gradient_step(self) -> dict[str, float]:
         config, batch = self.config, self.experience.draw()
-        noise = self.noise.standard_normal(batch.action.shape, np.float32) * config.target_noise_std
+        noise = self.rng.standard_normal(batch.action.shape, np.float32) * config.target_noise_std
         noise = np.clip(noise, -config.target_noise_clip, config.target_noise_clip)
         observation, action, following = as_tensors(batch)
         metrics, error = self._learn_critics(observation, action, batch.reward, batch.discount, following, batch.weight,

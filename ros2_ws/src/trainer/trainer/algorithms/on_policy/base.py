@@ -154,10 +154,13 @@ class GaussianActorCritic:
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 
+    def weights(self, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
+        """`variables` and those of their optimizer as named arrays."""
+        return weights.pack("variable_", [*self.variables, *weights.of_optimizer(optimizer)])
+
     def save(self, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
         """State, and that of the optimizer of `variables`, as named arrays."""
-        return {**weights.pack("variable_", [*self.variables, *weights.of_optimizer(optimizer)]),
-                **self.normalize.save("observation_"), **self.return_statistics.save("return_"),
+        return {**self.weights(optimizer), **self.normalize.save("observation_"), **self.return_statistics.save("return_"),
                 "noise": checkpoint.pack_generator(self.noise)}
 
     def restore(self, state: Mapping[str, np.ndarray], optimizer: keras.optimizers.Optimizer) -> None:
@@ -268,6 +271,14 @@ class OnPolicyLearner:
         return self.model.graph.bundle(
             algorithm=self.name, robot=self.robot, version=self.version,
             provenance={"config": asdict(self.config), "env_steps": self.env_steps, **(provenance or {})})
+
+    def renumber(self, version: int) -> None:
+        """Let the present policy have this version; those to come go on from it."""
+        self.version = version
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The variables of networks and optimizer as named arrays."""
+        return self.model.weights(self.optimizer)
 
     def save(self) -> dict[str, np.ndarray]:
         """Everything an unbroken continuation needs."""
