@@ -36,7 +36,8 @@ def run(env: VectorEnv, actor: Actor, learner: Learner | None, start: TimeStep, 
     with ThreadPoolExecutor(1, "env") as background:
         while True:
             version = actor.version
-            action, extras, state = actor.act(time_step.observation, previous, state, time_step.step == 0)
+            before = previous, state
+            action, extras, state = actor.act(time_step.observation, previous, state, time_step.trial_first)
             metrics = None if learner is None or learner.on_policy else {}
             if learner is not None and not learner.on_policy and learner.ready():
                 stepping = background.submit(env.step, action)
@@ -45,7 +46,7 @@ def run(env: VectorEnv, actor: Actor, learner: Learner | None, start: TimeStep, 
             else:
                 after = env.step(action)
             if learner is not None:
-                learner.observe(transition(time_step, action, after, extras, version))
+                learner.observe(transition(time_step, action, after, extras, version, *before))
                 if learner.on_policy and learner.ready():
                     metrics = learner.update()
             previous = Previous(action, after.reward, after.done)

@@ -102,7 +102,7 @@ class Panel:
             self._begin()
         started, processor = time.perf_counter(), time.thread_time()
         action, _, self._state = self.actor.act(self._time_step.observation, self._previous, self._state,
-                                                self._time_step.step == 0)
+                                                self._time_step.trial_first)
         self._processor_seconds += time.thread_time() - processor
         self._latencies.append(time.perf_counter() - started)
         self._time_step = self._env.step(action)

@@ -98,7 +98,7 @@ def _batch(actor: Actor, rows: int, seed: int, num_threads: int, timer: StageTim
         while len(found) < rows:
             next(ticks)
             with timer.stage("inference"):
-                action, _, state = actor.act(time_step.observation, previous, state, time_step.step == 0)
+                action, _, state = actor.act(time_step.observation, previous, state, time_step.trial_first)
             with timer.stage("step"):
                 time_step = env.step(action)
             previous = Previous(action, time_step.reward, time_step.done)
