@@ -48,8 +48,8 @@ class Manifest:
         exploration: how a policy explores with this actor, where that is not by drawing from mean and log_std.
         inputs: what the actor's graph takes beside its states, of `INPUTS`; the observation is one of them.
         memory: how long states and what happened before last: they start anew with each episode, or with each trial.
-        memory_id: actors of the same state shapes and the same id understand each other's states, so that one that takes
-            another's place goes on with its memory; null: nobody else's.
+        memory_id: actors of the same state shapes and the same id understand each other's states, so that one that
+            takes another's place goes on with its memory; null: nobody else's.
         observation_statistics: mean and variance that are baked into the graph, for the record.
         members: for each actor file: sha256, bytes, precision and backend.
         provenance: config, seed, steps, code version, evaluation with its episodes.
@@ -76,7 +76,7 @@ class Manifest:
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each input of the actor's graph by name, without the batch axis, states included."""
-        sizes = dict(zip(INPUTS, (self.observation_size, self.action_size, 1, 1)))
+        sizes = dict(zip(INPUTS, (self.observation_size, self.action_size, 1, 1), strict=True))
         return {**{name: (sizes[name],) for name in self.inputs},
                 **{f"state_{i}": shape for i, shape in enumerate(self.state_shapes)}}
 

@@ -149,7 +149,7 @@ class TimeStepEnv:
     """The stack's environment contract over any Gymnasium vector environment that resets in the same step.
 
     An environment with trials of several episodes says so in its info: `trial_first`, bool [n], which of the rows that
-    it reset with a step begin another trial (with `reset` all do), and `task`, see `TimeStep`, with every reset and step.
+    it reset with a step begin another trial (with `reset` all do), and with each reset and step `task`, see `TimeStep`.
 
     Args:
         env: `gymnasium.vector.VectorEnv` in SAME_STEP autoreset mode, e.g. `VectorAnt`.

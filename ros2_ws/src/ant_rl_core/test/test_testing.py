@@ -1,6 +1,7 @@
 """The fakes: they refuse what breaks the contract, and their numbers are the documented ones."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -188,7 +189,7 @@ def test_fake_trials_have_several_episodes_and_are_called_after_the_first():
     steps = [env.reset(), *(env.step(zeros(env)) for _ in range(12))]
     assert [bool(step.trial_first[0]) for step in steps] == [tick % 4 == 0 for tick in range(13)]
     assert [bool(step.trial_first[1]) for step in steps] == [tick % 6 == 0 for tick in range(13)]
-    for before, after in zip(steps, steps[1:]):
+    for before, after in pairwise(steps):
         assert np.array_equal(after.trial_id != before.trial_id, after.trial_first)
         assert np.array_equal(after.task[:, 0], after.trial_id) and after.task.dtype == np.float32
     assert env.reset().trial_first.all()

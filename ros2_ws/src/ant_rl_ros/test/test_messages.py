@@ -47,8 +47,8 @@ def sent_info(tick):
 
 def assert_same(a, b):
     assert (a.session, a.step_id, a.policy_version) == (b.session, b.step_id, b.policy_version)
-    for name in ("observation", "reward", "terminated", "truncated", "final_observation", "episode_id", "step", "trial_id",
-                 "trial_first"):
+    for name in ("observation", "reward", "terminated", "truncated", "final_observation", "episode_id", "step",
+                 "trial_id", "trial_first"):
         x, y = getattr(a.time_step, name), getattr(b.time_step, name)
         assert x.dtype == y.dtype and x.tobytes() == y.tobytes(), name
     assert (a.action is None) == (b.action is None)

@@ -22,10 +22,10 @@ Standing = Literal["new", "resent", "outdated"]
 class Responder:
     """Answers observations, each tick once; keeps the actor's memory between them.
 
-    What a row remembers is dropped where its trial is another one than at the last tick that was answered, and the actor
-    is told that an episode ended where its episode is another one. A tick that was missed on the way, in real time a
-    usual thing, changes neither, so it drops nothing: one input less spoils a memory less than having none. Since all
-    of that depends on the answered ticks alone, a recording of those gives the same answers again.
+    What a row remembers is dropped where its trial is another one than at the last tick that was answered, and the
+    actor is told that an episode ended where its episode is another one. A tick that was missed on the way, in real
+    time a usual thing, changes neither, so it drops nothing: one input less spoils a memory less than having none.
+    Since all of that depends on the answered ticks alone, a recording of those gives the same answers again.
 
     Args:
         slot: where the running actor is; exchanged at the start of a tick only.

@@ -208,7 +208,7 @@ def test_recurrent_state_lives_as_long_as_an_episode(env, start):
 
 
 def test_memory_of_a_trial_outlives_episodes_resent_ticks_and_a_swap_to_its_kin(env, start):
-    """The reference acts once per tick; the node is asked some ticks twice, and changes actors in the midst of trials."""
+    """The reference acts once per tick; the node is asked some ticks twice, and changes actors amid trials."""
     changes = {"memory": "trial", "memory_id": "kin"}
     arguments = {"hidden": 8, "state_size": 16, "before": ("previous_action", "previous_reward", "previous_done")}
     versions = {version: packed(version, seed=version, changes=changes, **arguments) for version in (1, 2)}

@@ -30,7 +30,7 @@ class GRUActor:
 
     def __init__(self, seed: int = 3, observation_size: int = 105, action_size: int = 8) -> None:
         rng = np.random.default_rng(seed)
-        sizes = dict(zip(INPUTS, (observation_size, action_size, 1, 1)), state_0=_STATE)
+        sizes = dict(zip(INPUTS, (observation_size, action_size, 1, 1), strict=True), state_0=_STATE)
         inputs = {name: keras.Input((size,), dtype="float32", name=name) for name, size in sizes.items()}
         x = keras.layers.Concatenate()([inputs[name] for name in INPUTS])
         x = keras.layers.Dense(_EMBED, "tanh", name="embed")(x)

@@ -25,7 +25,8 @@ class RolloutBuffer:
         trial_first: bool [length, num_envs], where a trial begins with the observation.
         previous_action, previous_reward, previous_done: what happened before the observation, float32
             [length, num_envs, action_size], float32 and bool [length, num_envs]; zeros where a trial begins.
-        states: the actor's states before the action, float32 [length, num_envs, *shape] each; zeros where a trial begins.
+        states: the actor's states before the action, float32 [length, num_envs, *shape] each; zeros where a trial
+            begins.
     """
 
     def __init__(self, length: int, num_envs: int, observation_size: int, action_size: int,
@@ -60,7 +61,7 @@ class RolloutBuffer:
         return self.size * self.num_envs
 
     def add(self, batch: Transition) -> None:
-        """Append one tick; RuntimeError when full, ValueError for another number of rows, or of states than are kept."""
+        """Append one tick; RuntimeError when full, ValueError for another number of rows or of states."""
         if self.full:
             raise RuntimeError(f"the rollout buffer is full: {self.length} ticks were added and not yet learned from")
         if len(batch.reward) != self.num_envs:  # numpy would repeat a single row
@@ -73,12 +74,14 @@ class RolloutBuffer:
 
     def _add_memory(self, batch: Transition) -> None:
         if batch.trial_first is None or batch.previous is None or len(batch.state) != len(self.states):
-            raise ValueError(f"expected transitions with trial_first, previous and {len(self.states)} states of the actor, "
-                             f"found {'' if batch.trial_first is not None else 'no '}trial_first, "
+            raise ValueError("expected transitions with trial_first, previous and "
+                             f"{len(self.states)} states of the actor, found "
+                             f"{'' if batch.trial_first is not None else 'no '}trial_first, "
                              f"{'' if batch.previous is not None else 'no '}previous and {len(batch.state)} states")
         t, first, before = self.size, batch.trial_first, batch.previous.forgotten(batch.trial_first)
         self.trial_first[t] = first
-        self.previous_action[t], self.previous_reward[t], self.previous_done[t] = before.action, before.reward, before.done
+        self.previous_action[t], self.previous_reward[t] = before.action, before.reward
+        self.previous_done[t] = before.done
         for kept, state in zip(self.states, batch.state, strict=True):
             kept[t] = state
             kept[t, first] = 0.0
@@ -98,7 +101,7 @@ class RolloutBuffer:
         """bool [length, num_envs], as `cuts`, but sums over time run across the ends of episodes within a trial.
 
         So they end where the next tick begins another trial, where ticks were missed in between, and in the last tick.
-        Needs a buffer that keeps what happened before: it tells whether the tick before is the one that was added before.
+        Needs a buffer that keeps what happened before, which tells whether a tick follows the one added before it.
         """
         ended = self.terminated | self.truncated
         cut = np.ones((self.length, self.num_envs), bool)

@@ -89,8 +89,8 @@ class PolicyGraph:
     Args:
         network: live functional model of Keras's own layers and operations, from float32 [n, observation_size]; it is
             copied, and each export takes its weights as they are then. One with a memory, or that is told what happened
-            before, goes from a table of inputs (names of `ant_rl_core.bundle.INPUTS`, state_0, state_1, …) to a table of
-            `output` and the states after, one step at a time.
+            before, goes from a table of inputs (names of `ant_rl_core.bundle.INPUTS`, state_0, state_1, …) to a table
+            of `output` and the states after, one step at a time.
         head: named outputs of the graph, made from the network's; `action` is one of them.
         normalizer: live, of the observations; None: they are taken as they come.
         constants: further outputs, which do not depend on the observation: live variables by name.

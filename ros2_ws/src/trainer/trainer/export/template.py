@@ -22,8 +22,8 @@ class Template:
         marks: float32 arrays of random, positive numbers, so that each is found by what it holds.
 
     Raises:
-        LookupError: an array is not in the file just once, as it is or in a form that is known, nor is each of its rows,
-            as those of the two biases that Keras's GRU keeps in one array.
+        LookupError: an array is not in the file just once, as it is or in a form that is known, nor is each of its
+            rows, as those of the two biases that Keras's GRU keeps in one array.
     """
 
     def __init__(self, data: bytes, marks: Sequence[np.ndarray]) -> None:
