@@ -46,7 +46,7 @@ def imported(path):
 def touches_ros(path):
     """Whether a module is one of those that may: nodes, codecs, their shared plumbing, and what starts them."""
     package, *inside = path.relative_to(SOURCE).parts
-    return (package in ("ant_rl_ros", "ant_rl", "ant_rl_tools") or path.stem in ("node", "codec", "responder")
+    return (package in ("ant_rl_ros", "ant_rl", "ant_rl_tools") or path.stem in ("node", "codec")
             or path.stem.endswith("_topics") or inside[1:] == ["ros", "topics.py"])
 
 

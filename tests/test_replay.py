@@ -250,7 +250,7 @@ def test_a_bag_of_another_version_of_a_message_is_refused_with_a_sentence(tmp_pa
     code, said, _ = replay(other, "env")
     assert code == 2 and said.count("\n") == 1, said
     assert re.search(r"of another version of ant_rl_interfaces/msg/\w+ than this workspace's .RIHS01_00000000…, here "
-                     r"RIHS01_\w{8}….: use the version that recorded it", said), said
+                     r"RIHS01_\w{8}….: record it anew, or use the version that recorded it", said), said
 
 
 def test_what_is_no_bag_is_refused_with_a_sentence(tmp_path):

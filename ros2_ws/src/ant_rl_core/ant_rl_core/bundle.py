@@ -25,6 +25,9 @@ MANIFEST = "manifest.json"
 MAX_BUNDLE_BYTES = 64 * 2**20
 MAX_MEMBERS = 64
 FLOAT32 = "float32"  # the variant that every bundle has: the actor as it was learned
+# What a graph may take beside its states: the observation, and what happened before it, zeros where memory starts anew.
+INPUTS = ("observation", "previous_action", "previous_reward", "previous_done")
+MEMORIES = ("episode", "trial")
 
 
 class BundleError(ValueError):
@@ -43,6 +46,10 @@ class Manifest:
         state_shapes: shape of each recurrent state array without the batch axis; empty for feed-forward actors.
         stochastic: whether the actor's graph also gives mean and log_std, from which a policy can explore.
         exploration: how a policy explores with this actor, where that is not by drawing from mean and log_std.
+        inputs: what the actor's graph takes beside its states, of `INPUTS`; the observation is one of them.
+        memory: how long states and what happened before last: they start anew with each episode, or with each trial.
+        memory_id: actors of the same state shapes and the same id understand each other's states, so that one that
+            takes another's place goes on with its memory; null: nobody else's.
         observation_statistics: mean and variance that are baked into the graph, for the record.
         members: for each actor file: sha256, bytes, precision and backend.
         provenance: config, seed, steps, code version, evaluation with its episodes.
@@ -61,7 +68,17 @@ class Manifest:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     signature: str | None = None
     exploration: Exploration | None = None
+    inputs: tuple[str, ...] = INPUTS[:1]
+    memory: str = MEMORIES[0]
+    memory_id: str | None = None
     format_version: int = FORMAT_VERSION
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each input of the actor's graph by name, without the batch axis, states included."""
+        sizes = dict(zip(INPUTS, (self.observation_size, self.action_size, 1, 1), strict=True))
+        return {**{name: (sizes[name],) for name in self.inputs},
+                **{f"state_{i}": shape for i, shape in enumerate(self.state_shapes)}}
 
     @property
     def explores(self) -> Exploration | None:
@@ -137,9 +154,10 @@ def pack(manifest: Manifest, members: Mapping[str, bytes], details: Mapping[str,
     table = {name: {**details.get(name, {}), "sha256": sha256(data), "bytes": len(data)}
              for name, data in sorted(members.items())}
     fields = {**asdict(manifest), "members": table}
-    if manifest.exploration is None:
-        del fields["exploration"]
-    elif manifest.exploration.limit == 1.0:  # for policy nodes that do not know of limits
+    for name in _LATER:  # for software that does not know of them
+        if getattr(manifest, name) == getattr(Manifest, name):
+            del fields[name]
+    if manifest.exploration is not None and manifest.exploration.limit == 1.0:
         del fields["exploration"]["limit"]
     text = json.dumps(fields, indent=2, sort_keys=True, allow_nan=False).encode()
     buffer = io.BytesIO()
@@ -236,7 +254,14 @@ _FIELDS = {
     "signature": ("text or null", lambda value: value is None or isinstance(value, str)),
     "exploration": ("a table with kind, scale, levels and limit", lambda value: value is None or isinstance(value, dict)
                     and set(value) <= {"kind", "scale", "levels", "limit"} and isinstance(value.get("kind"), str)),
+    "inputs": (f"a list of some of {', '.join(INPUTS)}, each once, observation among them",
+               lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value)
+               and "observation" in value and set(value) <= set(INPUTS) and len(set(value)) == len(value)),
+    "memory": (" or ".join(MEMORIES), lambda value: value in MEMORIES),
+    "memory_id": ("text or null", lambda value: value is None or isinstance(value, str)),
 }
+# Written only where they differ from what a manifest without them means.
+_LATER = ("exploration", "inputs", "memory", "memory_id")
 
 
 def _read_manifest(text: bytes) -> Manifest:
@@ -258,6 +283,8 @@ def _read_manifest(text: bytes) -> Manifest:
         if not holds(value):
             raise BundleError(f"{MANIFEST}: {name} must be {expected}, found {_short(value)}")
     fields["state_shapes"] = tuple(tuple(shape) for shape in fields.get("state_shapes", ()))
+    if "inputs" in fields:
+        fields["inputs"] = tuple(fields["inputs"])
     if fields.get("exploration") is not None:
         fields["exploration"] = _read_exploration(fields["exploration"], fields.get("stochastic", False))
     return Manifest(**fields)

@@ -23,6 +23,15 @@ class VectorEnv(Protocol):
     def step(self, action: np.ndarray) -> TimeStep:
         """Apply float32 [n, action_size] in [-1, 1] for one control period."""
 
+    def save(self) -> dict[str, np.ndarray]:
+        """State as named arrays, from which `restore` goes on bit for bit."""
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> TimeStep:
+        """Go on from what `save` gave; returns the time step at which that was, without the transition to it."""
+
+    def close(self) -> None:
+        """Release threads and memory; nothing else may be called afterwards."""
+
 
 class Actor(Protocol):
     """Chooses actions. Feed-forward actors take and return an empty state."""
@@ -30,15 +39,17 @@ class Actor(Protocol):
     version: int
 
     def initial_state(self, num_envs: int) -> Any:
-        """Recurrent state of n rows at the start of an episode; () for feed-forward actors."""
+        """Recurrent state of n rows at the start of a trial; () for feed-forward actors."""
 
     def act(self, observation: np.ndarray, previous: Previous, state: Any,
             reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], Any]:
         """Return (action, extras, state) for float32 [n, observation_size] observations.
 
-        `reset_mask` (bool [n]) marks rows at the first tick of an episode. The action is float32
+        `reset_mask` (bool [n]) marks the rows in which the actor starts anew: neither its state there nor `previous`
+        counts, since both are of another trial (`TimeStep.trial_first`). An actor whose memory is to last for an
+        episode only starts anew where `previous.done` says that one ended, too. The action is float32
         [n, action_size] in [-1, 1]. `extras` holds log_prob (float32 [n]) where the actor explores, and value
-        (float32 [n]) where it has a critic.
+        (float32 [n]) where it has a critic. What it is given is not written to.
         """
 
 

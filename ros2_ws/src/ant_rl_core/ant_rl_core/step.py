@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+_EPISODES = np.empty(0, np.int64)  # stands for: each episode is a trial
+
 
 @dataclass(frozen=True)
 class TimeStep:
@@ -25,6 +27,10 @@ class TimeStep:
         episode_id: int64 [n], episode that `observation` belongs to; unique within the environment's life.
         step: uint32 [n], steps since that episode's reset.
         info: further arrays of the environment, as it names them (e.g. x_position [m]).
+        trial_id: int64 [n], trial that `observation` belongs to, called after its first episode. A trial is one or more
+            episodes in the same task; where nothing is given, each episode is one.
+        task: float32 [n, k], the task of each row as a vector, for critics and viewers, not for actors; None where all
+            rows have the same.
     """
 
     observation: np.ndarray
@@ -35,11 +41,25 @@ class TimeStep:
     episode_id: np.ndarray
     step: np.ndarray
     info: Mapping[str, Any] = field(default_factory=dict)
+    trial_id: np.ndarray = field(default_factory=lambda: _EPISODES)
+    task: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.trial_id is _EPISODES:
+            object.__setattr__(self, "trial_id", self.episode_id)
 
     @property
     def done(self) -> np.ndarray:
         """bool [n], rows whose episode ended with this transition, for either reason."""
         return self.terminated | self.truncated
+
+    @property
+    def trial_first(self) -> np.ndarray:
+        """bool [n], rows whose trial begins with `observation`: the actor's memory starts anew there.
+
+        Told by the ids alone, so that it is the same wherever a time step comes from, also over ROS.
+        """
+        return (self.step == 0) & (self.trial_id == self.episode_id)
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,10 @@ class Transition:
         extras: what the actor reported, e.g. log_prob float32 [n], and unshaped_reward float32 [n] where the environment
             shapes rewards.
         policy_version: version of the policy that acted.
+        trial_first: bool [n], rows whose trial begins with `observation`; None: not told.
+        previous: what happened before `observation`, as the actor was given it; None: not told.
+        state: the actor's state before the action, as it was given it, so without the fresh start of the rows of
+            `trial_first`: arrays [n, ...]; () where it has none, and over ROS, where it stays with the actor.
     """
 
     observation: np.ndarray
@@ -65,16 +89,19 @@ class Transition:
     next_observation: np.ndarray
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     policy_version: int = 0
+    trial_first: np.ndarray | None = None
+    previous: Previous | None = None
+    state: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
 class Previous:
-    """What happened before the current observation, for actors that learn within an episode (RL^2).
+    """What happened before the current observation, for actors that learn within a trial (RL^2, arXiv:1611.02779).
 
     Attributes:
         action: float32 [n, action_size]; zeros at the first tick.
-        reward: float32 [n]; zeros at the first tick.
-        done: bool [n], the previous transition ended an episode.
+        reward: float32 [n], as the environment gave it; zeros at the first tick.
+        done: bool [n], an episode ended with that transition.
     """
 
     action: np.ndarray
@@ -87,17 +114,26 @@ class Previous:
         return cls(np.zeros((num_envs, action_size), np.float32), np.zeros(num_envs, np.float32),
                    np.zeros(num_envs, bool))
 
+    def forgotten(self, rows: np.ndarray) -> Previous:
+        """Zeros in these rows (bool [n]): nothing of one trial is told in the next."""
+        if not rows.any():
+            return self
+        return Previous(np.where(rows[:, None], np.float32(0), self.action),
+                        np.where(rows, np.float32(0), self.reward), self.done & ~rows)
+
 
 def transition(before: TimeStep, action: np.ndarray, after: TimeStep, extras: Mapping[str, np.ndarray],
-               policy_version: int) -> Transition:
+               policy_version: int, previous: Previous | None = None,
+               state: tuple[np.ndarray, ...] = ()) -> Transition:
     """Join two consecutive time steps and the action between them.
 
-    The unshaped_reward of an environment that shapes rewards goes with the actor's extras.
+    The unshaped_reward of an environment that shapes rewards goes with the actor's extras. `previous` and `state` are
+    what the actor was given with `before`; see `Transition`.
     """
     if "unshaped_reward" in after.info:
         extras = {**extras, "unshaped_reward": after.info["unshaped_reward"]}
     return Transition(before.observation, action, after.reward, after.terminated, after.truncated,
-                      after.final_observation, extras, policy_version)
+                      after.final_observation, extras, policy_version, before.trial_first, previous, state)
 
 
 def unshaped_reward(made: TimeStep | Transition) -> np.ndarray:
@@ -118,6 +154,9 @@ def bootstrap_mask(terminated: np.ndarray) -> np.ndarray:
 class TimeStepEnv:
     """The stack's environment contract over any Gymnasium vector environment that resets in the same step.
 
+    An environment with trials of several episodes says so in its info: `trial_first`, bool [n], which of the rows that
+    it reset with a step begin another trial (with `reset` all do), and with each reset and step `task`, see `TimeStep`.
+
     Args:
         env: `gymnasium.vector.VectorEnv` in SAME_STEP autoreset mode, e.g. `VectorAnt`.
 
@@ -136,6 +175,8 @@ class TimeStepEnv:
         self._episode_id = np.arange(self.num_envs, dtype=np.int64)
         self._next_episode_id = 0
         self._step = np.zeros(self.num_envs, np.uint32)
+        self._trial_id = self._episode_id.copy()
+        self._task: np.ndarray | None = None
 
     def reset(self, seed: int | None = None) -> TimeStep:
         """Start new episodes in all rows; row i is seeded with seed + i when a seed is given."""
@@ -143,6 +184,7 @@ class TimeStepEnv:
         observation = self._flat(observation)
         self._episode_id = self._new_episodes(self.num_envs)
         self._step[:] = 0
+        self._trial_id, self._task = self._episode_id.copy(), _task(info)
         return self._start(observation, info)
 
     def step(self, action: np.ndarray) -> TimeStep:
@@ -151,6 +193,7 @@ class TimeStepEnv:
         observation = self._flat(observation)
         final = observation
         self._step += 1
+        self._task = _task(info)
         done = terminated | truncated
         if done.any():
             rows = np.flatnonzero(done)
@@ -159,19 +202,28 @@ class TimeStepEnv:
                 final[row] = np.ravel(info["final_obs"][row])
             self._episode_id[rows] = self._new_episodes(len(rows))
             self._step[rows] = 0
+            begins = done if "trial_first" not in info else done & info["trial_first"]
+            self._trial_id = np.where(begins, self._episode_id, self._trial_id)
         return TimeStep(observation, np.array(reward, np.float32), terminated.copy(), truncated.copy(), final,
-                        self._episode_id.copy(), self._step.copy(), info)
+                        self._episode_id.copy(), self._step.copy(), info, self._trial_id, self._task)
 
     def save(self) -> dict[str, np.ndarray]:
-        """Named arrays from which `restore` goes on bit for bit; needs an environment that has `save`."""
-        return {**self.env.save(), "episode_id": self._episode_id.copy(), "step": self._step.copy(),
-                "next_episode_id": np.asarray(self._next_episode_id)}
+        """Named arrays from which `restore` goes on bit for bit; needs an environment that has `save`.
+
+        Trials and tasks are named only where there are any.
+        """
+        saved = {**self.env.save(), "episode_id": self._episode_id.copy(), "step": self._step.copy(),
+                 "next_episode_id": np.asarray(self._next_episode_id)}
+        if (self._trial_id != self._episode_id).any():
+            saved["trial_id"] = self._trial_id
+        return saved if self._task is None else {**saved, "task": self._task}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> TimeStep:
         """Go on from what `save` gave, as if never interrupted."""
         observation = self._flat(self.env.restore(saved))
         self._episode_id, self._step = saved["episode_id"].copy(), saved["step"].copy()
         self._next_episode_id = int(saved["next_episode_id"])
+        self._trial_id, self._task = saved.get("trial_id", self._episode_id).copy(), saved.get("task")
         return self._start(observation, {})
 
     def close(self) -> None:
@@ -182,7 +234,7 @@ class TimeStepEnv:
         """A time step that completes no transition."""
         no = np.zeros(self.num_envs, bool)
         return TimeStep(observation, np.zeros(self.num_envs, np.float32), no, no.copy(), observation,
-                        self._episode_id.copy(), self._step.copy(), info)
+                        self._episode_id.copy(), self._step.copy(), info, self._trial_id.copy(), self._task)
 
     def _flat(self, observation: np.ndarray) -> np.ndarray:
         return np.array(observation, np.float32).reshape(self.num_envs, self.observation_size)
@@ -191,3 +243,8 @@ class TimeStepEnv:
         ids = np.arange(self._next_episode_id, self._next_episode_id + count, dtype=np.int64)
         self._next_episode_id += count
         return ids
+
+
+def _task(info: Mapping[str, Any]) -> np.ndarray | None:
+    """The rows' tasks, where the environment tells them; a copy, since it may write over its own."""
+    return np.array(info["task"], np.float32) if "task" in info else None

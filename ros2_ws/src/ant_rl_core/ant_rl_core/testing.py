@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -21,12 +22,14 @@ class FakeActor:
         version: policy version it reports.
         recurrent: whether it counts ticks per row in its state, int64 [n]; otherwise the state is ().
         explore: whether it reports log_prob and value in its extras (log_prob[i] = -ticks, value[i] = 10 * ticks).
+        memory_id: whose memory it takes over, as `policy_node.actor.BundleActor.memory_key`; None: nobody's.
     """
 
     def __init__(self, spec: RobotSpec = ANT, version: int = 1, recurrent: bool = False,
-                 explore: bool = False) -> None:
+                 explore: bool = False, memory_id: str | None = None) -> None:
         self.spec = spec
         self.version = version
+        self.memory_key = memory_id if recurrent else ()
         self.calls = 0
         self._recurrent = recurrent
         self._explore = explore
@@ -67,49 +70,65 @@ class FakeActor:
 
 
 class _Episodes:
-    """Episode ids and steps of n rows, as every `TimeStep` carries them."""
+    """Episodes, trials and steps of n rows, as every `TimeStep` carries them."""
 
-    def __init__(self, num_envs: int) -> None:
-        self.num_envs = num_envs
+    _NAMES = ("step", "episode_id", "trial_id", "left")
+
+    def __init__(self, num_envs: int, per_trial: int = 1) -> None:
+        self.num_envs, self.per_trial = num_envs, per_trial
         self.step = np.zeros(num_envs, np.uint32)
         self.episode_id = np.zeros(num_envs, np.int64)
+        self.trial_id = np.zeros(num_envs, np.int64)
+        self.left = np.zeros(num_envs, np.int64)  # episodes that the present trial still has
         self.started = False
         self._next_id = 0
 
-    def restart(self, rows: np.ndarray) -> None:
+    def restart(self, rows: np.ndarray, new_trials: bool = False) -> None:
+        """Begin episodes in these rows, and trials where those have had all of theirs, or in all of the rows."""
         self.step[rows] = 0
         self.episode_id[rows] = np.arange(self._next_id, self._next_id + len(rows))
         self._next_id += len(rows)
+        begin = rows if new_trials else rows[self.left[rows] == 0]
+        self.trial_id[begin] = self.episode_id[begin]
+        self.left[begin] = self.per_trial
+        self.left[rows] -= 1
 
     def time_step(self, observation: np.ndarray, reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray,
-                  final_observation: np.ndarray) -> TimeStep:
+                  final_observation: np.ndarray, task: np.ndarray | None = None) -> TimeStep:
         return TimeStep(observation, reward, terminated, truncated, final_observation, self.episode_id.copy(),
-                        self.step.copy())
+                        self.step.copy(), trial_id=self.trial_id.copy(), task=task)
+
+    def save(self) -> dict[str, np.ndarray]:
+        return {**{name: getattr(self, name).copy() for name in self._NAMES}, "next_id": np.asarray(self._next_id)}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
+        for name in self._NAMES:
+            setattr(self, name, saved[name].copy())
+        self._next_id, self.started = int(saved["next_id"]), True
 
 
 class _FakeEnv:
     """What the fakes share: checks, episode ends by count, reset in the same step."""
 
-    def __init__(self, spec: RobotSpec, num_envs: int) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, found {num_envs}")
+    def __init__(self, spec: RobotSpec, num_envs: int, episodes_per_trial: int = 1) -> None:
+        for name, value in (("num_envs", num_envs), ("episodes_per_trial", episodes_per_trial)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, found {value}")
         self.spec = spec
         self.num_envs = num_envs
         self.observation_size = spec.observation_size
         self.action_size = spec.action_size
-        self._episodes = _Episodes(num_envs)
+        self._episodes = _Episodes(num_envs, episodes_per_trial)
         self._observation = np.zeros((num_envs, spec.observation_size), np.float32)
 
     def reset(self, seed: int | None = None) -> TimeStep:
         """Start new episodes in all rows; a seed restarts the random numbers, if there are any."""
         self._seed(seed)
         rows = np.arange(self.num_envs)
-        self._episodes.restart(rows)
+        self._episodes.restart(rows, new_trials=True)
         self._episodes.started = True
         self._observation = self._observe(np.zeros((self.num_envs, self.action_size), np.float32))
-        no = np.zeros(self.num_envs, bool)
-        observation = self._observation.copy()
-        return self._episodes.time_step(observation, np.zeros(self.num_envs, np.float32), no, no.copy(), observation)
+        return self._start()
 
     def step(self, action: np.ndarray) -> TimeStep:
         """Apply float32 [n, action_size] in [-1, 1]; ValueError for any other action, RuntimeError before a reset."""
@@ -130,10 +149,30 @@ class _FakeEnv:
             observation = final.copy()
             observation[rows] = self._observe(np.zeros_like(action))[rows]
         self._observation = observation.copy()
-        return self._episodes.time_step(observation, reward, terminated, truncated, final)
+        return self._episodes.time_step(observation, reward, terminated, truncated, final, self._task())
+
+    def save(self) -> dict[str, np.ndarray]:
+        """State as named arrays; see `contracts.VectorEnv`."""
+        return {**self._episodes.save(), "observation": self._observation.copy()}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> TimeStep:
+        """Go on from what `save` gave."""
+        self._episodes.restore(saved)
+        self._observation = saved["observation"].copy()
+        return self._start()
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _start(self) -> TimeStep:
+        """The present observation as a time step that completes no transition."""
+        no, observation = np.zeros(self.num_envs, bool), self._observation.copy()
+        return self._episodes.time_step(observation, np.zeros(self.num_envs, np.float32), no, no.copy(), observation,
+                                        self._task())
+
+    def _task(self) -> np.ndarray | None:
+        """float32 [n, k] of the rows' present trials; None where all have the same."""
+        return None
 
     def _seed(self, seed: int | None) -> None:
         """Restart random numbers."""
@@ -157,16 +196,18 @@ class FakeVectorEnv(_FakeEnv):
     Column 0 of an observation is the row, 1 the episode id, 2 the step within the episode, then follow the action
     that led to it (zeros after a reset) and zeros. The reward of a transition is step + 1000 * row, with the step
     counted from 1. Row i's episodes have `lengths[i % len(lengths)]` steps; those with an even id terminate,
-    those with an odd id are truncated.
+    those with an odd id are truncated. Where a trial has several episodes, its id is its task.
 
     Args:
         num_envs: number of rows n.
         lengths: steps per episode.
         spec: sizes; the observation must have room for 3 + action_size columns.
+        episodes_per_trial: episodes of each trial.
     """
 
-    def __init__(self, num_envs: int = 1, lengths: Sequence[int] = (3, 5), spec: RobotSpec = ANT) -> None:
-        super().__init__(spec, num_envs)
+    def __init__(self, num_envs: int = 1, lengths: Sequence[int] = (3, 5), spec: RobotSpec = ANT,
+                 episodes_per_trial: int = 1) -> None:
+        super().__init__(spec, num_envs, episodes_per_trial)
         if spec.observation_size < 3 + spec.action_size:
             raise ValueError(f"the observation needs at least {3 + spec.action_size} columns, "
                              f"found {spec.observation_size}")
@@ -189,6 +230,9 @@ class FakeVectorEnv(_FakeEnv):
         done = self._episodes.step >= self.lengths
         even = self._episodes.episode_id % 2 == 0
         return done & even, done & ~even
+
+    def _task(self) -> np.ndarray | None:
+        return self._episodes.trial_id[:, None].astype(np.float32) if self._episodes.per_trial > 1 else None
 
 
 class IdentityEnv(_FakeEnv):
@@ -216,6 +260,16 @@ class IdentityEnv(_FakeEnv):
     def _seed(self, seed: int | None) -> None:
         if seed is not None:
             self._random = np.random.default_rng(seed)
+
+    def save(self) -> dict[str, np.ndarray]:
+        """As of the other fakes, with the random numbers."""
+        state = json.dumps(self._random.bit_generator.state).encode()
+        return {**super().save(), "random": np.frombuffer(state, np.uint8)}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> TimeStep:
+        """Go on from what `save` gave."""
+        self._random.bit_generator.state = json.loads(saved["random"].tobytes())
+        return super().restore(saved)
 
     def _observe(self, action: np.ndarray) -> np.ndarray:
         return self._random.uniform(-self.bound, self.bound, action.shape).astype(np.float32)

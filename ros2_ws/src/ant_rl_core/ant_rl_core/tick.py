@@ -49,8 +49,8 @@ class Tick:
 
     @property
     def reset_mask(self) -> np.ndarray:
-        """bool [n], rows at the first tick of an episode."""
-        return self.time_step.step == 0
+        """bool [n], rows at the first tick of a trial."""
+        return self.time_step.trial_first
 
     def previous(self, action_size: int) -> Previous:
         """What happened before this observation, as actors take it."""
@@ -62,7 +62,8 @@ class Tick:
         """The transition from the tick before; None where this one does not follow it without a gap."""
         if self.action is None or before.session != self.session or before.step_id + 1 != self.step_id:
             return None
-        return join(before.time_step, self.action, self.time_step, self.extras, self.policy_version)
+        return join(before.time_step, self.action, self.time_step, self.extras, self.policy_version,
+                    before.previous(self.action.shape[1]))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ant_rl_core import bundle, files
 from ant_rl_core.bundle import BundleError, Manifest
 from ant_rl_core.exploration import Exploration
 from ant_rl_core.files import write_atomically
-from ant_rl_core.shipped import resolve_policy
+from ant_rl_core.shipped import resolve_policy, shipped_policies
 
 MEMBERS = {"actor.tflite": bytes(range(256)) * 4, "actor.keras": b"keras" * 50}
 MANIFEST = Manifest(algorithm="ppo", robot="Ant-v5", observation_size=105, action_size=8, version=7, stochastic=True,
@@ -63,6 +63,28 @@ def test_what_was_packed_comes_back():
     assert found.manifest.members["actor.tflite"] == {"precision": "float32", "bytes": 1024,
                                                       "sha256": bundle.sha256(MEMBERS["actor.tflite"])}
     assert bundle.pack(found.manifest, found.members, found.manifest.members) == DATA
+
+
+def test_a_bundle_says_what_its_graph_takes_and_how_long_it_remembers_where_that_is_not_the_usual():
+    told = {"inputs": ("observation", "previous_done"), "memory": "trial", "memory_id": "kin"}
+    data = bundle.pack(replace(MANIFEST, **told), MEMBERS, {})
+    found = bundle.unpack(data).manifest
+    assert {name: getattr(found, name) for name in told} == told and bundle.pack(found, MEMBERS, {}) == data
+    assert found.input_shapes == {"observation": (105,), "previous_done": (1,), "state_0": (4, 2), "state_1": (3,)}
+    for name in told:  # software from before they came refuses what it does not know
+        with zipfile.ZipFile(io.BytesIO(bundle.pack(replace(MANIFEST, **{name: told[name]}), MEMBERS, {}))) as archive:
+            assert set(json.loads(archive.read("manifest.json"))) & set(told) == {name}
+    usual = bundle.unpack(DATA).manifest
+    assert (usual.inputs, usual.memory, usual.memory_id) == (("observation",), "episode", None)
+
+
+@pytest.mark.parametrize("path", shipped_policies().values(), ids=list(shipped_policies()))
+def test_manifests_of_shipped_bundles_are_written_as_they_were(path):
+    found = bundle.read(path)
+    with zipfile.ZipFile(path) as archive:
+        written = archive.read("manifest.json")
+    with zipfile.ZipFile(io.BytesIO(bundle.pack(found.manifest, found.members, found.manifest.members))) as archive:
+        assert archive.read("manifest.json") == written
 
 
 @pytest.mark.parametrize("exploration", [Exploration("uniform"), Exploration("gaussian", 0.1),
@@ -181,6 +203,14 @@ def test_what_is_no_manifest_is_refused(text, found):
     ({"algorithm": 5}, "algorithm must be text"),
     ({"stochastic": 1}, "stochastic must be true or false"),
     ({"state_shapes": [4]}, "list of lists of positive integers"),
+    ({"inputs": ["previous_action"]}, "previous_done, each once, observation among them"),
+    ({"inputs": ["observation", "previous_state"]}, "some of observation"),
+    ({"inputs": ["observation", "observation"]}, "each once"),
+    ({"inputs": [["observation"]]}, "some of observation"),
+    ({"inputs": "observation"}, "some of observation"),
+    ({"memory": "session"}, "memory must be episode or trial, found session"),
+    ({"memory": ["trial"]}, "memory must be episode or trial"),
+    ({"memory_id": 7}, "memory_id must be text or null, found 7"),
     ({"state_shapes": [[-4]]}, "list of lists of positive integers"),
     ({"members": []}, "members must be a table"),
     ({"members": {"actor.keras": "abc"}}, "members must be a table of tables"),

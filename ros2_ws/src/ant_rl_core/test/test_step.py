@@ -154,3 +154,101 @@ def test_previous_none():
     previous = Previous.none(2, 8)
     assert previous.action.shape == (2, 8) and previous.action.dtype == np.float32
     assert previous.reward.tolist() == [0, 0] and previous.done.tolist() == [False, False]
+
+
+# -- trials ------------------------------------------------------------------------------------------------------------
+
+
+class TrialEnv(CountingEnv):
+    """Trials of two episodes, each row's in turn, told by the info; the task is the number of the row's trial."""
+
+    def reset(self, seed=None):
+        observation, info = super().reset(seed)
+        self.episodes = np.zeros(3, int)
+        return observation, {**info, "task": (self.episodes // 2)[:, None]}
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        self.episodes += terminated | truncated
+        info = {**info, "trial_first": self.episodes % 2 == 0, "task": (self.episodes // 2)[:, None]}
+        return observation, reward, terminated, truncated, info
+
+
+def test_without_trials_each_episode_is_one():
+    env = TimeStepEnv(CountingEnv())
+    for step in (env.reset(), *(env.step(np.zeros((3, 8), np.float32)) for _ in range(6))):
+        assert np.array_equal(step.trial_id, step.episode_id) and step.task is None
+        assert np.array_equal(step.trial_first, step.step == 0)
+    by_hand = TimeStep(*[np.zeros(2)] * 5, np.array([4, 5]), np.array([0, 3]))
+    assert by_hand.trial_id.tolist() == [4, 5] and by_hand.trial_first.tolist() == [True, False]
+
+
+def test_an_environment_tells_where_trials_begin():
+    env = TimeStepEnv(TrialEnv())
+    steps = [env.reset(), *(env.step(np.zeros((3, 8), np.float32)) for _ in range(9))]
+    assert steps[0].trial_first.all() and steps[0].trial_id.tolist() == [0, 1, 2]
+    # Row 0 has episodes of 2 steps: ids 0, 3, 5, 7, …
+    episodes = [step.episode_id[0] for step in steps]
+    assert episodes[:7] == [0, 0, 3, 3, 5, 5, 7]
+    assert [step.trial_id[0] for step in steps[:9]] == [0, 0, 0, 0, 5, 5, 5, 5, episodes[8]]
+    assert [bool(step.trial_first[0]) for step in steps[:9]] == [tick % 4 == 0 for tick in range(9)]
+    assert [step.task[0, 0] for step in steps[:9]] == [0, 0, 0, 0, 1, 1, 1, 1, 2]
+    assert steps[3].task.dtype == np.float32 and steps[3].trial_id.dtype == np.int64
+    for step in steps:  # a trial is called after its first episode
+        assert (step.trial_id <= step.episode_id).all()
+    assert env.reset().trial_first.all()
+
+
+class KeptEnv(TrialEnv):
+    """One that can be saved."""
+
+    def save(self):
+        return {"steps": self.steps.copy(), "episodes": self.episodes.copy()}
+
+    def restore(self, saved):
+        self.steps, self.episodes = saved["steps"].copy(), saved["episodes"].copy()
+        return np.zeros((3, 2))
+
+
+@pytest.mark.parametrize("ticks", range(9))
+def test_trials_go_on_where_they_were_saved(ticks):
+    env = TimeStepEnv(KeptEnv())
+    step = env.reset()
+    for _ in range(ticks):
+        step = env.step(np.zeros((3, 8), np.float32))
+    saved = env.save()
+    other = TimeStepEnv(KeptEnv())
+    other.env.reset()
+    found = other.restore(saved)
+    for _ in range(9):
+        assert np.array_equal(found.trial_id, step.trial_id) and np.array_equal(found.trial_first, step.trial_first)
+        assert np.array_equal(found.task, step.task)
+        step, found = env.step(np.zeros((3, 8), np.float32)), other.step(np.zeros((3, 8), np.float32))
+
+
+def test_trials_are_saved_only_where_there_are_any():
+    env = TimeStepEnv(KeptEnv())
+    env.reset()
+    assert "trial_id" not in env.save() and "task" in env.save()
+    plain = TimeStepEnv(type("Plain", (CountingEnv,), {"save": lambda self: {}})())
+    plain.reset()
+    assert set(plain.save()) == {"episode_id", "step", "next_episode_id"}  # as before there were trials
+
+
+def test_transitions_carry_what_the_actor_was_given():
+    env = TimeStepEnv(TrialEnv())
+    before = env.reset()
+    after = env.step(np.zeros((3, 8), np.float32))
+    previous, state = Previous.none(3, 8), (np.ones((3, 4), np.float32),)
+    joined = transition(before, np.zeros((3, 8), np.float32), after, {}, 1, previous, state)
+    assert joined.trial_first.all() and joined.previous is previous and joined.state is state
+    assert transition(before, np.zeros((3, 8), np.float32), after, {}, 1).state == ()
+
+
+def test_what_is_forgotten_is_zero_and_nothing_is_written_to():
+    previous = Previous(np.ones((3, 8), np.float32), np.ones(3, np.float32), np.ones(3, bool))
+    found = previous.forgotten(np.array([False, True, False]))
+    assert found.action[:, 0].tolist() == found.reward.tolist() == found.done.tolist() == [1, 0, 1]
+    assert (found.action.dtype, found.reward.dtype, found.done.dtype) == (np.float32, np.float32, bool)
+    assert previous.action.all() and previous.reward.all() and previous.done.all()
+    assert previous.forgotten(np.zeros(3, bool)) is previous

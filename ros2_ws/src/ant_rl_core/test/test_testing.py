@@ -1,6 +1,7 @@
 """The fakes: they refuse what breaks the contract, and their numbers are the documented ones."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -181,3 +182,34 @@ def test_feed_forward_fake_actor_takes_no_state():
     assert FakeActor().initial_state(4) == ()
     with pytest.raises(ValueError, match=r"state must be \(\)"):
         act(FakeActor(), 2, state=np.zeros(2, np.int64))
+
+
+def test_fake_trials_have_several_episodes_and_are_called_after_the_first():
+    env = FakeVectorEnv(num_envs=2, lengths=(2, 3), episodes_per_trial=2)
+    steps = [env.reset(), *(env.step(zeros(env)) for _ in range(12))]
+    assert [bool(step.trial_first[0]) for step in steps] == [tick % 4 == 0 for tick in range(13)]
+    assert [bool(step.trial_first[1]) for step in steps] == [tick % 6 == 0 for tick in range(13)]
+    for before, after in pairwise(steps):
+        assert np.array_equal(after.trial_id != before.trial_id, after.trial_first)
+        assert np.array_equal(after.task[:, 0], after.trial_id) and after.task.dtype == np.float32
+    assert env.reset().trial_first.all()
+    assert FakeVectorEnv(1).reset().task is None
+    with pytest.raises(ValueError, match="episodes_per_trial must be at least 1, found 0"):
+        FakeVectorEnv(1, episodes_per_trial=0)
+
+
+@pytest.mark.parametrize("make", [lambda: FakeVectorEnv(2, lengths=(2, 3), episodes_per_trial=2),
+                                  lambda: IdentityEnv(2, episode_length=3), lambda: EndlessRewardEnv(2, 4)])
+def test_fakes_go_on_from_what_was_saved(make):
+    env, other = make(), make()
+    env.reset(seed=3)
+    for _ in range(5):
+        step = env.step(zeros(env))
+    found = other.restore(env.save())
+    assert not found.done.any() and not found.reward.any()
+    for name in ("observation", "episode_id", "step", "trial_id", "trial_first"):
+        assert np.array_equal(getattr(found, name), getattr(step, name)), name
+    for _ in range(9):
+        step, found = env.step(zeros(env)), other.step(zeros(env))
+        for name in ("observation", "final_observation", "reward", "terminated", "episode_id", "step", "trial_id"):
+            assert np.array_equal(getattr(found, name), getattr(step, name)), name

@@ -31,6 +31,7 @@ def encode_observation(tick: Tick, stamp: Any, message: Observation | None = Non
     message.observation = flat(step.observation)
     message.episode_id = flat(step.episode_id)
     message.episode_step = flat(step.step)
+    message.trial_id = flat(step.trial_id)
     message.policy_version = tick.policy_version
     first = tick.action is None
     message.action = _NO_FLOATS if first else flat(tick.action)
@@ -60,9 +61,11 @@ def decode_observation(message: Observation, spec: RobotSpec) -> Tick:
     observation = unflat(message.observation, np.float32, (n, size), "observation")
     episode_id = unflat(message.episode_id, np.int64, (n,), "episode_id")
     episode_step = unflat(message.episode_step, np.uint32, (n,), "episode_step")
+    trial_id = unflat(message.trial_id, np.int64, (n,), "trial_id")
     if not message.action:
         no = np.zeros(n, bool)
-        step = TimeStep(observation, np.zeros(n, np.float32), no, no, observation, episode_id, episode_step)
+        step = TimeStep(observation, np.zeros(n, np.float32), no, no, observation, episode_id, episode_step,
+                        trial_id=trial_id)
         return Tick(message.session, message.step_id, step)
     final = observation
     if message.final_rows:
@@ -79,7 +82,7 @@ def decode_observation(message: Observation, spec: RobotSpec) -> Tick:
         reward=unflat(message.reward, np.float32, (n,), "reward"),
         terminated=unflat(message.terminated, bool, (n,), "terminated"),
         truncated=unflat(message.truncated, bool, (n,), "truncated"),
-        final_observation=final, episode_id=episode_id, step=episode_step, info=info)
+        final_observation=final, episode_id=episode_id, step=episode_step, info=info, trial_id=trial_id)
     action = unflat(message.action, np.float32, (n, spec.action_size), "action")
     return Tick(message.session, message.step_id, step, action, _decode_extras(message, n), message.policy_version)
 

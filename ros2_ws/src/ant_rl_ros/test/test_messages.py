@@ -31,7 +31,8 @@ def make_tick(first=False, done_row=None, shaped=False):
         final[done_row] = rng.standard_normal(105, np.float32)
     no = np.zeros(N, bool)
     step = TimeStep(observation, np.zeros(N, np.float32) if first else rng.standard_normal(N, np.float32), terminated,
-                    no, final, np.arange(N) + 2**40, np.array([0, 1, 4_000_000_000], np.uint32))
+                    no, final, np.arange(N) + 2**40, np.array([0, 1, 4_000_000_000], np.uint32),
+                    trial_id=np.array([0, -5, 2]) + 2**40)
     if first:
         return Tick(2**63 - 1, 0, step)
     if shaped:
@@ -46,7 +47,8 @@ def sent_info(tick):
 
 def assert_same(a, b):
     assert (a.session, a.step_id, a.policy_version) == (b.session, b.step_id, b.policy_version)
-    for name in ("observation", "reward", "terminated", "truncated", "final_observation", "episode_id", "step"):
+    for name in ("observation", "reward", "terminated", "truncated", "final_observation", "episode_id", "step",
+                 "trial_id", "trial_first"):
         x, y = getattr(a.time_step, name), getattr(b.time_step, name)
         assert x.dtype == y.dtype and x.tobytes() == y.tobytes(), name
     assert (a.action is None) == (b.action is None)
@@ -76,6 +78,8 @@ def test_a_kept_message_holds_nothing_of_the_tick_before():
 def test_reset_mask_and_previous():
     tick = make_tick(done_row=1)
     assert tick.reset_mask.tolist() == [True, False, False]
+    later = replace(tick.time_step, trial_id=tick.time_step.trial_id - 1)  # another episode of the trial
+    assert not Tick(5, 9, later, tick.action).reset_mask.any()
     previous = tick.previous(8)
     assert previous.action is tick.action and previous.done.tolist() == [False, True, False]
     assert not make_tick(first=True).previous(8).action.any()
@@ -87,7 +91,8 @@ def test_a_transition_needs_two_ticks_without_a_gap():
     joined = after.transition_from(before)
     assert joined.observation is before.time_step.observation
     assert joined.next_observation is after.time_step.final_observation
-    assert joined.policy_version == 3
+    assert joined.policy_version == 3 and np.array_equal(joined.trial_first, before.time_step.trial_first)
+    assert joined.previous.action is before.action and joined.state == ()
     assert Tick(1, 10, after.time_step, after.action).transition_from(before) is None
     assert Tick(before.session, 11, after.time_step, after.action).transition_from(before) is None
     assert make_tick(first=True).transition_from(before) is None
@@ -104,6 +109,7 @@ def test_a_transition_has_the_unshaped_reward_beside_the_learned_one():
 
 @pytest.mark.parametrize("field, value, sentence", [
     ("observation", [0.0] * 5, "observation must have 315 values (3 x 105), found 5"),
+    ("trial_id", [1, 2], "trial_id must have 3 values (3), found 2"),
     ("reward", [], "reward must have 3 values (3), found 0"),
     ("unshaped_reward", [1.0], "unshaped_reward must have 3 values (3), found 1"),
     ("action", [0.0], "action must have 24 values (3 x 8), found 1"),

@@ -81,7 +81,8 @@ class Recording(BagReader):
         own_hash = self._hashes[found]
         if found_hash and found_hash != own_hash:
             raise BagError(f"{topic} of the bag {self.path} is of another version of {found} than this workspace's "
-                           f"({found_hash[:15]}…, here {own_hash[:15]}…): use the version that recorded it")
+                           f"({found_hash[:15]}…, here {own_hash[:15]}…): record it anew, or use the version that "
+                           "recorded it")
         if msg_type in _QUICKLY:
             return FlatCodec(msg_type).read
         return lambda data: deserialize_message(data, msg_type)

@@ -39,7 +39,7 @@ def observation(session, step_id, at, version=7, episode_step=None, reward=1.0, 
     values = np.zeros((ROBOTS, 105), np.float32)
     values[0, 0], values[0, 5:13], values[0, 13] = 0.5, step_id + np.arange(8), 0.25 * step_id
     message.observation = array.array("f", values.tobytes())
-    message.episode_id = array.array("q", [0] * ROBOTS)
+    message.episode_id = message.trial_id = array.array("q", [0] * ROBOTS)
     message.episode_step = array.array("I", [step_id if episode_step is None else episode_step] * ROBOTS)
     if first:
         return message

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,7 +30,8 @@ class BundleActor:
     """Runs the graph of a bundle; see `contracts.Actor`.
 
     The state of a recurrent actor is a tuple of float32 arrays [n, *shape], one for each of the manifest's
-    `state_shapes`; rows under the reset mask start from zeros. Others have the state ().
+    `state_shapes`; others have the state (). Where memory starts anew, which is under the reset mask and, with an
+    actor's memory of an episode, where one has ended, states and what happened before are zeros.
 
     Args:
         graph: the loaded graph.
@@ -48,7 +49,16 @@ class BundleActor:
         self._random = random
         self._exploration = manifest.explores
         self._states = {f"state_{i}": shape for i, shape in enumerate(manifest.state_shapes)}
+        self._before = set(manifest.inputs) - {"observation"}
         self._check()
+
+    @property
+    def memory_key(self) -> Hashable | None:
+        """An actor with the same key goes on with this one's state; None: nobody does."""
+        shapes, memory_id = self.manifest.state_shapes, self.manifest.memory_id
+        if not shapes:
+            return ()
+        return None if memory_id is None else (memory_id, shapes)
 
     def initial_state(self, num_envs: int) -> tuple[np.ndarray, ...]:
         """Zeros for each recurrent state."""
@@ -58,8 +68,11 @@ class BundleActor:
             reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], tuple[np.ndarray, ...]]:
         """As `contracts.Actor.act`; `extras` holds log_prob where it draws from the graph's distribution."""
         inputs = {"observation": observation}
-        if self._states:
-            inputs.update(zip(self._states, _reset(state, reset_mask)))
+        if self._states or self._before:
+            fresh = reset_mask if self.manifest.memory == "trial" else reset_mask | previous.done
+            inputs.update(zip(self._states, _reset(state, fresh)))
+            if self._before:
+                inputs.update(self._happened(previous.forgotten(fresh)))
         outputs = self._graph(inputs)
         state = tuple(outputs[name] for name in self._states)
         if self._random is None:
@@ -72,14 +85,20 @@ class BundleActor:
         self._run_empty(num_envs)
 
     def _run_empty(self, rows: int) -> dict[str, np.ndarray]:
-        shapes = {"observation": (self.manifest.observation_size,), **self._states}
-        return self._graph({name: np.zeros((rows, *shape), np.float32) for name, shape in shapes.items()})
+        return self._graph({name: np.zeros((rows, *shape), np.float32)
+                            for name, shape in self.manifest.input_shapes.items()})
+
+    def _happened(self, previous: Previous) -> dict[str, np.ndarray]:
+        """What happened before, as far as the graph takes it."""
+        found = {"previous_action": previous.action, "previous_reward": previous.reward[:, None],
+                 "previous_done": previous.done[:, None].astype(np.float32)}
+        return {name: found[name] for name in self._before}
 
     def _check(self) -> None:
         size = (self.manifest.action_size,)
         expected = {"action": size, **({"mean": size, "log_std": size} if self.manifest.stochastic else {}),
                     **self._states}
-        _compare("takes", {"observation": (self.manifest.observation_size,), **self._states}, self._graph.inputs)
+        _compare("takes", self.manifest.input_shapes, self._graph.inputs)
         _compare("gives", expected, {name: self._graph.outputs[name] for name in self._graph.outputs
                                      if name in expected})
         outputs = self._run_empty(rows=2)

@@ -15,6 +15,7 @@ from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.tick import new_run_number
 from ant_rl_ros import qos
+from ant_rl_ros.messages import decode_observation, encode_torques
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import peer_hint, run
 from ant_rl_ros.wire import FlatCodec
@@ -49,6 +50,7 @@ class PolicyNode(StackNode):
         self._inbox = self.loop.subscribe(Observation, "observation",
                                           qos.asking("observation", settings.mode), qos.overriding(), raw=True)
         self._observation_wire, self._torque_wire = FlatCodec(Observation), FlatCodec(JointTorques)
+        self._template, self._kept = JointTorques(), b""  # filled anew at each tick; the newest answer
         updates = self.create_subscription(PolicyUpdate, "policy", self._take_update, qos.profile("policy"),
                                            qos_overriding_options=qos.overriding())
         service = self.create_service(LoadPolicy, "~/load_policy", self._load_now)
@@ -83,17 +85,23 @@ class PolicyNode(StackNode):
     def _answer(self, data: bytes) -> None:
         start = self._heard = time.monotonic()
         try:
-            answer = self._responder.answer(self._observation_wire.read(data), self.stamp)
+            message = self._observation_wire.read(data)
+            standing = self._responder.standing(message.session, message.step_id)
+            tick = decode_observation(message, ANT) if standing == "new" else None
         except ValueError as error:
             self.counters["invalid_observations"] += 1
             self.detail = f"no torque for {self._inbox_topic()}: {error}"
             self.say("invalid", self.detail)
             return
-        if answer is None:
-            if self._slot.current is None:
-                self._wait_for(f"waiting for a policy on {self.resolve_topic_name('policy')}")
+        if standing == "outdated":
             return
-        self.send(self._torques, self._torque_wire.write(answer))
+        if tick is not None:
+            torques = self._responder.answer(tick)
+            if torques is None:
+                self._wait_for(f"waiting for a policy on {self.resolve_topic_name('policy')}")
+                return
+            self._kept = self._torque_wire.write(encode_torques(torques, self.stamp(), self._template))
+        self.send(self._torques, self._kept)
         self.ticks += 1
         self.stages.add("tick", time.monotonic() - start)
         if self.state != "running" or self.detail:

@@ -10,12 +10,16 @@ from ant_rl_core import bundle
 from ant_rl_core.bundle import Manifest
 
 
-def keras_model(observation_size=105, action_size=8, seed=1, hidden=64, state_size=0, stochastic=True):
-    """Functional model with the inputs and outputs that a bundle's actor has."""
+def keras_model(observation_size=105, action_size=8, seed=1, hidden=64, state_size=0, stochastic=True, before=()):
+    """Functional model with the inputs and outputs that a bundle's actor has; `before`: of those of what happened."""
     import keras
     keras.utils.set_random_seed(seed)
     observation = keras.Input((observation_size,), name="observation")
     inputs, outputs, x = {"observation": observation}, {}, observation
+    for name in before:
+        inputs[name] = keras.Input((action_size if name == "previous_action" else 1,), name=name)
+    if before:
+        x = keras.layers.Concatenate()(list(inputs.values()))
     if state_size:
         state = keras.Input((state_size,), name="state_0")
         inputs["state_0"] = state
@@ -70,7 +74,8 @@ def packed(version=1, changes=None, **arguments):
     """Bytes of a bundle; `changes` are manifest fields that differ from the model's."""
     fields = {"observation_size": arguments.get("observation_size", 105),
               "action_size": arguments.get("action_size", 8), "stochastic": arguments.get("stochastic", True),
-              "state_shapes": ((arguments["state_size"],),) if arguments.get("state_size") else (), **(changes or {})}
+              "state_shapes": ((arguments["state_size"],),) if arguments.get("state_size") else (),
+              "inputs": ("observation", *arguments.get("before", ())), **(changes or {})}
     return bundle.pack(manifest(version, **fields), members(**arguments), {})
 
 

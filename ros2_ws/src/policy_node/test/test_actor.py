@@ -13,6 +13,8 @@ from ant_rl_core.exploration import Exploration, explore, sample
 from ant_rl_core.step import Previous
 from policy_node.actor import load_actor
 
+BEFORE = ("previous_action", "previous_reward", "previous_done")
+
 
 def unpacked(*args, **kwargs):
     return bundle.unpack(policy_bundles.packed(*args, **kwargs))
@@ -107,6 +109,53 @@ def test_recurrent_litert_and_keras_agree_over_many_ticks():
         assert np.abs(results[0][0] - results[1][0]).max() < 1e-5
 
 
+def happened(rows, seed=0, done=None):
+    rng = np.random.default_rng(seed)
+    return Previous(rng.uniform(-1, 1, (rows, 8)).astype(np.float32), rng.normal(size=rows).astype(np.float32),
+                    np.zeros(rows, bool) if done is None else np.array(done))
+
+
+@pytest.mark.parametrize("backend", ["litert", "keras"])
+@pytest.mark.parametrize("before", [BEFORE, BEFORE[:1], BEFORE[1:], BEFORE[::-1]])
+def test_a_graph_gets_what_happened_before_as_far_as_it_asks(backend, before):
+    data, observation = unpacked(before=before, changes={"memory": "trial"}), observations(3)
+    graphs = [load_actor(data, name) for name in ("litert", backend)]
+    previous, mask = happened(3, done=[True, False, False]), np.zeros(3, bool)
+    actions = [actor.act(observation, previous, (), mask)[0] for actor in graphs]
+    assert np.abs(actions[0] - actions[1]).max() < 1e-5
+    found = graphs[0]._graph({"observation": observation, "previous_action": previous.action,
+                              "previous_reward": previous.reward[:, None],
+                              "previous_done": np.array([[1], [0], [0]], np.float32)})["action"]
+    assert np.array_equal(actions[0], found)
+    other = happened(3, seed=1, done=[False, True, True])
+    changed = np.abs(graphs[1].act(observation, other, (), mask)[0] - actions[1]).max(axis=1)
+    assert (changed > 1e-3).all()
+
+
+@pytest.mark.parametrize("state_size", [0, 16])
+@pytest.mark.parametrize("memory", ["episode", "trial"])
+def test_nothing_is_told_across_trials_and_across_episodes_where_memory_is_of_one(memory, state_size):
+    actor = load_actor(unpacked(before=BEFORE, state_size=state_size, changes={"memory": memory}))
+    observation, previous = observations(3), happened(3, done=[False, True, True])
+    kept = tuple(array + 0.5 for array in actor.initial_state(3))
+    begun, _, _ = actor.act(observation, Previous.none(3, 8), actor.initial_state(3), np.zeros(3, bool))
+    told, _, _ = actor.act(observation, previous, kept, np.zeros(3, bool))
+    found, _, _ = actor.act(observation, previous, kept, np.array([True, False, True]))
+    anew = [0, 2] if memory == "trial" else [0, 1, 2]
+    assert np.abs(found[anew] - begun[anew]).max() < 1e-6
+    if memory == "trial":
+        assert np.abs(told - begun).max(axis=1).min() > 1e-4 and np.array_equal(found[1], told[1])
+    assert previous.done.tolist() == [False, True, True] and previous.action.all()  # not written to
+
+
+def test_only_kin_goes_on_with_an_actors_memory():
+    def key(**changes):
+        return load_actor(unpacked(state_size=16, changes=changes)).memory_key
+    assert key() is None and key(memory_id="a") == key(memory_id="a") != key(memory_id="b")
+    assert load_actor(unpacked(state_size=8, changes={"memory_id": "a"})).memory_key != key(memory_id="a")
+    assert load_actor(unpacked()).memory_key == load_actor(unpacked(changes={"memory_id": "a"})).memory_key is not None
+
+
 @pytest.mark.parametrize("backend", ["litert", "keras"])
 @pytest.mark.parametrize("exploration", [Exploration("uniform"), Exploration("gaussian", 0.2),
                                          Exploration("epsilon_greedy", 0.5, 3)])
@@ -155,6 +204,8 @@ def test_a_missing_library_is_named(monkeypatch):
     ({}, {"state_shapes": ((4,),)}, r"takes observation \[105\], state_0 \[4\], found"),
     ({"state_size": 16}, {}, r"takes observation \[105\], found one that takes observation \[105\], state_0 \[16\]"),
     ({"state_size": 16}, {"state_shapes": ((8,),)}, r"state_0 \[8\], found .*state_0 \[16\]"),
+    ({"before": BEFORE[:2]}, {}, r"takes observation \[105\], found .* previous_action \[8\], previous_reward \[1\]$"),
+    ({}, {"inputs": ("observation", "previous_done")}, r"takes observation \[105\], previous_done \[1\], found"),
 ])
 def test_a_graph_of_another_size_than_the_manifest_says_is_refused(backend, model, changes, sentence):
     """The bundle fits the robot by its manifest; the graph shows that it does not."""

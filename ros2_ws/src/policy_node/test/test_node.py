@@ -154,6 +154,37 @@ def test_recurrent_state_lives_as_long_as_an_episode(env, start):
             previous = tick.previous(8)
 
 
+def test_memory_of_a_trial_outlives_episodes_resent_ticks_and_a_swap_to_its_kin(env, start):
+    """The reference acts once per tick; the node is asked some ticks twice, and changes actors amid trials."""
+    changes = {"memory": "trial", "memory_id": "kin"}
+    arguments = {"hidden": 8, "state_size": 16, "before": ("previous_action", "previous_reward", "previous_done")}
+    versions = {version: packed(version, seed=version, changes=changes, **arguments) for version in (1, 2)}
+    versions[3] = packed(3, seed=3, changes={"memory": "trial"}, **arguments)  # understands nobody else's memory
+    actors = {version: load_actor(bundle.unpack(data)) for version, data in versions.items()}
+    start(versions[1])
+    rows, running, trials, left = 2, 1, 0, 20
+    robots = FakeVectorEnv(rows, lengths=(3, 4), episodes_per_trial=3)
+    tick, state, previous = Tick(8, 0, robots.reset()), actors[1].initial_state(rows), Previous.none(rows, 8)
+    end = time.monotonic() + WAIT
+    while left or running < 3:
+        assert time.monotonic() < end, f"at tick {tick.step_id} version {running} runs"
+        if left == 1 and running < 3:
+            env.update(versions[running + 1], running + 1)  # loaded while ticks go on
+        answer = decode_torques(env.ask(tick), rows, ANT)
+        fresh, left = tick.reset_mask, max(0, left - 1)
+        if answer.policy_version != running:
+            running, left = answer.policy_version, 20
+            if running == 3:
+                state, fresh = actors[3].initial_state(rows), np.ones(rows, bool)
+        action, _, state = actors[running].act(tick.time_step.observation, previous, state, fresh)
+        assert np.array_equal(answer.action, action), tick.step_id
+        if tick.step_id % 3 == 0:
+            assert np.array_equal(decode_torques(env.ask(tick), rows, ANT).action, action)
+        tick = Tick(8, tick.step_id + 1, robots.step(action), action, policy_version=running)
+        previous, trials = tick.previous(8), trials + tick.reset_mask.sum()
+    assert trials >= 8
+
+
 def test_hot_swap_under_load_misses_and_mixes_no_tick(env, start):
     versions = range(1, 9)
     actors = {version: load_actor(bundle.unpack(small(version))) for version in versions}

@@ -11,7 +11,7 @@ from ant_rl_core.step import Previous
 from ant_rl_core.testing import FakeActor, FakeVectorEnv
 from ant_rl_core.tick import Tick
 from ant_rl_core.timing import StageTimer
-from ant_rl_ros.messages import decode_torques, encode_observation
+from ant_rl_ros.messages import decode_observation, encode_observation
 from policy_node.responder import Responder
 from policy_node.slot import ActorSlot, Loaded
 
@@ -27,19 +27,25 @@ class Run:
         self.counters, self.stages = Counter(), StageTimer()
         self.slot = ActorSlot(lambda checked: None, ANT)
         self.responder = Responder(self.slot, ANT, 99, self.counters, self.stages)
+        self.kept = None
         self.run_actor(FakeActor(**{"version": 1, "recurrent": True, **actor}))
         self.start(session, num_envs)
 
     def run_actor(self, actor):
         self.slot.current = Loaded(actor, "")
 
-    def start(self, session, num_envs=2):
-        self.env = FakeVectorEnv(num_envs, lengths=(3, 4))
+    def start(self, session, num_envs=2, episodes_per_trial=1):
+        self.env = FakeVectorEnv(num_envs, lengths=(3, 4), episodes_per_trial=episodes_per_trial)
         self.tick = Tick(session, 0, self.env.reset())
+        self.kept = None
 
     def answer(self, tick=None):
-        message = self.responder.answer(encode_observation(tick or self.tick, stamp()), stamp)
-        return None if message is None else decode_torques(message, (tick or self.tick).num_envs, ANT)
+        """As a policy node does with what comes over the wire."""
+        message = encode_observation(tick or self.tick, stamp())
+        standing = self.responder.standing(message.session, message.step_id)
+        if standing == "new":
+            self.kept = self.responder.answer(decode_observation(message, ANT))
+        return None if standing == "outdated" else self.kept
 
     def step(self, action, version=1):
         self.tick = Tick(self.tick.session, self.tick.step_id + 1, self.env.step(action), action,
@@ -141,8 +147,9 @@ def test_wrong_observations_are_refused_and_change_nothing():
     undisturbed.step(undisturbed.answer().action)
     wrong = encode_observation(run.tick, stamp())
     wrong.observation = wrong.observation[:54]  # 27 per robot
+    assert run.responder.standing(wrong.session, wrong.step_id) == "new"
     with pytest.raises(ValueError, match="observation must have 210 values .2 x 105., found 54"):
-        run.responder.answer(wrong, stamp)
+        decode_observation(wrong, ANT)
     assert np.array_equal(run.answer().action, undisturbed.answer().action)
 
 
@@ -160,3 +167,69 @@ def test_what_the_actor_reports_is_sent():
     run = Run(explore=True)
     assert run.answer().extras["log_prob"].tolist() == [-1, -1]
     assert run.answer().extras["value"].tolist() == [10, 10]
+
+
+def ticks_in_memory(run):
+    """How many ticks each row's memory has seen, this one included: what a `FakeActor` counts in its state."""
+    return run.responder._state.tolist()
+
+
+def test_memory_lasts_across_the_episodes_of_a_trial_and_ends_with_it():
+    run, reference = Run(), FakeActor(version=1, recurrent=True)
+    run.start(session=11, episodes_per_trial=2)
+    state, previous, seen = reference.initial_state(2), Previous.none(2, 8), []
+    for _ in range(18):
+        answer = run.answer()
+        seen.append(ticks_in_memory(run))
+        action, _, state = reference.act(run.tick.time_step.observation, previous, state, run.tick.reset_mask)
+        assert np.array_equal(answer.action, action)
+        run.step(answer.action)
+        previous = run.tick.previous(8)
+    # Trials of two episodes with 3 and with 4 steps.
+    assert np.array_equal(seen, np.stack([np.arange(18) % 6 + 1, np.arange(18) % 8 + 1], axis=1))
+
+
+@pytest.mark.parametrize("missed", [1, 3, 5, 6, 7])
+def test_a_missed_tick_drops_no_memory_and_hides_no_end(missed):
+    """Episodes of 3 steps, trials of 6: what is missed lies inside, at an episode's first tick, at a trial's first."""
+    run = Run(num_envs=1)
+    run.start(session=11, num_envs=1, episodes_per_trial=2)
+    given, act = [], run.slot.current.actor.act
+
+    def listening(observation, previous, state, reset_mask):
+        given.append((run.tick.step_id, bool(previous.done[0]), bool(reset_mask[0])))
+        return act(observation, previous, state, reset_mask)
+    run.slot.current.actor.act = listening
+    for tick in range(10):
+        if tick != missed:
+            run.answer()
+        run.step(np.zeros((1, 8), np.float32))
+    late = {missed: missed + 1}  # what would have been told there is told with the next tick
+    assert [tick for tick, done, _ in given if done] == [late.get(tick, tick) for tick in (3, 6, 9)]
+    assert [tick for tick, _, fresh in given if fresh] == [late.get(tick, tick) for tick in (0, 6)]
+    assert ticks_in_memory(run) == [10 - late.get(6, 6) - (missed > 6)]
+
+
+@pytest.mark.parametrize("before, after, seen", [("a", "a", 4), ("a", "b", 1), (None, None, 1), ("a", None, 1)])
+def test_an_exchanged_actor_goes_on_with_the_memory_of_its_kin_only(before, after, seen):
+    run = Run(memory_id=before)
+    run.start(session=11, episodes_per_trial=5)
+    for _ in range(3):
+        run.step(run.answer().action)
+    run.slot._ready = Loaded(FakeActor(version=2, recurrent=True, memory_id=after), "")
+    assert run.answer().policy_version == 2 and ticks_in_memory(run) == [seen, seen]
+    run.step(np.zeros((2, 8), np.float32))
+    run.answer()
+    assert ticks_in_memory(run) == [seen + 1, seen + 1]
+
+
+def test_an_actor_that_takes_no_memory_over_is_told_of_no_time_before():
+    run, given = Run(), []
+    run.step(run.answer().action)
+    actor = FakeActor(version=2, recurrent=True)
+    actor.act = lambda *arguments: (given.append(arguments), FakeActor.act(actor, *arguments))[1]
+    run.slot._ready = Loaded(actor, "")
+    run.answer()
+    run.step(np.zeros((2, 8), np.float32))
+    run.answer()
+    assert [arguments[3].tolist() for arguments in given] == [[True, True], [False, False]]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ant_rl_core.spec import ANT, RobotSpec
-from ant_rl_core.step import Transition, transition
+from ant_rl_core.step import Previous, Transition, transition
 from ant_rl_core.testing import FakeVectorEnv
 from trainer.buffers.replay import ReplayBuffer
 from trainer.buffers.rollout import RolloutBuffer, generalized_advantages
@@ -73,6 +73,83 @@ def test_cuts_are_where_episodes_end_where_ticks_are_missing_and_at_the_last_tic
     expected[-1] = True
     assert np.array_equal(buffer.cuts(), expected)
     assert kinds == {"terminated", "truncated"}
+
+
+STATES = [(3,), (2, 2)]
+
+
+def remembered(env, ticks):
+    """Consecutive transitions with states that tell their tick and what happened before; the state is never zero."""
+    before, previous = env.reset(), Previous.none(env.num_envs, env.action_size)
+    for tick in range(ticks):
+        action = np.full((env.num_envs, env.action_size), (tick + 1) / 1000, np.float32)
+        after = env.step(action)
+        state = tuple(np.full((env.num_envs, *shape), tick + 1, np.float32) for shape in STATES)
+        yield transition(before, action, after, {}, 1, previous, state)
+        before, previous = after, Previous(action, after.reward, after.done)
+
+
+def test_a_rollout_keeps_states_and_what_happened_before_zeros_where_trials_begin():
+    env = FakeVectorEnv(2, lengths=(3, 5), spec=SPEC, episodes_per_trial=2)
+    buffer = RolloutBuffer(14, 2, 6, 2, STATES)
+    for batch in remembered(env, 14):
+        buffer.add(batch)
+    tick = np.arange(14)[:, None]
+    first = np.concatenate([tick % 6 == 0, tick % 10 == 0], axis=1)
+    assert np.array_equal(buffer.trial_first, first)
+    for kept, shape in zip(buffer.states, STATES, strict=True):
+        assert kept.shape == (14, 2, *shape) and kept.dtype == np.float32
+        expected = np.where(first, 0, tick + 1).reshape(14, 2, *[1] * len(shape))
+        assert np.array_equal(kept, np.broadcast_to(expected, kept.shape))
+    assert np.array_equal(buffer.previous_action, np.where(first, 0, tick / 1000)[..., None].repeat(2, 2).astype("f"))
+    assert np.array_equal(buffer.previous_reward[1:], np.where(first, 0, np.roll(buffer.reward, 1, 0))[1:])
+    ended = np.concatenate([tick % 3 == 0, tick % 5 == 0], axis=1)
+    assert np.array_equal(buffer.previous_done, ended & ~first)
+
+
+def test_sums_over_time_run_across_episodes_within_a_trial_unless_ticks_are_missing():
+    for lost in (None, 2, 3, 5, 6, 7):  # an episode's last, its first, a trial's last, its first, within
+        env = FakeVectorEnv(2, lengths=(3, 5), spec=SPEC, episodes_per_trial=2)
+        buffer = RolloutBuffer(13, 2, 6, 2, STATES)
+        for tick, batch in enumerate(remembered(env, 13 + (lost is not None))):
+            if tick != lost:
+                buffer.add(batch)
+        ticks = np.array([tick for tick in range(13 + (lost is not None)) if tick != lost])
+        expected = np.stack([ticks % 6 == 5, ticks % 10 == 9], axis=1)
+        expected[-1] = True
+        if lost is not None:
+            expected[lost - 1] = True
+        assert np.array_equal(buffer.trial_cuts(), expected), lost
+
+
+def test_a_saved_rollout_with_states_goes_on():
+    env = FakeVectorEnv(2, lengths=(3, 5), spec=SPEC, episodes_per_trial=2)
+    whole, begun, other = (RolloutBuffer(9, 2, 6, 2, STATES) for _ in range(3))
+    for tick, batch in enumerate(remembered(env, 9)):
+        whole.add(batch)
+        (begun if tick < 4 else other).add(batch)
+        if tick == 3:
+            saved = begun.save()
+            other.restore(saved)
+    assert set(saved) >= {"rollout_trial_first", "rollout_previous_done", "rollout_state_0", "rollout_state_1"}
+    for name, array in whole.save().items():
+        assert np.array_equal(other.save()[name], array), name
+    with pytest.raises(ValueError, match=r"must have state_0 of shape \[4\], found \[3\]: it is of another actor"):
+        RolloutBuffer(9, 2, 6, 2, [(4,)]).restore(saved)
+    plain = RolloutBuffer(9, 2, 6, 2)
+    plain.restore(saved)  # keeps nothing of it
+    assert plain.size == 4 and plain.save().keys() == saved.keys() - {name for name in saved if "previous" in name
+                                                                      or "state" in name or "trial" in name}
+    with pytest.raises(ValueError, match="must have trial_first of shape .*, found none: it is of another actor"):
+        whole.restore(plain.save())
+    assert whole.size == 9
+
+
+def test_a_rollout_refuses_transitions_without_the_states_it_keeps():
+    buffer = RolloutBuffer(2, 2, 6, 2, STATES)
+    with pytest.raises(ValueError, match="2 states of the actor, found no trial_first, no previous and 0 states"):
+        buffer.add(numbered(0, 2))
+    assert buffer.size == 0 and not RolloutBuffer(2, 2, 6, 2).states
 
 
 def direct_advantages(reward, value, next_value, terminated, cut, discount, gae_lambda):

@@ -12,6 +12,7 @@ from trials import untrained
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.bundle import BundleError, Manifest
+from ant_rl_core.step import Previous
 from policy_node.actor import BundleActor
 from policy_node.litert_actor import LiteRTGraph
 from trainer.algorithms.table import ALGORITHMS
@@ -320,7 +321,7 @@ def test_recurrent_actors_pass_as_others_do(name, monkeypatch):
     assert graph.outputs == {"action": (8,), "state_0": (2, 3)}
     made = BundleActor(graph, RECURRENT)  # runs it
     state = made.initial_state(2)
-    _, _, after = made.act(np.ones((2, 105), np.float32), None, state, np.zeros(2, bool))
+    _, _, after = made.act(np.ones((2, 105), np.float32), Previous.none(2, 8), state, np.zeros(2, bool))
     assert not np.array_equal(after[0], state[0])
 
 

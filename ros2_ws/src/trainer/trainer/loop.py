@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Move:
     """One choice of the actor and what came of it.
 
     Attributes:
-        before: what the actor saw.
+        before, previous, state: what the actor saw, what it was told of the move before, and its memory.
         action: float32 [n, action_size], chosen and applied.
         extras: what the actor reported, e.g. log_prob float32 [n].
         policy_version: version of the actor that chose.
@@ -30,6 +31,8 @@ class Move:
     """
 
     before: TimeStep
+    previous: Previous
+    state: Any
     action: np.ndarray
     extras: Mapping[str, np.ndarray]
     policy_version: int
@@ -37,7 +40,8 @@ class Move:
 
     def transition(self) -> Transition:
         """The move as learners take it."""
-        return transition(self.before, self.action, self.after, self.extras, self.policy_version)
+        return transition(self.before, self.action, self.after, self.extras, self.policy_version, self.previous,
+                          self.state)
 
 
 def drive(env: VectorEnv, actor: Actor, start: TimeStep, meanwhile: Callable[[], None] | None = None,
@@ -62,7 +66,7 @@ def drive(env: VectorEnv, actor: Actor, start: TimeStep, meanwhile: Callable[[],
         while True:
             version = actor.version
             with stage("inference"):
-                action, extras, state = actor.act(before.observation, previous, state, before.step == 0)
+                action, extras, following = actor.act(before.observation, previous, state, before.trial_first)
             with stage("step"):
                 if meanwhile is None:
                     after = env.step(action)
@@ -70,8 +74,8 @@ def drive(env: VectorEnv, actor: Actor, start: TimeStep, meanwhile: Callable[[],
                     stepping = background.submit(env.step, action)
                     meanwhile()
                     after = stepping.result()
-            yield Move(before, action, extras, version, after)
-            before, previous = after, Previous(action, after.reward, after.done)
+            yield Move(before, previous, state, action, extras, version, after)
+            before, previous, state = after, Previous(action, after.reward, after.done), following
 
 
 def run(env: VectorEnv, actor: Actor, learner: Learner, start: TimeStep, on_step: OnStep,

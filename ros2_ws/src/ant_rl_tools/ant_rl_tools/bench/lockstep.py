@@ -87,12 +87,14 @@ class InOneProcess:
     def _run_gymnasium(self, end: float) -> int:
         """Gymnasium's own environment in the loop of its manual: `drive` would slow down what we compare with."""
         env, actor, observation = self._env, self._actor, self._observation
-        previous, state, reset = Previous.none(1, ANT.action_size), actor.initial_state(1), np.zeros(1, bool)
+        previous, state, first = Previous.none(1, ANT.action_size), actor.initial_state(1), np.ones(1, bool)
         ticks = 0
         while time.perf_counter() < end:
-            action, _, state = actor.act(np.asarray(observation, np.float32)[None], previous, state, reset)
-            observation, _, terminated, truncated, _ = env.step(action[0])
-            if terminated or truncated:
+            action, _, state = actor.act(np.asarray(observation, np.float32)[None], previous, state, first)
+            observation, reward, terminated, truncated, _ = env.step(action[0])
+            first = np.array([terminated or truncated])
+            previous = Previous(action, np.array([reward], np.float32), first)
+            if first[0]:
                 observation, _ = env.reset()
             ticks += 1
         self._observation = observation

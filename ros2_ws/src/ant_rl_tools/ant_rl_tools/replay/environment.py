@@ -21,8 +21,8 @@ from recorder_node.storage import BagError
 from trainer.runs.progress import track
 
 # Of a tick's time step, in the order in which a difference is looked for.
-_FIELDS = ("terminated", "truncated", "final_observation", "observation", "reward", "episode_id", "step")
-_FIRST_FIELDS = ("observation", "episode_id", "step")
+_FIELDS = ("terminated", "truncated", "final_observation", "observation", "reward", "episode_id", "step", "trial_id")
+_FIRST_FIELDS = ("observation", "episode_id", "step", "trial_id")
 
 
 def replay(recording: Recording) -> Outcome:
@@ -68,7 +68,8 @@ class _Player:
         self._last = tick
         self._ticks += 1
         self._episodes += int(np.count_nonzero(tick.time_step.done))
-        return _difference(tick, replace(made, episode_id=made.episode_id + self._first_episode))
+        return _difference(tick, replace(made, episode_id=made.episode_id + self._first_episode,
+                                         trial_id=made.trial_id + self._first_episode))
 
     def outcome(self, found: Mapping[str, Any] | None) -> Outcome:
         """The verdict, with the difference that ended the replay, if one did."""

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ant_rl_core.step import Transition, bootstrap_mask
 
 _ARRAYS = ("observation", "action", "reward", "terminated", "truncated", "next_observation")
+_MEMORY = ("trial_first", "previous_action", "previous_reward", "previous_done")  # in buffers that keep states
 
 
 class RolloutBuffer:
-    """Holds `length` ticks of `num_envs` rows in arrays [length, num_envs, ...]."""
+    """Holds `length` ticks of `num_envs` rows in arrays [length, num_envs, ...].
 
-    def __init__(self, length: int, num_envs: int, observation_size: int, action_size: int) -> None:
+    Args:
+        length, num_envs, observation_size, action_size: sizes.
+        state_shapes: shape of each of the actor's states without the batch axis, () for an actor that has none but is
+            told what happened before; None: neither states nor trials nor what happened before are kept.
+
+    Attributes:
+        observation, action, reward, terminated, truncated, next_observation: as of `Transition`.
+        trial_first: bool [length, num_envs], where a trial begins with the observation.
+        previous_action, previous_reward, previous_done: what happened before the observation, float32
+            [length, num_envs, action_size], float32 and bool [length, num_envs]; zeros where a trial begins.
+        states: the actor's states before the action, float32 [length, num_envs, *shape] each; zeros where a trial
+            begins.
+    """
+
+    def __init__(self, length: int, num_envs: int, observation_size: int, action_size: int,
+                 state_shapes: Sequence[tuple[int, ...]] | None = None) -> None:
         self.length, self.num_envs = length, num_envs
         shape = (length, num_envs)
         self.observation = np.zeros((*shape, observation_size), np.float32)
@@ -23,6 +39,15 @@ class RolloutBuffer:
         self.terminated = np.zeros(shape, bool)
         self.truncated = np.zeros(shape, bool)
         self.next_observation = np.zeros((*shape, observation_size), np.float32)
+        self._names: tuple[str, ...] = _ARRAYS
+        self.states: list[np.ndarray] = []
+        if state_shapes is not None:
+            self.trial_first = np.zeros(shape, bool)
+            self.previous_action = np.zeros((*shape, action_size), np.float32)
+            self.previous_reward = np.zeros(shape, np.float32)
+            self.previous_done = np.zeros(shape, bool)
+            self._names += _MEMORY
+            self.states = [np.zeros((*shape, *size), np.float32) for size in state_shapes]
         self.size = 0
 
     @property
@@ -36,14 +61,30 @@ class RolloutBuffer:
         return self.size * self.num_envs
 
     def add(self, batch: Transition) -> None:
-        """Append one tick; RuntimeError when full, ValueError for another number of rows."""
+        """Append one tick; RuntimeError when full, ValueError for another number of rows or of states."""
         if self.full:
             raise RuntimeError(f"the rollout buffer is full: {self.length} ticks were added and not yet learned from")
         if len(batch.reward) != self.num_envs:  # numpy would repeat a single row
             raise ValueError(f"expected one transition for each of {self.num_envs} rows, found {len(batch.reward)}")
         for name in _ARRAYS:
             getattr(self, name)[self.size] = getattr(batch, name)
+        if self._names is not _ARRAYS:
+            self._add_memory(batch)
         self.size += 1
+
+    def _add_memory(self, batch: Transition) -> None:
+        if batch.trial_first is None or batch.previous is None or len(batch.state) != len(self.states):
+            raise ValueError("expected transitions with trial_first, previous and "
+                             f"{len(self.states)} states of the actor, found "
+                             f"{'' if batch.trial_first is not None else 'no '}trial_first, "
+                             f"{'' if batch.previous is not None else 'no '}previous and {len(batch.state)} states")
+        t, first, before = self.size, batch.trial_first, batch.previous.forgotten(batch.trial_first)
+        self.trial_first[t] = first
+        self.previous_action[t], self.previous_reward[t] = before.action, before.reward
+        self.previous_done[t] = before.done
+        for kept, state in zip(self.states, batch.state, strict=True):
+            kept[t] = state
+            kept[t, first] = 0.0
 
     def cuts(self) -> np.ndarray:
         """bool [length, num_envs], where the next tick's observation is not the successor of this transition.
@@ -56,9 +97,23 @@ class RolloutBuffer:
         cut[:-1] |= (self.next_observation[:-1] != self.observation[1:]).any(axis=2)
         return cut
 
+    def trial_cuts(self) -> np.ndarray:
+        """bool [length, num_envs], as `cuts`, but sums over time run across the ends of episodes within a trial.
+
+        So they end where the next tick begins another trial, where ticks were missed in between, and in the last tick.
+        Needs a buffer that keeps what happened before, which tells whether a tick follows the one added before it.
+        """
+        ended = self.terminated | self.truncated
+        cut = np.ones((self.length, self.num_envs), bool)
+        cut[:-1] = self.trial_first[1:] | (ended[:-1] != self.previous_done[1:])
+        cut[:-1] |= self.reward[:-1] != self.previous_reward[1:]
+        cut[:-1] |= (self.action[:-1] != self.previous_action[1:]).any(axis=2)
+        cut[:-1] |= ~ended[:-1] & (self.next_observation[:-1] != self.observation[1:]).any(axis=2)
+        return cut
+
     def save(self) -> dict[str, np.ndarray]:
         """The ticks that were added, as named arrays [size, num_envs, ...]."""
-        return {f"rollout_{name}": getattr(self, name)[:self.size].copy() for name in _ARRAYS}
+        return {f"rollout_{name}": array[:self.size].copy() for name, array in self._arrays().items()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `save` gave; ValueError, and nothing changed, if its ticks don't fit in here."""
@@ -67,9 +122,19 @@ class RolloutBuffer:
             raise ValueError(f"the checkpoint is of a rollout with {size} ticks of {num_envs} rows, which "
                              f"{self.length} ticks of {self.num_envs} can't hold: set rollout_length and num_envs to "
                              "what it was made with")
+        arrays = self._arrays()
+        for name, array in arrays.items():
+            found = state.get(f"rollout_{name}")
+            if found is None or found.shape[2:] != array.shape[2:]:
+                raise ValueError(f"the checkpoint's rollout must have {name} of shape {list(array.shape[2:])}, found "
+                                 f"{'none' if found is None else list(found.shape[2:])}: it is of another actor")
         self.size = size
-        for name in _ARRAYS:
-            getattr(self, name)[:size] = state[f"rollout_{name}"]
+        for name, array in arrays.items():
+            array[:size] = state[f"rollout_{name}"]
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {**{name: getattr(self, name) for name in self._names},
+                **{f"state_{i}": array for i, array in enumerate(self.states)}}
 
     def clear(self) -> None:
         """Forget all ticks."""

@@ -2,7 +2,8 @@
 
 The edges of a graph stay in floating point, with their matrices in float16: observations hold meters, m/s and contact
 forces side by side, and the last sums before the squashing range far beyond where it saturates. One scale of 8 bits
-would lose what matters of both. What lies between, the larger part by far, is quantized.
+would lose what matters of both. What lies between, the larger part by far, is quantized, and so is what leads from one
+state of a recurrent actor to the next: the cells that make them keep them in a range of their own.
 """
 
 from __future__ import annotations
@@ -70,9 +71,13 @@ def int8(model: bytes, inputs: Mapping[str, np.ndarray], rounding: AlgorithmName
 
 
 def edges(model: bytes) -> list[str]:
-    """Names of the tensors with at most one sum of products between them and the inputs, or them and the outputs."""
+    """Names of the tensors with at most one sum of products between them and the inputs, or them and the outputs.
+
+    States are neither inputs nor outputs here.
+    """
     file = LiteRTFile(model)
-    inside_first, inside_last = set(file.sources.values()), set(file.targets.values())
+    inside_first, inside_last = ({index for name, index in table.items() if not name.startswith("state_")}
+                                 for table in (file.sources, file.targets))
     found: list[int] = []
     for operation in file.operations:
         if not inside_first.isdisjoint(operation.sources):

@@ -88,7 +88,9 @@ class PolicyGraph:
 
     Args:
         network: live functional model of Keras's own layers and operations, from float32 [n, observation_size]; it is
-            copied, and each export takes its weights as they are then.
+            copied, and each export takes its weights as they are then. One with a memory, or that is told what happened
+            before, goes from a table of inputs (names of `ant_rl_core.bundle.INPUTS`, state_0, state_1, …) to a table
+            of `output` and the states after, one step at a time.
         head: named outputs of the graph, made from the network's; `action` is one of them.
         normalizer: live, of the observations; None: they are taken as they come.
         constants: further outputs, which do not depend on the observation: live variables by name.
@@ -96,7 +98,8 @@ class PolicyGraph:
 
     def __init__(self, network: keras.Model, head: Head, normalizer: Normalizer | None = None,
                  constants: Mapping[str, keras.Variable] | None = None) -> None:
-        self._network, self._head, self._size = network, head, network.input_shape[1]
+        self._network, self._head = network, head
+        self._inputs = _named_inputs(network)
         self._normalizer = normalizer
         self._constants = dict(constants or {})
         self._model: keras.Model | None = None
@@ -127,20 +130,24 @@ class PolicyGraph:
         return {"actor.keras": keras_bytes(self._model), "actor.tflite": litert_bytes(self._model)}
 
     def bundle(self, *, algorithm: str, robot: str, version: int, provenance: Mapping[str, Any],
-               exploration: Exploration | None = None) -> bytes:
+               exploration: Exploration | None = None, memory: str = "episode", memory_id: str | None = None) -> bytes:
         """Bytes of a policy bundle of the present graph and the statistics in it.
 
         Args:
             algorithm, robot, version, provenance: see `Manifest`.
             exploration: how policies are to explore; None: by the graph's own mean and log_std, if it gives them.
+            memory, memory_id: see `Manifest`.
         """
         files, outputs, normalizer = self.files(), self._model.output, self._normalizer
         stochastic = "log_std" in outputs
         if stochastic and exploration == Exploration("squashed_gaussian"):
             exploration = None  # what stochastic actors do anyway: no need to say it
         manifest = policy_bundle.Manifest(
-            algorithm=algorithm, robot=robot, observation_size=self._size, action_size=outputs["action"].shape[1],
-            version=version, stochastic=stochastic, exploration=exploration, provenance=provenance,
+            algorithm=algorithm, robot=robot, observation_size=self._inputs["observation"][0],
+            action_size=outputs["action"].shape[1], version=version, stochastic=stochastic, exploration=exploration,
+            provenance=provenance, memory=memory, memory_id=memory_id,
+            inputs=tuple(name for name in policy_bundle.INPUTS if name in self._inputs),
+            state_shapes=tuple(self._inputs[f"state_{i}"] for i in range(len(set(self._inputs) & set(outputs)))),
             observation_statistics={} if normalizer is None else {
                 "mean": normalizer.mean.tolist(), "variance": normalizer.variance.tolist()})
         details = {"actor.keras": {"backend": "keras", "precision": "float32"},
@@ -151,23 +158,29 @@ class PolicyGraph:
         # A copy: a layer remembers, and so keeps in memory, every graph that it is ever a part of.
         copy = keras.models.clone_model(self._network, clone_function=_float32_copy, recursive=True)
         self._pairs = list(zip(copy.variables, self._network.variables, strict=True))
-        x = keras.Input((self._size,), dtype="float32", name="observation")
-        outputs = self._head(copy(x))
+        inputs = self._fresh_inputs()
+        found = copy(_as_given(inputs))
+        states = {name: found[name] for name in found if name != "output"} if isinstance(found, dict) else {}
+        outputs = {**self._head(found["output"] if isinstance(found, dict) else found), **states}
         for name, source in self._constants.items():
             # A graph can't return a bare constant; a layer without weights on its input is one in effect.
             layer = keras.layers.Dense(source.shape[0], kernel_initializer="zeros", name=name, trainable=False)
             outputs[name] = layer(outputs["action"])
             self._pairs.append((layer.bias, source))
-        self._weights = [target for target, _ in self._pairs]
-        model = keras.Model(x, outputs, name="policy")
+        # Without the seeds of random layers, which a graph does not hold.
+        self._weights = [target for target, _ in self._pairs if keras.backend.is_float_dtype(target.dtype)]
+        model = keras.Model(_as_given(inputs), outputs, name="policy")
         self._reference = tf.function(model, autograph=False)
         if self._normalizer is None:
             return model
-        observation = keras.Input((self._size,), dtype="float32", name="observation")
+        inputs = self._fresh_inputs()
         self._normalize = keras.layers.Normalization(name="normalize")
-        x = keras.ops.clip(self._normalize(observation), -self._normalizer.clip, self._normalizer.clip)
+        x = keras.ops.clip(self._normalize(inputs["observation"]), -self._normalizer.clip, self._normalizer.clip)
         self._weights += [self._normalize.adapt_mean, self._normalize.adapt_variance]
-        return keras.Model(observation, model(x), name="policy")
+        return keras.Model(_as_given(inputs), model(_as_given({**inputs, "observation": x})), name="policy")
+
+    def _fresh_inputs(self) -> dict[str, Any]:
+        return {name: keras.Input(shape, dtype="float32", name=name) for name, shape in self._inputs.items()}
 
     def _make_templates(self) -> tuple[ZipTemplate, Template] | tuple[()]:
         """The files of the graph with random weights; () if not all of those can be found in them."""
@@ -199,15 +212,29 @@ class PolicyGraph:
 
     def _acts_as(self, runs: Graph) -> bool:
         """Whether a file gives what the graph gives, for observations as they are usual."""
-        normal = np.random.default_rng(1).standard_normal((4, self._size)).astype(np.float32)
-        observation = normal
+        rng = np.random.default_rng(1)
+        given = {name: rng.standard_normal((4, *shape)).astype(np.float32) for name, shape in self._inputs.items()}
+        normal = observation = given["observation"]
         if self._normalizer is not None:
             mean, variance = self._normalize.adapt_mean.numpy(), self._normalize.adapt_variance.numpy()
             observation = mean + np.sqrt(variance) * normal
             normal = np.clip((observation - mean) / np.sqrt(variance), -self._normalizer.clip, self._normalizer.clip)
-        found = runs({"observation": observation})
-        return all(np.allclose(found[name], expected, rtol=1e-5, atol=1e-5)
-                   for name, expected in self._reference(tf.constant(normal)).items())
+        found = runs({**given, "observation": observation})
+        expected = self._reference(_as_given({**{name: tf.constant(array) for name, array in given.items()},
+                                              "observation": tf.constant(normal)}))
+        return all(np.allclose(found[name], array, rtol=1e-5, atol=1e-5) for name, array in expected.items())
+
+
+def _named_inputs(network: keras.Model) -> dict[str, tuple[int, ...]]:
+    """Shape of each input of a network by its name in the graph, without the batch axis."""
+    if isinstance(network.input, dict):
+        return {name: tuple(tensor.shape[1:]) for name, tensor in network.input.items()}
+    return {"observation": tuple(network.input_shape[1:])}
+
+
+def _as_given(inputs: dict[str, Any]) -> Any:
+    """Named tensors as a network takes them: a bare one where the observation is all."""
+    return inputs["observation"] if list(inputs) == ["observation"] else inputs
 
 
 def keras_bytes(model: keras.Model) -> bytes:

@@ -22,7 +22,8 @@ class Template:
         marks: float32 arrays of random, positive numbers, so that each is found by what it holds.
 
     Raises:
-        LookupError: an array is not in the file just once, as it is or in a form that is known.
+        LookupError: an array is not in the file just once, as it is or in a form that is known, nor is each of its
+            rows, as those of the two biases that Keras's GRU keeps in one array.
     """
 
     def __init__(self, data: bytes, marks: Sequence[np.ndarray]) -> None:
@@ -32,12 +33,22 @@ class Template:
     def fill(self, weights: Sequence[np.ndarray]) -> bytes:
         """The file with these float32 weights, of the shapes and in the order of `marks`."""
         filled = bytearray(self._data)
-        for (start, form), array in zip(self._slots, weights, strict=True):
-            data = form(array).tobytes()
-            filled[start:start + len(data)] = data
+        for slots, array in zip(self._slots, weights, strict=True):
+            for (start, form), part in zip(slots, [array] if len(slots) == 1 else array, strict=True):
+                data = form(part).tobytes()
+                filled[start:start + len(data)] = data
         return bytes(filled)
 
-    def _find(self, mark: np.ndarray) -> tuple[int, Form]:
+    def _find(self, mark: np.ndarray) -> list[tuple[int, Form]]:
+        """Where the array is, or each of its rows."""
+        try:
+            return [self._find_whole(mark)]
+        except LookupError:
+            if mark.ndim < 2:
+                raise
+            return [self._find_whole(row) for row in mark]
+
+    def _find_whole(self, mark: np.ndarray) -> tuple[int, Form]:
         numbers = np.frombuffer(self._data, "<f4", len(self._data) // 4)
         for form, tolerance in _FORMS:
             pattern = form(mark).ravel()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ant_rl_core.step import Transition, unshaped_reward
+from ant_rl_core.step import Previous, Transition, unshaped_reward
 from ant_rl_core.tick import Tick
 
 # Ticks of one source that may wait for the others before the oldest are given up.
@@ -86,6 +87,10 @@ def _join(parts: Sequence[Transition]) -> Transition:
         for name in parts[0].extras if all(name in part.extras for part in parts)}
     if any("unshaped_reward" in part.extras for part in parts):  # not every environment has to shape its rewards
         extras["unshaped_reward"] = np.concatenate([unshaped_reward(part) for part in parts])
-    arrays = (np.concatenate([getattr(part, name) for part in parts])
-              for name in ("observation", "action", "reward", "terminated", "truncated", "next_observation"))
-    return Transition(*arrays, extras, parts[0].policy_version)
+    previous = [part.previous for part in parts if part.previous is not None]
+    before = None if len(previous) < len(parts) else Previous(
+        *(np.concatenate([getattr(one, name) for one in previous]) for name in ("action", "reward", "done")))
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("observation", "action", "reward", "terminated", "truncated", "next_observation", "trial_first")}
+    return Transition(**arrays, extras=extras, policy_version=parts[0].policy_version, previous=before)
