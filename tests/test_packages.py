@@ -27,10 +27,10 @@ ROBOT = {"ant_rl_interfaces", "ant_rl_core", "ant_rl_ros", "ant_rl", "policy_nod
 STARTED = {"ant_rl": {"policy_node", "monitor_node", "recorder_node"}}
 
 
-def needed(folders):
-    """Packages of this workspace and of ROS, and libraries that rosdep knows, which the modules in `folders` import."""
+def needed(paths):
+    """Packages of this workspace and of ROS, and libraries that rosdep knows, which modules import."""
     found = set()
-    for path in (path for folder in folders for path in folder.rglob("*.py")):
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
@@ -41,16 +41,24 @@ def needed(folders):
     return ours | {ROSDEP[name] for name in found & set(ROSDEP)}
 
 
+def modules(package):
+    """Those of a package, and those that only tests need: its own tests, and what it has for the tests of others."""
+    folder = SOURCE / package
+    run = [*(folder / package).rglob("*.py"), *(folder / "launch").glob("*.py")]
+    testing = [path for path in run if "testing" in path.relative_to(folder).parts]
+    return [path for path in run if path not in testing], [*testing, *(folder / "test").rglob("*.py")]
+
+
 def depends(package, kind):
     return [element.text for element in MANIFESTS[package].findall(kind)]
 
 
 @pytest.mark.parametrize("package", PYTHON_PACKAGES)
 def test_the_manifest_names_what_the_package_imports(package):
-    folder = SOURCE / package
-    run = needed([folder / package, folder / "launch"]) - {package} | STARTED.get(package, set())
+    run, test = modules(package)
+    run = needed(run) - {package} | STARTED.get(package, set())
     assert depends(package, "exec_depend") == sorted(run)
-    assert depends(package, "test_depend") == sorted(needed([folder / "test"]) - run - {package})
+    assert depends(package, "test_depend") == sorted(needed(test) - run - {package})
 
 
 def test_a_robot_builds_its_half():
