@@ -22,12 +22,10 @@ KINDS = {"int": int, "bool": bool, "list": tuple[str, ...]}  # all others are te
 
 # A training over ROS begins without a policy and explores; elsewhere a policy is watched.
 DEFAULTS = {"policy": {"train": ""}, "explore": {"train": "true"}}
-# The node knows the methods when it has imported the learning library, and refuses others then.
-CHOSEN_LATER = {("trainer", "algorithm")}
 
-TAKEN = [pytest.param(part.entry.name, argument, id=f"{part.entry.name}-{argument.name}-{argument.arrangements[0]}")
-         for part in stack._PARTS for name in part.arguments for argument in stack.ARGUMENTS
-         if argument.name == name and set(argument.arrangements) & set(part.arrangements)]
+TAKEN = [pytest.param(part.entry.name, argument, id=f"{part.entry.name}-{argument.name}-{arrangement}")
+         for part in stack._PARTS for arrangement in part.arrangements for argument in stack.arguments_of(arrangement)
+         if argument.name in part.arguments]
 
 
 @pytest.mark.parametrize(("node", "argument"), TAKEN)
@@ -40,10 +38,7 @@ def test_an_argument_is_what_its_parameter_is(node, argument):
     if setting.kind is int:
         assert (argument.minimum, argument.maximum) == (setting.minimum, setting.maximum)
         assert setting.above is None and setting.below is None
-    if (node, argument.name) in CHOSEN_LATER:
-        assert not setting.choices and argument.choices
-    else:
-        assert argument.choices == setting.choices
+    assert argument.choices == setting.choices
 
 
 @pytest.mark.parametrize("part", stack._PARTS, ids=lambda part: f"{part.entry.name}-{part.arrangements[0]}")

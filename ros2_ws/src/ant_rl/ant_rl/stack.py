@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,7 @@ def arguments_of(arrangement: str) -> tuple[Argument, ...]:
                  for argument in ARGUMENTS if arrangement in argument.arrangements)
 
 
+@cache
 def _offered(group: str) -> tuple[str, ...]:
     """Keys of all tables that installed packages offer as entry points of this group."""
     return tuple(name for point in entry_points(group=group) for name in point.load())

@@ -1,10 +1,10 @@
 """Settings that a method is tried with, made of the fields that its configuration has: no method is named here."""
 
 import functools
-import re
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
+from ant_rl_core.settings import ArgumentError, Settings, settings_of
 from ant_rl_core.spec import ANT
 from trainer.algorithms.table import ALGORITHMS
 
@@ -14,10 +14,11 @@ GAMMA = 0.9
 _LEARNING = {
     True: dict(rollout_length=8, minibatch_size=32, learning_rate=1e-2, discount=GAMMA, gae_lambda=0.9,
                max_gradient_norm=10.0, initial_log_std=-1.0, actor_hidden=(32,), critic_hidden=(32,)),
-    False: dict(learning_starts=100, batch_size=64, replay_capacity=1000, n_step=1, discount=GAMMA, updates_per_step=0.5,
-                learning_rate=4e-3, encoder_learning_rate=2e-3, actor_learning_rate=2e-3, critic_learning_rate=4e-3,
-                target_share=0.1, target_interval=20, actor_hidden=(32,), critic_hidden=(32,), hidden=(64,), width=32,
-                embedding_size=8, max_torque=1.0, exploration_std=0.3, exploration_std_end=0.1)}
+    False: dict(learning_starts=100, batch_size=64, replay_capacity=1000, n_step=1, discount=GAMMA,
+                updates_per_step=0.5, learning_rate=4e-3, encoder_learning_rate=2e-3, actor_learning_rate=2e-3,
+                critic_learning_rate=4e-3, target_share=0.1, target_interval=20, actor_hidden=(32,),
+                critic_hidden=(32,), hidden=(64,), width=32, embedding_size=8, max_torque=1.0, exploration_std=0.3,
+                exploration_std_end=0.1)}
 # What differs on the pendulum.
 _PENDULUM = {
     True: dict(rollout_length=64, minibatch_size=128, learning_rate=3e-3, discount=0.95, gae_lambda=0.95,
@@ -87,31 +88,18 @@ def untrained(name: str, **settings: Any) -> Any:
     return method.learner(config, 1, ANT.observation_size, ANT.action_size, seed=1)
 
 
-def choices(config: Any, setting: str) -> list[str]:
-    """The words that a setting may be, as told when it is refused; none where any text will do."""
-    try:
-        replace(config, **{setting: "?"})
-    except ValueError as error:
-        return re.fullmatch(rf"{setting} must be (.+), found \?", str(error))[1].split(" or ")
-    return []
-
-
-def others(config: Any, setting: str) -> list[Any]:
+def others(config: Settings, name: str) -> list[Any]:
     """Other values of a setting that go with the rest of `config`, from near to far."""
-    value = getattr(config, setting)
-    candidates = {
-        bool: lambda: [not value],
-        int: lambda: [value // 2, 3, value + 1, 1],
-        float: lambda: [0.5 * value, 1e-6, 0.5],
-        tuple: lambda: [(5,), (6, 6)],
-        str: lambda: choices(config, setting),
-    }[type(value)]()
-    return [other for other in candidates if other != value and _is_allowed(config, setting, other)]
+    (setting,) = (each for each in settings_of(type(config)) if each.name == name)
+    value = getattr(config, name)
+    candidates = {bool: lambda: [not value], int: lambda: [value // 2, 3, value + 1, 1],
+                  float: lambda: [0.5 * value, 1e-6, 0.5], tuple: lambda: [(5,), (6, 6)], str: list}[type(value)]()
+    return [other for other in setting.choices or candidates if other != value and _is_allowed(config, name, other)]
 
 
-def _is_allowed(config: Any, setting: str, value: Any) -> bool:
+def _is_allowed(config: Settings, name: str, value: Any) -> bool:
     try:
-        replace(config, **{setting: value})
-    except ValueError:
+        replace(config, **{name: value})
+    except ArgumentError:
         return False
     return True

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import guard
+from ant_rl_core.settings import changed, setting
 from trainer.algorithms.on_policy.base import OnPolicyConfig, OnPolicyLearner, RolloutBatch
 
 METRICS = ("policy_loss", "value_loss", "entropy", "gradient_norm")
@@ -16,18 +16,10 @@ METRICS = ("policy_loss", "value_loss", "entropy", "gradient_norm")
 
 @dataclass(frozen=True)
 class ReinforceConfig(OnPolicyConfig):
-    """Settings of REINFORCE.
+    """Settings of REINFORCE."""
 
-    Attributes:
-        momentum: beta_1 of Adam.
-    """
-
-    gae_lambda: float = 1.0
-    momentum: float = 0.9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        guard.check_config(self, (0 <= self.momentum < 1, "momentum must be from 0 to below 1"))
+    gae_lambda: float = changed(1.0)
+    momentum: float = setting(0.9, "beta_1 of Adam", minimum=0, below=1)
 
 
 class Reinforce(OnPolicyLearner):

@@ -42,8 +42,6 @@ class TrainerNode(StackNode):
         from trainer.runs.train_config import choose_over_ros
 
         given, name = self.settings, self.settings.algorithm
-        if name not in ALGORITHMS:
-            raise ValueError(f"algorithm must be {' or '.join(ALGORITHMS)}, found {name!r}")
         arguments = split(filter(None, given.config))
         chosen = choose_over_ros(name, arguments, given.output, given.seed, given.checkpoint_interval,
                                  given.resume)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ant_rl_core.modes import MODES
 from ant_rl_core.settings import Settings, setting
+from trainer.algorithms.table import ALGORITHMS
 from trainer.ros.background import MAX_BEHIND
 
 
@@ -16,7 +17,7 @@ class TrainerSettings(Settings):
     mode: str = setting("lockstep", "lockstep: hold the environments while learning; methods that learn all the time "
                         f"do so while more than {MAX_BEHIND} ticks are still to be learned from. realtime: let them go "
                         "on", choices=MODES)
-    algorithm: str = setting("ppo", "learning method")
+    algorithm: str = setting("ppo", "learning method", choices=tuple(ALGORITHMS))
     config: tuple[str, ...] = setting(("",), "settings of the method as NAME:=VALUE, see ./run train ALGORITHM --help")
     namespaces: tuple[str, ...] = setting(("",), "namespaces of the environments to learn from; empty text: the node's "
                                           "own")
