@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ant_rl_core.step import Transition
-from trainer.ros.background import BackgroundLearning
+from trainer.ros.background import BackgroundLearning, InlineLearning
 
 WAIT = 20.0  # [s] bound of every wait
 
@@ -107,6 +107,33 @@ def test_what_is_learned_does_not_depend_on_when_ticks_come(background):
     learner.may.set()
     wait_for_updates(learner, 10)
     assert learner.events == 5 * ["observe", "update", "update"]
+
+
+def test_what_a_restored_learner_owes_comes_before_the_next_tick(background):
+    learner = FakeLearner(pieces=2)
+    learner.owed = 2
+    learner.may.clear()
+    learning = background(learner)
+    learning.take(tick(0))
+    learner.may.set()
+    wait_for_updates(learner, 4)
+    assert learner.events == ["update", "update", "observe", "update", "update"]
+
+
+def test_in_line_the_same_is_learned_in_the_same_order():
+    learner, between = FakeLearner(pieces=2), []
+    learner.owed = 1
+    learning = InlineLearning(learner, lambda: between.append("before"),
+                              lambda: between.append(("after", learning.behind)))
+    assert learning.behind == 1
+    learning.learn()
+    for number in range(2):
+        learning.take(tick(number))
+    assert learner.events == ["update", *2 * ["observe", "update", "update"]] and learning.behind == 0
+    assert between == ["before", ("after", 0), *2 * ["before", ("after", 1), "before", ("after", 0)]]
+    assert [metrics["loss"] for metrics in learning.metrics()] == [1, 2, 3, 4, 5] and learning.metrics() == []
+    assert learning.call(lambda: learner.env_steps).result() == 2
+    learning.close()
 
 
 def test_a_call_comes_before_what_waits_and_never_within_an_update(background):

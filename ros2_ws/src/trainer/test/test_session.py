@@ -417,6 +417,9 @@ def test_the_checkpoint_of_an_earlier_version_is_refused_with_a_sentence(eager, 
     checkpoint.save(path, old)
     with pytest.raises(CannotBegin, match="is of other networks than these settings give"):
         resumed("ppo", tmp_path, 2)
+    (tmp_path / "config.json").unlink()  # which the trainer node did not write
+    with pytest.raises(ValueError, match=r"holds no run to go on with \(.*config.json'\): choose another output:=$"):
+        resumed("ppo", tmp_path, 2)
 
 
 def test_a_resumed_session_takes_a_new_block_of_versions_and_says_so_in_its_checkpoint(eager, tmp_path):

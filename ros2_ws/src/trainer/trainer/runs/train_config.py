@@ -115,8 +115,9 @@ def _begun(algorithm: str, folder: Path) -> dict[str, str]:
         begun = {**saved["train"], **saved.get("shaping", {}), **saved["learner"], "output": folder}
         found = saved["algorithm"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArgumentError(f"{folder} holds no run to go on with ({error}): leave resume:=true out, or "
-                            "choose another output:=") from error
+        taken = checkpoint.path_in(folder).exists()  # by an earlier version of the trainer node, or it was moved
+        raise ArgumentError(f"{folder} holds no run to go on with ({error}): "
+                            f"{'' if taken else 'leave resume:=true out, or '}choose another output:=") from error
     if found != algorithm:
         raise ArgumentError(f"{folder} holds a run of {found}, not of {algorithm}")
     return {name: settings.format_value(value) for name, value in begun.items()}
