@@ -1,7 +1,7 @@
 """The base of every node of the stack: managed, started by itself if asked to, and telling how it is once per second.
 
-A node of the stack is a `StackNode` with a class of settings, which become its parameters, and a few hooks (`configure`,
-`activate`, `work`, ...); `run.run` is its main function. Nodes own resources and no logic.
+A node of the stack is a `StackNode` with a class of settings, which become its parameters, and a few hooks
+(`configure`, `activate`, `work`, ...); `run.run` is its main function. Nodes own resources and no logic.
 """
 
 from __future__ import annotations
