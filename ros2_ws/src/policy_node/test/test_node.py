@@ -165,7 +165,7 @@ def test_memory_of_a_trial_outlives_episodes_resent_ticks_and_a_swap_to_its_kin(
     rows, running, trials, left = 2, 1, 0, 20
     robots = FakeVectorEnv(rows, lengths=(3, 4), episodes_per_trial=3)
     tick, state, previous = Tick(8, 0, robots.reset()), actors[1].initial_state(rows), Previous.none(rows, 8)
-    end = time.monotonic() + WAIT
+    end = time.monotonic() + TIMEOUT
     while left or running < 3:
         assert time.monotonic() < end, f"at tick {tick.step_id} version {running} runs"
         if left == 1 and running < 3:
