@@ -18,7 +18,7 @@ REPOSITORY = HERE.parents[3]
 ENTRY = '    "reinforce": Method(f"{__name__}.reinforce", "Reinforce", "ReinforceConfig", 16, "returns alone"),\n'
 # Those that try every method of the table.
 TESTS = ("src/trainer/test/test_learners.py", "src/trainer/test/test_numpy_graph.py",
-         "src/trainer/test/test_compress.py", "src/ant_rl_core/test/test_settings.py")
+         "src/trainer/test/test_compress.py", "src/trainer/test/test_settings.py")
 
 
 @pytest.fixture(scope="module")
