@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from ant_rl_core.exploration import Exploration
 from ant_rl_core.settings import changed, setting
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.algorithms.off_policy.inputs import as_tensors
+from trainer.algorithms.off_policy.noise import NoiseConfig
 from trainer.algorithms.off_policy.twin_critics import TwinCriticConfig, paired_values, twin_critics, twin_networks
 from trainer.export import policy_graph
 from trainer.networks import weights
@@ -22,7 +22,7 @@ METRICS = ("critic_loss", "q_value")
 
 
 @dataclass(frozen=True)
-class TD3Config(TwinCriticConfig):
+class TD3Config(NoiseConfig, TwinCriticConfig):
     """Settings of TD3."""
 
     actor_hidden: tuple[int, ...] = changed((128, 128))
@@ -33,9 +33,8 @@ class TD3Config(TwinCriticConfig):
     actor_interval: int = changed(2)
     actor_critics: int = setting(2, "how many of the critics the actor climbs, by their mean: 1 as in the paper, or 2",
                                  choices=(1, 2))
-    exploration_std: float = setting(0.1, "standard deviation of the noise on the actions that collect data", minimum=0)
-    target_noise_std: float = setting(0.1, "standard deviation of the noise on the target's action", minimum=0)
-    target_noise_clip: float = setting(0.25, "that noise is clipped to this magnitude", minimum=0, finite=False)
+    target_noise_std: float = changed(0.1)
+    target_noise_clip: float = changed(0.25)
 
 
 class TD3(OffPolicyLearner):
@@ -96,8 +95,7 @@ class TD3(OffPolicyLearner):
 
     def _gradient_step(self) -> dict[str, float]:
         config, batch = self.config, self.experience.draw()
-        noise = self.rng.standard_normal(batch.action.shape, np.float32) * config.target_noise_std
-        noise = np.clip(noise, -config.target_noise_clip, config.target_noise_clip)
+        noise = config.target_noise(batch.action, self.rng)
         observation, action, following = as_tensors(batch)
         metrics, error = self._learn_critics(observation, action, batch.reward, batch.discount, following, batch.weight,
                                              noise)

@@ -18,6 +18,7 @@ from policy_node.keras_actor import load_model
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
 from trainer.algorithms.off_policy.experience import OffPolicyConfig
 from trainer.algorithms.off_policy.inputs import as_tensors
+from trainer.algorithms.off_policy.noise import NoiseConfig
 from trainer.export import policy_graph
 from trainer.networks import sale, weights
 
@@ -26,7 +27,7 @@ _HUBER_BOUND = 1.0  # where errors begin to count linearly, which is also the le
 
 
 @dataclass(frozen=True)
-class TD7Config(OffPolicyConfig):
+class TD7Config(NoiseConfig, OffPolicyConfig):
     """Settings of TD7."""
 
     learning_starts: int = changed(25_000)
@@ -40,9 +41,6 @@ class TD7Config(OffPolicyConfig):
     target_interval: int = setting(250, "gradient steps between the copies of the learned networks into the fixed and "
                                    "the target ones", minimum=1)
     actor_interval: int = setting(2, "critic updates per actor update", minimum=1)
-    exploration_std: float = setting(0.1, "standard deviation of the noise on the actions that collect data", minimum=0)
-    target_noise_std: float = setting(0.2, "standard deviation of the noise on the target's action", minimum=0)
-    target_noise_clip: float = setting(0.5, "that noise is clipped to this magnitude", minimum=0, finite=False)
     width: int = setting(256, "size of every hidden layer and of the embeddings", minimum=1)
     initial_policy: str = setting("", "policy to go on from, a bundle of this method and width or the name of a "
                                   "shipped one. It acts, with noise, instead of random actions, and its encoder of "
@@ -126,8 +124,7 @@ class TD7(OffPolicyLearner):
 
     def _gradient_step(self) -> dict[str, float]:
         config, batch = self.config, self.experience.draw()
-        noise = self.rng.standard_normal(batch.action.shape, np.float32) * config.target_noise_std
-        noise = np.clip(noise, -config.target_noise_clip, config.target_noise_clip)
+        noise = config.target_noise(batch.action, self.rng)
         observation, action, following = as_tensors(batch)
         metrics, error, span, embedding = self._learn_critics(
             observation, action, batch.reward, batch.discount, following, batch.weight, noise, self._bounds)
