@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 
+import numpy as np
 from ant_rl_interfaces.msg import Session
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
@@ -79,6 +80,6 @@ def encode_clock(seconds: float) -> Clock:
     return Clock(clock=Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9))
 
 
-def _set(target: object, fields: str, values: Sequence[float]) -> None:
+def _set(target: object, fields: str, values: np.ndarray) -> None:
     for name, value in zip(fields, values):
         setattr(target, name, float(value))

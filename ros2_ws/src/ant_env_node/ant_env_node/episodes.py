@@ -51,9 +51,9 @@ class EpisodeLedger:
         return mean
 
     def _finish(self, step: TimeStep, x_end: np.ndarray, policy_version: int) -> list[Episode]:
-        rows = np.flatnonzero(step.done)
+        rows = np.flatnonzero(step.done).tolist()
         finished = [
-            Episode(seed=int(self._seeds[row]), row=int(row), episode_id=int(self._episode_id[row]),
+            Episode(seed=int(self._seeds[row]), row=row, episode_id=int(self._episode_id[row]),
                     session=self._session, episode_return=float(self.episode_return[row]),
                     length=int(self._length[row]), distance=float(x_end[row] - self._start[row]),
                     duration=int(self._length[row]) * ANT.control_period, terminated=bool(step.terminated[row]),

@@ -39,17 +39,22 @@ class EnvNode(StackNode):
     """Steps a `VectorAnt` with the torques of one policy node."""
 
     settings: EnvSettings
+    # The newest tick, when it is to be answered in real time [s], and since when nobody answers [s].
+    _tick: Tick
+    _deadline: float
+    _silent_since: float | None
+    _ledger: EpisodeLedger
+    _watchdog: TorqueWatchdog[Torques]
 
     def __init__(self) -> None:
         super().__init__("env", EnvSettings)
-        self._env: TimeStepEnv | ShapedEnv | None = None
         self._finished_episodes = 0
 
     def configure(self) -> None:
         settings = self.settings
         mode = settings.mode
         self._ant = VectorAnt(settings.num_envs, settings.seed, settings.num_threads or None)
-        self._env = shape(TimeStepEnv(self._ant), settings.shaping_config())
+        self._env: TimeStepEnv | ShapedEnv = shape(TimeStepEnv(self._ant), settings.shaping_config())
         self._observations = self.publisher(Observation, "observation", mode, last_words=True)
         self._episodes = self.publisher(EpisodeSummary, "episode", last_words=True)
         self._sessions = self.publisher(Session, "session", last_words=True)
@@ -81,15 +86,14 @@ class EnvNode(StackNode):
         for service in self._own_services:
             self.destroy_service(service)
         self._env.close()
-        self._env = None
 
     def parameters_changed(self) -> None:
-        if self._env is not None:
+        if self.configured:
             self._lock.silence = self.settings.response_timeout
             self._watchdog.timeout = self.settings.torque_timeout
 
     def values(self) -> Mapping[str, float]:
-        if self._env is None:
+        if not self.configured:
             return {}
         return {"ticks": self.ticks, "env_steps": self.ticks * self._env.num_envs, "episode": self._finished_episodes,
                 "episode_step": self._tick.time_step.step[0], "episode_return": self._ledger.episode_return[0],
@@ -194,14 +198,14 @@ class EnvNode(StackNode):
         self.ticks += 1
         self._allowance = max(0, self._allowance - 1)
         if self._silent_since is not None and action is not self._zero:
-            self._hear_again()
+            self._hear_again(time.monotonic() - self._silent_since)
 
     def _begin_session(self, seed: int | None) -> None:
         self._tick = Tick(new_run_number(), 0, self._env.reset(seed))
         self.send(self._sessions, encode_session(self._tick.session, self.settings.mode, self._ant.np_random_seed,
                                                  seed is not None, self.settings.shaping_config(), self.stamp()))
         self._ledger = EpisodeLedger(self._tick.time_step, self._ant.np_random_seed, self._tick.session)
-        self._watchdog: TorqueWatchdog[Torques] = TorqueWatchdog(self.settings.torque_timeout)
+        self._watchdog = TorqueWatchdog(self.settings.torque_timeout)
         self._fresh = True  # the newest observation is still to be published
         self._resume()
 
@@ -210,7 +214,7 @@ class EnvNode(StackNode):
         now = time.monotonic()
         self._sent, self._first_sent = now - RESEND_PERIOD, now
         self._deadline = now + ANT.control_period
-        self._silent_since: float | None = None
+        self._silent_since = None
         if self.active:
             self.state, self.detail = "running", ""
 
@@ -264,8 +268,7 @@ class EnvNode(StackNode):
                 f"{there or 'none'} {'publish' if there > 1 else 'publishes'} there)"
                 + peer_hint(self, "joint_torques", "ant_rl_interfaces/msg/JointTorques"))
 
-    def _hear_again(self) -> None:
-        silent = time.monotonic() - self._silent_since
+    def _hear_again(self, silent: float) -> None:
         self._silent_since = None
         self.state, self.detail = "running", ""
         if self.unsay("silent"):

@@ -138,7 +138,7 @@ class VectorAnt(VectorEnv):
         return self._episode_step.copy()
 
     # Gymnasium's own vector environment has one stream for all rows; bit-equal rows need one each.
-    @property
+    @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """Each row's random stream."""
         return tuple(self._rngs)

@@ -264,7 +264,7 @@ def parse(arrangement: str, given: Mapping[str, str]) -> dict[str, Any]:
     values = {name: argument.value(given.get(name, argument.default_in(arrangement)))
               for name, argument in known.items()}
     if "viewer" in values:
-        viewers.check(values["viewer"], values["viewer_path"], os.environ)
+        viewers.check(str(values["viewer"]), str(values["viewer_path"]), os.environ)
     return values
 
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -132,8 +133,8 @@ class Supervisor:
             loop.add_signal_handler(number, self._asked_to_stop)
         # Grandchildren whose parent died come to this process, where the sweep at the end finds them.
         _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        keepers = asyncio.gather(*(self._keep(command) for command in self._commands))
-        ended = asyncio.create_task(self._end.wait())
+        keepers: asyncio.Future[Any] = asyncio.gather(*(self._keep(command) for command in self._commands))
+        ended: asyncio.Future[Any] = asyncio.create_task(self._end.wait())
         try:
             # The keepers end by themselves where nothing is to be respawned, or all at once by a fault in this module.
             await asyncio.wait([ended, keepers], return_when=asyncio.FIRST_COMPLETED)
@@ -255,8 +256,8 @@ class Supervisor:
             for name, process in left.items():
                 young = time.monotonic() - self._started[name] < self._patience.starting
                 process.send_signal(signal.SIGTERM if young and number == signal.SIGINT else number)
-            ends = asyncio.gather(*(process.wait() for process in left.values()))
-            hurry = asyncio.create_task(self._hurry.wait())
+            ends: asyncio.Future[Any] = asyncio.gather(*(process.wait() for process in left.values()))
+            hurry: asyncio.Future[Any] = asyncio.create_task(self._hurry.wait())
             await asyncio.wait([ends, hurry], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             hurry.cancel()
 

@@ -13,7 +13,7 @@ import json
 import os
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -238,7 +238,7 @@ def _is_size(value: Any) -> bool:
 
 
 # What each field of a manifest must be, in words and as a check; the first six have no default.
-_FIELDS = {
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "algorithm": ("text", lambda value: isinstance(value, str)),
     "robot": ("text", lambda value: isinstance(value, str)),
     "observation_size": ("a positive integer", _is_size),

@@ -53,8 +53,8 @@ class Actor(Protocol):
         """
 
 
-class Learner(Protocol):
-    """Turns transitions into better policies; `version` grows with each of them.
+class Learner(Actor, Protocol):
+    """Turns transitions into better policies; `version` grows with each of them. As an actor it explores.
 
     What is learned depends on the transitions alone: `act` draws from random numbers of its own.
 
@@ -69,15 +69,10 @@ class Learner(Protocol):
     name: str
     num_envs: int
     on_policy: bool
-    version: int
 
     @property
     def env_steps(self) -> int:
         """Transitions observed."""
-
-    def act(self, observation: np.ndarray, previous: Previous, state: Any,
-            reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], Any]:
-        """Exploring actions of the present policy; see `Actor`."""
 
     def observe(self, batch: Transition) -> None:
         """Take one transition per row; consecutive calls are consecutive ticks."""

@@ -9,6 +9,7 @@ import pytest
 from ant_rl_core import settings
 from ant_rl_core.settings import ArgumentError, Settings, changed, setting, settings_of
 
+
 @dataclass(frozen=True)
 class Base(Settings):
     """What examples share."""

@@ -12,16 +12,16 @@ import socket
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import rclpy
 from ant_rl_interfaces.msg import NodeTiming
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter as ParameterMessage
 from rclpy.publisher import Publisher
 
 from ant_rl_core.settings import Settings, setting, settings_of
@@ -69,7 +69,7 @@ class StackNode(LifecycleNode):
         counters: events since start, by name.
         ticks: control ticks since start; the published loop rate is made from it.
         state, detail: one word (running, waiting, paused, inactive) and one sentence, published with the timing.
-        active: whether the lifecycle state is active.
+        configured, active: whether `configure` has succeeded and was not undone; whether the lifecycle state is active.
 
     Raises:
         ParameterError: a parameter was given a value that it can't have.
@@ -85,7 +85,7 @@ class StackNode(LifecycleNode):
 
         self.active = False
         self._autostart = loop_settings.autostart
-        self._configured = False
+        self.configured = False
         self.exit_code: int | None = None
         self.interrupted_by_signal = False
         self.state, self.detail = "inactive", ""
@@ -99,7 +99,7 @@ class StackNode(LifecycleNode):
         self._reported, self._ticks_reported = time.monotonic(), 0
         self._timing = self.create_publisher(NodeTiming, "timing", qos.profile("timing"),
                                              qos_overriding_options=qos.overriding())
-        self._last_words: list[Publisher] = [self._timing]
+        self._last_words: list[Publisher[Any]] = [self._timing]
 
     # Hooks
 
@@ -119,7 +119,7 @@ class StackNode(LifecycleNode):
         """Do one piece of the work, called over and over while active; return within about 0.1 s."""
         self.loop.wait(0.1)
 
-    def values(self) -> dict[str, float]:
+    def values(self) -> Mapping[str, float]:
         """Further numbers that `timing` reports, by name."""
         return {}
 
@@ -136,24 +136,24 @@ class StackNode(LifecycleNode):
         if self.exit_code is None:
             self.exit_code = exit_code
 
-    def publisher(self, msg_type: type, topic: str, mode: str = "lockstep", last_words: bool = False) -> Publisher:
+    def publisher(self, msg_type: type, topic: str, mode: str = "lockstep", last_words: bool = False) -> Publisher[Any]:
         """A publisher with the QoS of the stack's table, which parameters may override.
 
         With `last_words`, the end of the process waits (bounded) until its messages are acknowledged.
         """
-        made = self.create_publisher(msg_type, topic, qos.profile(topic, mode),
+        made: Publisher[Any] = self.create_publisher(msg_type, topic, qos.profile(topic, mode),
                                      qos_overriding_options=qos.overriding())
         if last_words:
             self._last_words.append(made)
         return made
 
-    def discard_publisher(self, publisher: Publisher) -> None:
+    def discard_publisher(self, publisher: Publisher[Any]) -> None:
         """Destroy a publisher made by `publisher`."""
         if publisher in self._last_words:
             self._last_words.remove(publisher)
         self.destroy_publisher(publisher)
 
-    def send(self, publisher: Publisher, message: Any) -> bool:
+    def send(self, publisher: Publisher[Any], message: Any) -> bool:
         """Publish; False, counted as `unsent`, where the middleware could not take the message.
 
         On a machine that is too busy a reliable writer may give up after 0.1 s; whoever misses the message asks again.
@@ -230,7 +230,7 @@ class StackNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Calls `configure`."""
         result = self._transition(self.configure, "configure")
-        self._configured = result == TransitionCallbackReturn.SUCCESS
+        self.configured = result == TransitionCallbackReturn.SUCCESS
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -250,7 +250,7 @@ class StackNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Calls `cleanup`."""
-        self._configured = False
+        self.configured = False
         return self._transition(self.cleanup, "cleanup")
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -282,14 +282,14 @@ class StackNode(LifecycleNode):
 
     # Parameters
 
-    def _check_parameters(self, changes: list[rclpy.Parameter]) -> SetParametersResult:
+    def _check_parameters(self, changes: list[ParameterMessage[Any]]) -> SetParametersResult:
         try:
             self._with(changes)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _parameters_set(self, changes: list[rclpy.Parameter]) -> None:
+    def _parameters_set(self, changes: list[ParameterMessage[Any]]) -> None:
         for change in changes:
             if change.name == "use_sim_time":
                 self._system_time = not change.value
@@ -297,7 +297,7 @@ class StackNode(LifecycleNode):
         if self.settings is not before:
             self.parameters_changed()
 
-    def _with(self, changes: list[rclpy.Parameter]) -> Settings:
+    def _with(self, changes: list[ParameterMessage[Any]]) -> Settings:
         """The settings with these changes; themselves where none of them is meant."""
         own = {change.name: change.value for change in changes if change.name in self._setting_names}
         return parameters.changed(self.settings, own) if own else self.settings
@@ -323,7 +323,7 @@ class StackNode(LifecycleNode):
     def end(self) -> None:
         """Last words, and time for them to arrive."""
         if self.context.ok():
-            if self._configured:
+            if self.configured:
                 self.finished()
             self.report(force=True)
             end = time.monotonic() + (_LAST_WORDS_INTERRUPTED if self.interrupted_by_signal else _LAST_WORDS)
@@ -331,7 +331,7 @@ class StackNode(LifecycleNode):
                 publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
         if self.active:
             self.deactivate()
-        if self._configured:
+        if self.configured:
             self.cleanup()
         self.loop.close()
         self.destroy_node()

@@ -40,7 +40,7 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
         signal.signal(signum, stop)
     try:
         try:
-            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+            rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
         except RuntimeError as error:  # the base of what rclpy raises for arguments that it can't read
             print(f"ROS refused the arguments: {' '.join(str(error).split())}", file=sys.stderr)
             return EXIT_CONFIGURATION

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ant_rl_core.settings import ArgumentError, split
 from ant_rl_core.verbs import Verb
@@ -63,7 +63,7 @@ def _bench_help(words: Sequence[str]) -> str:
     return bench.help_text(_suite(words, bench.SUITES))
 
 
-def _suite(words: Sequence[str], suites: Sequence[str]) -> str:
+def _suite(words: Sequence[str], suites: Collection[str]) -> str:
     """The suite of the benchmark that is asked for, by the first word; the one without a name where it is none."""
     return words[0] if words and words[0] in suites else ""
 

@@ -6,6 +6,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from ant_rl_interfaces.msg import NodeStats, NodeTiming
 from diagnostic_msgs.msg import DiagnosticArray
@@ -33,7 +34,7 @@ class MonitorNode(StackNode):
         self._host = socket.gethostname()
         self._inboxes: list[deque[NodeTiming]] = []
         self._watches: dict[str, Watch] = {}
-        self._outlets: dict[str, Publisher] = {}
+        self._outlets: dict[str, Publisher[Any]] = {}
 
     def configure(self) -> None:
         """Join the graph."""
@@ -103,7 +104,7 @@ class MonitorNode(StackNode):
                 self._forget(node)
         self._diagnostics.publish(array)
 
-    def _publisher(self, node: str) -> Publisher:
+    def _publisher(self, node: str) -> Publisher[Any]:
         """Publisher of the figures of `node`: /robot/env has them on /robot/stats/env."""
         if node not in self._outlets:
             namespace, _, name = node.rpartition("/")

@@ -15,12 +15,13 @@ from ant_rl_core.step import Previous
 class Graph(Protocol):
     """What a backend offers: a function from named arrays to named arrays, float32 with one row per robot.
 
-    Attributes:
-        inputs, outputs: shape of each array by name, without the batch axis.
+    `inputs` and `outputs` tell the shape of each array by name, without the batch axis.
     """
 
-    inputs: Mapping[str, tuple[int, ...]]
-    outputs: Mapping[str, tuple[int, ...]]
+    @property
+    def inputs(self) -> Mapping[str, tuple[int, ...]]: ...
+    @property
+    def outputs(self) -> Mapping[str, tuple[int, ...]]: ...
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the graph; the returned arrays belong to the caller."""
@@ -75,7 +76,7 @@ class BundleActor:
                 inputs.update(self._happened(previous.forgotten(fresh)))
         outputs = self._graph(inputs)
         state = tuple(outputs[name] for name in self._states)
-        if self._random is None:
+        if self._random is None or self._exploration is None:
             return outputs["action"], {}, state
         action, extras = draw(self._exploration, outputs, self._random)
         return action, extras, state

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate
@@ -34,8 +36,7 @@ class PolicyNode(StackNode):
 
     def __init__(self) -> None:
         super().__init__("policy", PolicySettings)
-        self._slot: ActorSlot | None = None
-        self._undo = []
+        self._undo: list[Callable[[], Any]] = []
 
     def configure(self) -> None:
         """Load and check the policy, then take part in the graph; BundleError if it can't be used."""
@@ -79,7 +80,7 @@ class PolicyNode(StackNode):
 
     def values(self) -> dict[str, float]:
         """The running version, for `timing`."""
-        loaded = None if self._slot is None else self._slot.current
+        loaded = self._slot.current if self.configured else None
         return {"policy_version": float("nan") if loaded is None else float(loaded.version)}
 
     def _answer(self, data: bytes) -> None:

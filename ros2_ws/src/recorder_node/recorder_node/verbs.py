@@ -14,7 +14,8 @@ _REPAIR = "repair needs the folder of a recording: ./run repair BAG"
 def _repair(words: Sequence[str]) -> int:
     if len(words) != 1:
         raise ArgumentError(f"{_REPAIR}, found {' '.join(words) or 'none'}")
-    from recorder_node.bag import BagError, repair
+    from recorder_node.bag import repair
+    from recorder_node.storage import BagError
     try:
         contents = repair(Path(words[0]))
     except BagError as error:

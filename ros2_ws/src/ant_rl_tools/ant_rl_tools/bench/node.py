@@ -6,6 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from ant_rl_interfaces.msg import NodeTiming, Observation
@@ -101,7 +102,7 @@ class WatchedEnvironment:
     def __init__(self, own: OwnNode, process: NodeProcess) -> None:
         self._own, self._process = own, process
         self._inbox = own.loop.subscribe(NodeTiming, "timing", qos.profile("timing"))
-        self._pause = own.node.create_client(SetBool, "env/pause")
+        self._pause: Any = own.node.create_client(SetBool, "env/pause")
         own.loop.refresh()
 
     def pause(self, wanted: bool, others: Iterable[NodeProcess] = ()) -> None:

@@ -44,7 +44,7 @@ class RawPhysics:
         self._learn_resets(env, -1, range(env.num_envs))
         for tick, action in enumerate(actions):
             _, _, terminated, truncated, _ = env.step(action)
-            self._learn_resets(env, tick, np.flatnonzero(terminated | truncated))
+            self._learn_resets(env, tick, np.flatnonzero(terminated | truncated).tolist())
 
     def run(self) -> float:
         """Steps all robots through all ticks; returns the seconds it took."""

@@ -84,6 +84,7 @@ def _replay(recording: Recording, target: str, config: ReplayConfig) -> Outcome:
         recording.require("policy")
         from ant_rl_tools.replay import learner
         return learner.replay(recording)
+    assert isinstance(config, PolicyReplayConfig)  # as TARGETS says
     from ant_rl_tools.replay import policy
     return policy.replay(recording, config.policy, config.variant, config.backend, config.explore, config.seed,
                          config.tolerance)

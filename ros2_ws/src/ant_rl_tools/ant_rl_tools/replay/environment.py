@@ -63,6 +63,8 @@ class _Player:
         elif tick.step_id != self._last.step_id + 1:
             raise BagError(f"the bag {self._path} must have every tick, found {tick.step_id} after "
                            f"{self._last.step_id}: a recording from the start by record:=, in lock-step, misses none")
+        elif self._env is None or tick.action is None:
+            raise BagError(f"tick {tick.step_id} of the bag {self._path} must tell the torques that led to it, found none")
         else:
             made = self._env.step(tick.action)
         self._last = tick

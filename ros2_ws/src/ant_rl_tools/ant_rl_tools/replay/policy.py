@@ -85,7 +85,7 @@ class _Interviewer(OwnNode):
         super().__init__("replay", _NAMESPACE)
         self._process = process
         self._asker = Asker(self.node, self.loop)
-        self._load = self.node.create_client(LoadPolicy, "policy/load_policy")
+        self._load: Any = self.node.create_client(LoadPolicy, "policy/load_policy")
         self.loop.refresh()
         self._version: int | None = None
 
@@ -98,8 +98,9 @@ class _Interviewer(OwnNode):
             Path(file.name).write_bytes(policy)
             answer = self._load.call_async(LoadPolicy.Request(path=file.name))
             self._wait(answer.done, "doesn't answer to load_policy")
-        if not answer.result().success:
-            raise Unavailable(f"the policy node {answer.result().message}")
+        found: Any = answer.result()
+        if not found.success:
+            raise Unavailable(f"the policy node {found.message}")
         self._version = version
 
     def ask(self, question: _Question) -> tuple[np.ndarray, int]:
@@ -148,7 +149,7 @@ class _Comparison:
         largest, mean = self._largest.max(), self._sum / self._rows
         passed = self._first is None or bool(0 < tolerance >= largest)
         others = sorted({was for was, now in self._versions if was != now})
-        summary = {
+        summary: dict[str, Any] = {
             "replay": "policy", "bag": str(recording.path), "passed": passed, "policy": what, "ticks": self._ticks,
             "bit_equal": self._first is None, "unequal_ticks": self._unequal, "tolerance": tolerance,
             "max_difference": dict(zip(ACTUATOR_NAMES, self._largest.tolist())),
@@ -178,7 +179,7 @@ def _questions(recording: Recording) -> list[_Question]:
 
     What went unanswered is left out: a policy with a memory had not seen it either.
     """
-    torques = {}
+    torques: dict[tuple[int, int], Any] = {}
     for _, _, message in recording.messages("joint_torques"):
         torques.setdefault((message.session, message.step_id), message)
     found = list(_match(recording, torques))

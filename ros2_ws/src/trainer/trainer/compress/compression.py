@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -131,7 +132,7 @@ class _Compression:
         row = Row(name, file_bytes=len(model), deflated_bytes=len(zlib.compress(model)), weights=file.weights,
                   zeros=file.zeros, returns=returns, falls=sum(episode.terminated for episode in episodes),
                   mean_action_difference=float(difference.mean()), max_action_difference=float(difference.max()))
-        self._tell(f"{name}: {row.file_bytes / 1e6:.2f} MB, return {row.mean_return:,.0f} ± {row.std_return:,.0f}")
+        self._tell(f"{name}: {len(model) / 1e6:.2f} MB, return {row.mean_return:,.0f} ± {row.std_return:,.0f}")
         return row
 
     def _measured(self, rows: Sequence[Row], members: Mapping[str, bytes]) -> list[Row]:
@@ -159,7 +160,7 @@ class _Compression:
         files = {_member(name): model for name, model in members.items()}
         if self._config.keras:
             files |= {member: self._policy.member(member) for member in self._policy.variants(".keras").values()}
-        details = {_member(row.name): {"backend": "litert", "precision": row.name, "weights": row.weights,
+        details: dict[str, Mapping[str, Any]] = {_member(row.name): {"backend": "litert", "precision": row.name, "weights": row.weights,
                                        "zeros": row.zeros, "mean_return": row.mean_return,
                                        "episodes": len(row.returns)} for row in made.rows if row.name in members}
         details |= {member: self._policy.manifest.members[member] for member in files if member not in details}

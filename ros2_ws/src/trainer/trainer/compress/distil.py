@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -46,7 +46,7 @@ def distilled(model: bytes, hidden: Sequence[int], teacher: Teacher, course: Cou
                           f"{count:,}: take smaller layers")
     names = list(samples.inputs)
 
-    def graph(inputs: dict[str, Any]) -> dict[str, Any]:
+    def graph(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         return network(inputs["observation"] if names == ["observation"] else dict(inputs))
 
     student = Student(graph, [v.value for v in network.trainable_variables], lambda: policy_graph.litert_bytes(network))

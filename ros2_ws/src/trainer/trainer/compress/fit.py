@@ -121,7 +121,7 @@ def teach(student: Student, teacher: Teacher, course: Course, rng: np.random.Gen
         loss = student.fit(samples, [course.learning_rate] * course.epochs, rng)
     falling = 0.5 * course.learning_rate * (1.0 + np.cos(np.pi * np.arange(course.last_epochs) / course.last_epochs))
     tell(f"last passes{_so_far(loss)}")
-    student.fit(samples, falling, rng)
+    student.fit(samples, falling.tolist(), rng)
     return samples
 
 

@@ -84,7 +84,7 @@ class LiteRTFile:
         if tensor.type not in _DTYPES:
             raise BundleError(f"expected weights of a type known here, found {_name(_Types, tensor.type)} for "
                               f"{self.names[index]}")
-        values = np.frombuffer(bytes(data), _DTYPES[tensor.type])
+        values: np.ndarray = np.frombuffer(bytes(data), _DTYPES[tensor.type])
         size = int(np.prod(tensor.shape))
         if len(tensor.shape) > 1 and min(tensor.shape) > 1:
             self.weights += size

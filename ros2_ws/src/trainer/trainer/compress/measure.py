@@ -59,7 +59,7 @@ def _run(job: Job, confinement: Confinement | None, limits: Limits | None, timeo
         return f"took longer than {timeout_s:g} s"
     if done.returncode == 0:
         return Figures(**json.loads(done.stdout))
-    if confinement and confinement.ran_out_of_memory(done.stderr):
+    if limits and confinement and confinement.ran_out_of_memory(done.stderr):
         return f"needs more than {limits.memory}"
     words = done.stderr.strip().splitlines()[-1:] or ["nothing"]
     return f"ended with exit code {done.returncode}; its last words: {words[0]}"

@@ -40,7 +40,7 @@ def _over_axes(reduce: Callable[..., np.ndarray]) -> _Function:
     return lambda options, x, axes: reduce(x, axis=tuple(axes.reshape(-1)), keepdims=options.keepDims)
 
 
-def _of(function: Callable[..., np.ndarray]) -> _Function:
+def _of(function: _Function) -> _Function:
     return lambda options, *inputs: function(*inputs)
 
 

@@ -59,11 +59,14 @@ def qat_int8(model: bytes, teacher: Teacher, course: Course, seed: int,
 
 def _ranges(graph: DifferentiableGraph, inputs: Arrays) -> dict[str, tuple[Range, Range]]:
     """Least and largest value of what goes into each sum of products, and of what it gives, by its output's name."""
-    found = {}
+    found: dict[str, tuple[Range, Range]] = {}
+
+    def span(values: tf.Tensor) -> Range:
+        return float(tf.reduce_min(values)), float(tf.reduce_max(values))
 
     def watched(matmul: Matmul, x: tf.Tensor) -> tf.Tensor:
         y = matmul(x)
-        found[matmul.output] = tuple((float(tf.reduce_min(values)), float(tf.reduce_max(values))) for values in (x, y))
+        found[matmul.output] = span(x), span(y)
         return y
     graph({name: tf.constant(array) for name, array in inputs.items()}, watched)
     return found

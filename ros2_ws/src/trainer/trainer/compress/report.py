@@ -127,6 +127,7 @@ def picture(found: Report) -> bytes:
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     size_axes, time_axes = figure.subplots(1, 2, sharey=True)
     for i, row in enumerate(row for row in found.rows if row.returns):
+        assert row.file_bytes is not None  # of what was played
         style = {"fmt": "o^sDvPX*"[i % 8], "color": f"C{i % 10}", "label": row.name, "capsize": 2, "markersize": 6}
         error = row.std_return / len(row.returns) ** 0.5
         size_axes.errorbar(row.file_bytes / 1e3, row.mean_return, error, **style)
@@ -159,6 +160,8 @@ def _cells(found: Report) -> tuple[list[str], list[list[str]]]:
 def _kept(row: Row, found: Report) -> list[str]:
     if not row.returns:
         return [""] * 7
+    assert row.file_bytes is not None and row.deflated_bytes is not None  # of what was played
+    assert row.weights is not None and row.zeros is not None
     return [f"{row.file_bytes / 1e3:,.0f} kB", f"{row.deflated_bytes / 1e3:,.0f} kB", f"{row.weights:,}",
             f"{100 * row.zeros / row.weights:.0f} %",
             f"{row.mean_return:,.0f} ± {row.std_return:,.0f} ({100 * row.mean_return / found.float_return:.1f} %)",

@@ -103,7 +103,8 @@ class PolicyGraph:
         self._normalizer = normalizer
         self._constants = dict(constants or {})
         self._model: keras.Model | None = None
-        self._templates: tuple[ZipTemplate, Template] | tuple[()] | None = None
+        self._templates: tuple[ZipTemplate, Template] | None = None
+        self._templates_made = False
 
     def renew(self) -> keras.Model:
         """The graph with the weights of now, from `observation` to the named outputs; the same object every time."""
@@ -119,15 +120,15 @@ class PolicyGraph:
 
     def files(self) -> dict[str, bytes]:
         """The present graph as actor.keras and actor.tflite (float32)."""
-        self.renew()
-        if self._templates is None:
-            self._templates = self._make_templates()
+        model = self.renew()
+        if not self._templates_made:
+            self._templates, self._templates_made = self._make_templates(model), True
             self.renew()
-        if self._templates:
-            files = self._fill()
+        if self._templates is not None:
+            files = self._fill(*self._templates)
             if self._acts_as(LiteRTGraph(files["actor.tflite"])):
                 return files
-        return {"actor.keras": keras_bytes(self._model), "actor.tflite": litert_bytes(self._model)}
+        return {"actor.keras": keras_bytes(model), "actor.tflite": litert_bytes(model)}
 
     def bundle(self, *, algorithm: str, robot: str, version: int, provenance: Mapping[str, Any],
                exploration: Exploration | None = None, memory: str = "episode", memory_id: str | None = None) -> bytes:
@@ -138,7 +139,7 @@ class PolicyGraph:
             exploration: how policies are to explore; None: by the graph's own mean and log_std, if it gives them.
             memory, memory_id: see `Manifest`.
         """
-        files, outputs, normalizer = self.files(), self._model.output, self._normalizer
+        files, outputs, normalizer = self.files(), self.renew().output, self._normalizer
         stochastic = "log_std" in outputs
         if stochastic and exploration == Exploration("squashed_gaussian"):
             exploration = None  # what stochastic actors do anyway: no need to say it
@@ -182,22 +183,22 @@ class PolicyGraph:
     def _fresh_inputs(self) -> dict[str, Any]:
         return {name: keras.Input(shape, dtype="float32", name=name) for name, shape in self._inputs.items()}
 
-    def _make_templates(self) -> tuple[ZipTemplate, Template] | tuple[()]:
-        """The files of the graph with random weights; () if not all of those can be found in them."""
+    def _make_templates(self, model: keras.Model) -> tuple[ZipTemplate, Template] | None:
+        """The files of the graph with random weights; None if not all of those can be found in them."""
         rng = np.random.default_rng(0)
         # All positive, so that they can stand for variances too.
         marks = [rng.uniform(0.5, 1.5, variable.shape).astype(np.float32) for variable in self._weights]
         self._set(marks)
         try:
-            self._templates = (ZipTemplate(keras_bytes(self._model), "model.weights.h5", marks),
-                               Template(litert_bytes(self._model), marks))
+            templates = (ZipTemplate(keras_bytes(model), "model.weights.h5", marks),
+                         Template(litert_bytes(model), marks))
         except LookupError:
-            return ()
+            return None
         # Other weights, whose sums no activation saturates at.
         self._set([(2.0 * mark - 2.0) / np.sqrt(len(mark)) if mark.ndim > 1 else 1.0 / mark for mark in marks])
-        files = self._fill()
+        files = self._fill(*templates)
         right = self._acts_as(LiteRTGraph(files["actor.tflite"])) and self._acts_as(KerasGraph(files["actor.keras"]))
-        return self._templates if right else ()
+        return templates if right else None
 
     def _set(self, weights: Sequence[np.ndarray]) -> None:
         for variable, value in zip(self._weights, weights, strict=True):
@@ -205,10 +206,9 @@ class PolicyGraph:
         if self._normalizer is not None:
             self._normalize.finalize_state()
 
-    def _fill(self) -> dict[str, bytes]:
+    def _fill(self, keras_file: ZipTemplate, litert_file: Template) -> dict[str, bytes]:
         weights = [variable.numpy() for variable in self._weights]
-        names = ("actor.keras", "actor.tflite")
-        return {name: template.fill(weights) for name, template in zip(names, self._templates, strict=True)}
+        return {"actor.keras": keras_file.fill(weights), "actor.tflite": litert_file.fill(weights)}
 
     def _acts_as(self, runs: Graph) -> bool:
         """Whether a file gives what the graph gives, for observations as they are usual."""

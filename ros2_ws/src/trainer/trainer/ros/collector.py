@@ -34,9 +34,8 @@ class Collector:
 
     def num_envs(self) -> int | None:
         """Rows of a batch, None until every environment was heard of."""
-        if any(tick is None for tick in self._before.values()):
-            return None
-        return sum(tick.num_envs for tick in self._before.values())
+        heard = [tick.num_envs for tick in self._before.values() if tick is not None]
+        return sum(heard) if len(heard) == len(self._before) else None
 
     def add(self, source: str, tick: Tick, version: int | None) -> None:
         """Take one tick; of a transition only if policy `version` acted in it (None: any version)."""

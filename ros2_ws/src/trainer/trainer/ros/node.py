@@ -108,7 +108,7 @@ class TrainerNode(StackNode):
 
     def values(self) -> dict[str, float]:
         """Live figures for `timing`."""
-        return self._session.values() if self._configured else {}
+        return self._session.values() if self.configured else {}
 
     @contextmanager
     def _ending_by_a_sentence(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -48,5 +49,5 @@ class Events:
         """End the file."""
         self._writer.close()
 
-    def _write(self, event: Event) -> None:
+    def _write(self, event: Any) -> None:
         self._writer.write(event.SerializeToString())

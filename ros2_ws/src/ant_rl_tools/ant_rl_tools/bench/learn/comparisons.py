@@ -87,7 +87,9 @@ def judge_share(rates: dict[str, list[float]], operations: float) -> Measured:
                "square": [rate / 1e9 for rate in best("square")]}
     ratio = compare(in_giga, "update", "bare_products")
     figures = {f"{name}_gflop_per_s": median(values) for name, values in in_giga.items()}
-    return Measured({**figures, "share_of_square": compare(in_giga, "update", "square").ratio}, ratio.ratio)
+    share_of_square = compare(in_giga, "update", "square").ratio
+    assert share_of_square is not None  # both were measured
+    return Measured({**figures, "share_of_square": share_of_square}, ratio.ratio)
 
 
 def measure_ppo(config: LearnBenchConfig) -> Measured:

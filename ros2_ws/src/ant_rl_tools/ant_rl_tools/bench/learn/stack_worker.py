@@ -33,8 +33,9 @@ _BEYOND_FULL = 500  # environment steps of training with the replay buffer full
 
 def make(kind: str, **arguments: Any) -> Mapping[str, Segment]:
     """Segments by name; `kind` is a function of this module that makes them."""
-    return {"updates": updates, "products": bare_products, "steps": steps, "overlap": overlap,
-            "memory": memory}[kind](**arguments)
+    makers: dict[str, Callable[..., Mapping[str, Segment]]] = {
+        "updates": updates, "products": bare_products, "steps": steps, "overlap": overlap, "memory": memory}
+    return makers[kind](**arguments)
 
 
 def updates(method: str, settings: dict[str, Any]) -> Mapping[str, Segment]:
