@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from ant_rl_interfaces.msg import Observation, PolicyUpdate, TrainingProgress
 from std_srvs.srv import SetBool, Trigger
-from system import System, command
+from programs import command
+from system import System
 
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle
