@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 from ant_rl_interfaces.msg import Observation, Session
-from system import System, command
+from programs import command
+from system import System
 from test_recording import recorder, value
 
 from ant_rl_core import bundle
