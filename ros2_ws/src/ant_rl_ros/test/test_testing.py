@@ -41,6 +41,7 @@ def test_no_two_processes_have_the_same_domain_and_a_killed_one_has_none(own_fol
         ours = {held.enter_context(own_domain()) for _ in range(5)}
         assert len(ours) == 5 and ours < set(DOMAINS)
         other = subprocess.Popen([sys.executable, "-c", GREEDY], stdout=subprocess.PIPE, text=True)
+        held.callback(other.kill)
         theirs = {int(word) for word in other.stdout.readline().split()}
         assert theirs == set(DOMAINS) - ours
         with pytest.raises(RuntimeError, match="each of the ROS domains 1 to 101 is in use by another test"):
