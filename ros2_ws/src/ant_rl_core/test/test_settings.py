@@ -131,10 +131,12 @@ def test_bounds_and_choices(name, allowed, refused, sentence):
 
 
 @pytest.mark.parametrize(("name", "value", "sentence"), [
-    ("count", 1.0, "count must be a whole number, found 1.0"), ("count", True, "count must be a whole number, found True"),
+    ("count", 1.0, "count must be a whole number, found 1.0"),
+    ("count", True, "count must be a whole number, found True"),
     ("count", None, "count must be a whole number, found None"), ("rate", "1", "rate must be a number, found '1'"),
     ("rate", False, "rate must be a number, found False"), ("flag", 1, "flag must be true or false, found 1"),
-    ("sizes", 8, "sizes must hold whole numbers, found 8"), ("sizes", "88", "sizes must hold whole numbers, found '88'"),
+    ("sizes", 8, "sizes must hold whole numbers, found 8"),
+    ("sizes", "88", "sizes must hold whole numbers, found '88'"),
     ("sizes", (8.0,), r"sizes must hold whole numbers, found \(8.0,\)"), ("name", 3, "name must be a text, found 3")])
 def test_a_value_of_another_type_is_refused_where_a_class_is_made(name, value, sentence):
     with pytest.raises(ArgumentError, match=f"^{sentence}$"):

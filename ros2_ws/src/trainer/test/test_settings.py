@@ -1,4 +1,4 @@
-"""The settings of runs and of methods: every field of every configuration, and what is said about those that don't fit."""
+"""The settings of runs and of methods: every field of every configuration, and what is said about wrong values."""
 
 from dataclasses import fields
 
