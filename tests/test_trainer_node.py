@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 from ant_rl_interfaces.msg import Observation, PolicyUpdate, TrainingProgress
-from std_srvs.srv import SetBool, Trigger
 from programs import command
+from std_srvs.srv import SetBool, Trigger
 from system import System
 
 from ant_env_node.vec_env import VectorAnt
