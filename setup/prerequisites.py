@@ -1,4 +1,4 @@
-"""What has to come from the system: a C++ compiler, a whole Python, what tests look with. Found, installed, or named."""
+"""What has to come from the system: a C++ compiler, a whole Python, what tests look with: found, installed or named."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "setup"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "setup"))  # a program, no package
 
 from prerequisites import BROWSERS  # noqa: E402
 

@@ -1,4 +1,7 @@
-"""Records tests/golden again: ./run exec python tests/make_golden_bags.py, after a shipped policy or a message changed."""
+"""Records tests/golden again, after a shipped policy or a message changed.
+
+    ./run exec python tests/make_golden_bags.py
+"""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def recorder(system, path, **parameters):
 def value(system, name):
     """A figure of the recorder as last published."""
     timing = system.timings.get("recorder")
-    return dict(zip(timing.value_names, timing.value_values)).get(name, 0) if timing else 0
+    return dict(zip(timing.value_names, timing.value_values, strict=True)).get(name, 0) if timing else 0
 
 
 def test_a_policy_that_was_sent_before_is_recorded(tmp_path):

@@ -46,7 +46,7 @@ def replay(bag, *words, tmp_path=None):
 
 
 def edited(bag, path, edit, **fields):
-    """A copy of a bag in which `edit(topic, message)` has changed messages; those for which it returns False are left out.
+    """A copy of a bag in which `edit(topic, message)` has changed messages; where it returns False they are left out.
 
     `fields` replace fields of the topics' definitions.
     """
@@ -61,7 +61,8 @@ def edited(bag, path, edit, **fields):
                     continue
                 data = serialize_message(message)
             if name not in ids:
-                known = {"type_name": connection.msgtype, "text": connection.msgdef.data, "type_hash": connection.digest}
+                known = {"type_name": connection.msgtype, "text": connection.msgdef.data,
+                         "type_hash": connection.digest}
                 ids[name] = writer.add_topic(Topic(connection.topic, Definition(**{**known, **fields})))
             writer.write([Message(ids[name], stamp, stamp, 0, data)])
         writer.close()
@@ -83,7 +84,7 @@ def test_golden_bags_hold_falls():
 
 
 def distances(name, policy="default", **options):
-    """How far torques of an actor in this process are from those of a golden bag, float64 [ticks, joints], and the ticks."""
+    """How far torques of an actor in this process are from a golden bag's, float64 [ticks, joints], and the ticks."""
     actor = load_actor(bundle.read(resolve_policy(policy)), **options)
     with Recording(GOLDEN / name) as recording:
         ticks = list(recording.ticks())
@@ -153,7 +154,8 @@ def test_a_changed_torque_reward_or_end_is_named(tmp_path):
     difference = found["first_difference"]
     assert code == 1 and (difference["step_id"], difference["field"], difference["robot"]) == (90, "reward", 0)
     assert difference["difference"] == pytest.approx(0.5, abs=1e-6)
-    assert re.search(r"step 90 of session \d+: reward of robot 0 was recorded as .* and is .* now \(differs by 0.5\)", said)
+    assert re.search(r"step 90 of session \d+: reward of robot 0 was recorded as .* and is .* now \(differs by 0.5\)",
+                     said)
 
     with Recording(GOLDEN / "ppo") as recording:
         end = next(tick.step_id for tick in recording.ticks() if tick.time_step.done[0])
@@ -163,7 +165,8 @@ def test_a_changed_torque_reward_or_end_is_named(tmp_path):
             message.terminated[0] = 0
 
     code, said, found = replay(edited(GOLDEN / "ppo", tmp_path / "end", survived), "env", tmp_path=tmp_path)
-    assert code == 1 and (found["first_difference"]["step_id"], found["first_difference"]["field"]) == (end, "terminated")
+    first = found["first_difference"]
+    assert code == 1 and (first["step_id"], first["field"]) == (end, "terminated")
 
 
 def test_sessions_that_were_begun_by_hand_are_run_again(tmp_path):
@@ -175,11 +178,11 @@ def test_sessions_that_were_begun_by_hand_are_run_again(tmp_path):
         observations = system.listen(Observation, "observation")
         for request in (Reset.Request(), Reset.Request(use_seed=True, seed=40), None):
             sessions = len({message.session for message in observations})
-            system.until(lambda: len({message.session for message in observations}) >= sessions
+            system.until(lambda sessions=sessions: len({message.session for message in observations}) >= sessions
                          and observations and observations[-1].step_id > 50, "50 ticks of a session")
             if request is not None:
                 answer = system.call(Reset, "env/reset", request)
-                system.until(lambda: observations[-1].session == answer.session, "the new session")
+                system.until(lambda session=answer.session: observations[-1].session == session, "the new session")
         for process in system.processes[1:]:
             process.stop()
         assert node.stop() == 0
@@ -275,7 +278,8 @@ def test_a_truncated_bag_is_refused_with_a_sentence(tmp_path, share):
     (file,) = path.glob("*.mcap")
     data = file.read_bytes()
     file.write_bytes(data[:int(share * len(data))])
-    with pytest.raises(BagError, match=f"the bag {path} can't be (opened|read to its end) .*`./run repair {path}`") as refused:
+    said = f"the bag {path} can't be (opened|read to its end) .*`./run repair {path}`"
+    with pytest.raises(BagError, match=said) as refused:
         with Recording(path) as recording:
             list(recording.ticks())
     assert "\n" not in str(refused.value)
@@ -302,8 +306,8 @@ def test_the_robots_of_one_namespace_are_taken(tmp_path):
 
 
 @pytest.mark.parametrize("command_words", [
-    ["replay", str(GOLDEN / "default"), "env"], ["report", str(GOLDEN / "default")], ["eval", "default", "episodes:=1"]],
-    ids=lambda words: words[0])
+    ["replay", str(GOLDEN / "default"), "env"], ["report", str(GOLDEN / "default")],
+    ["eval", "default", "episodes:=1"]], ids=lambda words: words[0])
 @pytest.mark.parametrize("words", [[], ["--quiet"]])
 def test_a_terminal_shows_a_bar_unless_quiet(tmp_path, command_words, words):
     terminal, end = pty.openpty()

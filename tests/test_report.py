@@ -38,7 +38,7 @@ def faults(found):
 def finished_episodes(system):
     """As the environment told last."""
     timing = system.timings["env"]
-    return dict(zip(timing.value_names, timing.value_values))["episode"]
+    return dict(zip(timing.value_names, timing.value_values, strict=True))["episode"]
 
 
 def walk(folder, variant):

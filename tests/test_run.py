@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "setup"))
+sys.path.insert(0, str(ROOT / "setup"))  # a program, no package: its modules are found there alone
 
 import environment as environments  # noqa: E402
 import prerequisites  # noqa: E402
@@ -94,9 +94,11 @@ def test_root_on_debian_installs_what_is_missing(machine, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("distro, programs, user, called", [
     ("debian", ["apt-get"], 0, ["update", "install -y --no-install-recommends chromium xvfb libegl1 libgl1-mesa-dri"]),
-    ("debian", ["apt-get", "google-chrome", "Xvfb"], 0, ["update", "install -y --no-install-recommends libegl1 libgl1-mesa-dri"]), ("debian", ["apt-get"], 1000, []), ("ubuntu", ["apt-get"], 0, []),
-    ("fedora", ["dnf"], 0, [])])
-def test_root_on_debian_gets_what_tests_look_with(machine, tmp_path, monkeypatch, capfd, distro, programs, user, called):
+    ("debian", ["apt-get", "google-chrome", "Xvfb"], 0,
+     ["update", "install -y --no-install-recommends libegl1 libgl1-mesa-dri"]),
+    ("debian", ["apt-get"], 1000, []), ("ubuntu", ["apt-get"], 0, []), ("fedora", ["dnf"], 0, [])])
+def test_root_on_debian_gets_what_tests_look_with(machine, tmp_path, monkeypatch, capfd, distro, programs, user,
+                                                  called):
     apt_get = tmp_path / "apt-get"
     apt_get.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/called\n')
     apt_get.chmod(0o755)

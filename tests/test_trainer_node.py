@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -176,7 +177,8 @@ def test_a_run_over_ros_goes_on_in_one_process_and_back(tmp_path):
         assert curve[0] == 2048 and steps >= 17 * ROLLOUT
         refused = command("train", "ppo", f"output:={folder}")
         assert refused.returncode == 2
-        assert f"{folder} already holds a training: add resume:=true to go on with it, or choose another" in refused.stdout
+        expected = f"{folder} already holds a training: add resume:=true to go on with it, or choose another"
+        assert expected in refused.stdout
         in_one_process(folder, steps + 2 * ROLLOUT, resume="true", curve_interval=1)
         middle, second, curve = kept(folder)
         assert middle == steps + 2 * ROLLOUT and second == first + 2 and curve[-2:] == [steps + ROLLOUT, middle]
@@ -197,7 +199,8 @@ def test_a_run_is_not_gone_on_with_by_another_number_of_robots(tmp_path):
         trainer = system.trainer(output=str(folder), resume=True)
         system.env(num_envs=3)
         assert trainer.wait() == 2 and "Traceback" not in trainer.said()
-        assert f"{folder} holds a run with num_envs:=2, found num_envs:=3: give the robots num_envs:=2" in trainer.said()
+        expected = f"{folder} holds a run with num_envs:=2, found num_envs:=3: give the robots num_envs:=2"
+        assert expected in trainer.said()
 
 
 # -- methods that learn all the time -----------------------------------------------------------------------------------
@@ -219,7 +222,7 @@ def transitions_of(messages):
         tick = decode_observation(message, ANT)
         if not ticks or tick.step_id != ticks[-1].step_id:
             ticks.append(tick)
-    joined = [after.transition_from(before) for before, after in zip(ticks, ticks[1:])]
+    joined = [after.transition_from(before) for before, after in pairwise(ticks)]
     assert None not in joined
     return joined
 
@@ -306,7 +309,7 @@ def test_a_killed_off_policy_trainer_goes_on_with_its_replay(tmp_path):
 @pytest.mark.timeout(240)
 def test_lost_weights_end_it_with_a_sentence_and_are_not_saved(tmp_path):
     with System(tmp_path) as system:
-        # An infinite rate, one robot and so one gradient step at a time: the first losses are finite, the weights are not.
+        # An infinite rate, one robot and so one gradient step at a time: the first losses are finite, the weights not.
         trainer = system.trainer(output=str(tmp_path / "run"), algorithm="td3", checkpoint_interval=1,
                                  config=[*OFF_POLICY, "critic_learning_rate:=1e39", "total_steps:=1000000"])
         system.env(num_envs=1)
@@ -359,7 +362,7 @@ def test_gaps_in_real_time_are_counted_and_nothing_is_joined_across_them(tmp_pat
         system.until(lambda: progress[-1].env_steps == 574, "the last word")
         # Of 300 transitions of two robots, 11 led to ticks that were missed and 2 came from such.
         assert progress[-1].dropped_rows == 2 * 13
-        expected = [t for before, after in zip(heard, heard[1:]) if (t := after.transition_from(before)) is not None]
+        expected = [t for before, after in pairwise(heard) if (t := after.transition_from(before)) is not None]
         observation, action, reward = replayed(tmp_path)
         assert len(reward) == len(expected) == 287
         for name, found in (("observation", observation), ("action", action), ("reward", reward)):

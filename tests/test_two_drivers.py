@@ -1,5 +1,7 @@
 """The same env, actor and seed give bit-identical transitions in one process and over DDS."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from ant_rl_interfaces.msg import Observation
@@ -60,7 +62,7 @@ def over_dds(folder, policy, num_envs, explore):
 
         system.until(collected, f"{TICKS} ticks")
         assert [tick.step_id for tick in ticks] == list(range(TICKS + 1))
-        return [after.transition_from(before) for before, after in zip(ticks, ticks[1:])]
+        return [after.transition_from(before) for before, after in pairwise(ticks)]
 
 
 @pytest.mark.parametrize("policy, num_envs, explore, extras", [

@@ -29,7 +29,7 @@ def nanoseconds(message):
 def shown(system):
     """How many states the viewer has shown; it runs only where a core is idle."""
     timing = system.timings.get("viewer")
-    return 0 if timing is None else dict(zip(timing.value_names, timing.value_values))["shown"]
+    return 0 if timing is None else dict(zip(timing.value_names, timing.value_values, strict=True))["shown"]
 
 
 def read_rrd(path):

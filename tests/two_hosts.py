@@ -177,7 +177,7 @@ class TapLink:
             os.close(end)
 
     def _carry(self) -> None:
-        other = dict(zip(self._ends, reversed(self._ends)))
+        other = dict(zip(self._ends, reversed(self._ends), strict=True))
         order = itertools.count()
         air: list[tuple[float, int, int, bytes]] = []  # due [s], order, end to write to, frame
         while not self._closed:
@@ -360,7 +360,7 @@ class Ticks:
             self._positions.append((seconds(message.header.stamp), message.pose.pose.position.x))
         gone = [x for moment, x in self._positions if begin < moment < end]
         # A larger step than the Ant can make in a tick is the reset that begins a new episode.
-        return sum(step for before, x in zip(gone, gone[1:]) if abs(step := x - before) < LONGEST_STEP)
+        return sum(step for before, x in itertools.pairwise(gone) if abs(step := x - before) < LONGEST_STEP)
 
 
 def observe(system: System, link: Link, cut_seconds: float, policy: Bundle) -> dict[str, Any]:
@@ -523,7 +523,7 @@ def main(words: Sequence[str]) -> int:
 
 def _run_both(namespaces: Mapping[str, str], link: Link, cut_seconds: float, policy: Bundle,
               static: bool) -> dict[str, Any]:
-    peers = dict(zip(ADDRESSES, reversed(ADDRESSES.values())))
+    peers = dict(zip(ADDRESSES, reversed(ADDRESSES.values()), strict=True))
     environments = {host: {"ROS_STATIC_PEERS": peer if static else ""} for host, peer in peers.items()}
     # The observer is one more node of the desktop, as a trainer would be.
     os.environ.update(environments["desktop"])

@@ -81,5 +81,5 @@ def encode_clock(seconds: float) -> Clock:
 
 
 def _set(target: object, fields: str, values: np.ndarray) -> None:
-    for name, value in zip(fields, values):
+    for name, value in zip(fields, values, strict=True):
         setattr(target, name, float(value))

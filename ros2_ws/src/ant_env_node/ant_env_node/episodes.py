@@ -38,7 +38,7 @@ class EpisodeLedger:
         done = step.done
         self.episode_return += unshaped_reward(step)
         self._length += 1
-        for sums, part in zip(self._parts, REWARD_PARTS):
+        for sums, part in zip(self._parts, REWARD_PARTS, strict=True):
             sums += of_transition(info, f"reward_{part}", done)
         self.speed_sum += of_transition(info, "x_velocity", done)[0]
         self._speed_count += 1
@@ -58,7 +58,7 @@ class EpisodeLedger:
                     length=int(self._length[row]), distance=float(x_end[row] - self._start[row]),
                     duration=int(self._length[row]) * ANT.control_period, terminated=bool(step.terminated[row]),
                     truncated=bool(step.truncated[row]), policy_version=policy_version,
-                    reward_parts={part: float(sums[row]) for part, sums in zip(REWARD_PARTS, self._parts)})
+                    reward_parts={part: float(sums[row]) for part, sums in zip(REWARD_PARTS, self._parts, strict=True)})
             for row in rows]
         self.episode_return[rows] = 0.0
         self._parts[:, rows] = 0.0

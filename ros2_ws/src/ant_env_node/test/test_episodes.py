@@ -39,7 +39,7 @@ def test_episodes_are_those_of_gymnasium(num_envs, limit):
     assert len(found) == len(expected) >= 5 * num_envs
     key = [(e.row, e.length, e.episode_return, dict(e.reward_parts), e.distance, e.terminated, e.truncated)
            for e in sorted(found, key=lambda e: (e.row, e.episode_id))]
-    for one, other in zip(key, expected):
+    for one, other in zip(key, expected, strict=True):
         assert one[:2] == other[:2] and one[5:] == other[5:]
         assert one[2] == pytest.approx(other[2], rel=1e-12)
         assert one[3] == pytest.approx(other[3], rel=1e-12)
@@ -97,14 +97,14 @@ def test_state_against_mujoco(moving):
     np.testing.assert_allclose(turn @ state.linear_velocity, data.qvel[:3], atol=1e-12)
     assert np.abs(state.linear_velocity - data.qvel[:3]).max() > 1e-3, "the robot must be turned for this test"
     for name, position, speed in zip(StateReader(moving.model).joint_names, state.joint_position,
-                                     state.joint_velocity):
+                                     state.joint_velocity, strict=True):
         joint = data.joint(name)
         assert (position, speed) == (joint.qpos[0], joint.qvel[0])
     for i in range(moving.model.nu):
         joint = moving.model.joint(moving.model.actuator_trnid[i, 0]).name
-        effort = dict(zip(StateReader(moving.model).joint_names, state.joint_effort))[joint]
+        effort = dict(zip(StateReader(moving.model).joint_names, state.joint_effort, strict=True))[joint]
         assert effort == pytest.approx(150.0 * data.ctrl[i])
-    for kept, now in zip(before, (data.qpos, data.qvel, data.cfrc_ext, data.time)):
+    for kept, now in zip(before, (data.qpos, data.qvel, data.cfrc_ext, data.time), strict=True):
         assert np.array_equal(kept, now), "reading must not change the simulation"
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def in_process(num_envs, seed, torques):
 
 def assert_same_steps(ticks, steps):
     assert len(ticks) == len(steps)
-    for tick, step in zip(ticks, steps):
+    for tick, step in zip(ticks, steps, strict=True):
         for name in ("observation", "reward", "terminated", "truncated", "final_observation", "step"):
             assert getattr(tick.time_step, name).tobytes() == getattr(step, name).tobytes(), (tick.step_id, name)
 
@@ -121,7 +122,7 @@ def test_lockstep_ticks_are_those_of_the_plain_environment_bit_for_bit(wait):
         assert [tick.step_id for tick in ticks] == list(range(61))
         assert ticks[0].action is None and ticks[0].reset_mask.all()
         assert_same_steps(ticks, in_process(2, 5, [torque_of(tick) for tick in ticks[:-1]]))
-        assert all(np.array_equal(after.action, torque_of(before)) for before, after in zip(ticks, ticks[1:]))
+        assert all(np.array_equal(after.action, torque_of(before)) for before, after in pairwise(ticks))
         assert all(tick.policy_version == 3 for tick in ticks[1:])
 
 
@@ -225,7 +226,7 @@ def test_reset_starts_a_new_session():
         assert first.time_step.observation.tobytes() == ticks[0].time_step.observation.tobytes()
         stage.answer(ticks[-1])  # an answer to the session before
         again = stage.play(4, first)
-        for old, new in zip(ticks, again):
+        for old, new in zip(ticks, again, strict=True):
             assert old.time_step.observation.tobytes() == new.time_step.observation.tobytes()
         assert not set(again[-1].time_step.episode_id) & set(ticks[0].time_step.episode_id)
         assert stage.call(Reset, "reset", use_seed=False).success
@@ -253,14 +254,18 @@ def test_pause_step_and_go_on():
         stage.answer_until(lambda: stage.timings.messages[-1].state == "running")
 
 
+def values(timing):
+    """The values of a timing message by their names."""
+    return dict(zip(timing.value_names, timing.value_values, strict=True))
+
+
 def test_it_stops_after_steps_and_the_last_words_arrive():
     with Stage(steps=25, num_envs=2) as stage:
         assert stage.play(25)[-1].step_id == 25
         assert stage.process.wait() == 0
-        stage.peer.until(lambda: stage.timings.messages and dict(zip(
-            stage.timings.messages[-1].value_names, stage.timings.messages[-1].value_values))["ticks"] == 25, "timing")
-        values = dict(zip(stage.timings.messages[-1].value_names, stage.timings.messages[-1].value_values))
-        assert values["env_steps"] == 50 and values["step_id"] == 25 and values["episode_step"] == 25
+        stage.peer.until(lambda: stage.timings.messages and values(stage.timings.messages[-1])["ticks"] == 25, "timing")
+        last = values(stage.timings.messages[-1])
+        assert last["env_steps"] == 50 and last["step_id"] == 25 and last["episode_step"] == 25
 
 
 def test_it_stops_after_episodes_and_tells_of_each():

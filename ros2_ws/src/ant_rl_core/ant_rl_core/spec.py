@@ -47,7 +47,8 @@ def _check(array: np.ndarray, what: str, size: int, num_envs: int | None) -> np.
     return array
 
 
-# Observation: 13 positions (torso height and orientation, 8 joint angles), 14 velocities, 78 contact forces (13 bodies x 6).
+# Observation: 13 positions (torso height and orientation, 8 joint angles), 14 velocities, 78 contact forces (13 bodies
+# x 6).
 ANT = RobotSpec(name="Ant-v5", observation_size=105, action_size=8, control_period=0.05)
 
 # Order of the actuators of ant.xml, which is the order of the action.

@@ -72,8 +72,8 @@ class Transition:
         reward: float32 [n].
         terminated, truncated: bool [n].
         next_observation: float32 [n, observation_size], true successor (the final observation where the episode ended).
-        extras: what the actor reported, e.g. log_prob float32 [n], and unshaped_reward float32 [n] where the environment
-            shapes rewards.
+        extras: what the actor reported, e.g. log_prob float32 [n], and unshaped_reward float32 [n] where the
+            environment shapes rewards.
         policy_version: version of the policy that acted.
         trial_first: bool [n], rows whose trial begins with `observation`; None: not told.
         previous: what happened before `observation`, as the actor was given it; None: not told.

@@ -61,7 +61,7 @@ def test_densities_integrate_to_one_and_samples_follow_them(mean, log_std):
 
 def test_a_log_std_for_all_rows_is_the_same_as_one_per_row():
     mean, log_std = np.zeros((5, 2), np.float32), np.array([-1, 0.5], np.float32)
-    for one, other in zip(sample(mean, log_std, RNG(3)), sample(mean, np.tile(log_std, (5, 1)), RNG(3))):
+    for one, other in zip(sample(mean, log_std, RNG(3)), sample(mean, np.tile(log_std, (5, 1)), RNG(3)), strict=True):
         assert np.array_equal(one, other)
 
 
@@ -158,7 +158,8 @@ def test_equal_seeds_draw_equally_and_others_otherwise(exploration):
     ({"kind": "epsilon_greedy", "scale": 1.1, "levels": 3}, "must be a probability from 0 to 1, found 1.1"),
     ({"kind": "epsilon_greedy", "scale": 0.1}, "levels of epsilon_greedy exploration must be at least 2, found 0"),
     ({"kind": "epsilon_greedy", "scale": 0.1, "levels": 3.0}, "must be at least 2, found 3.0"),
-    ({"kind": "epsilon_greedy", "levels": 3, "limit": 0.0}, "limit of epsilon_greedy .* above 0 and at most 1, found 0.0"),
+    ({"kind": "epsilon_greedy", "levels": 3, "limit": 0.0},
+     "limit of epsilon_greedy .* above 0 and at most 1, found 0.0"),
     ({"kind": "epsilon_greedy", "levels": 3, "limit": math.nan}, "above 0 and at most 1, found nan"),
     ({"kind": "gaussian", "limit": 1.5}, "limit of gaussian .* above 0 and at most 1, found 1.5"),
     ({"kind": "squashed_gaussian", "limit": 0.5}, "limit of squashed_gaussian exploration must be 1, found 0.5"),

@@ -119,7 +119,7 @@ def test_time_steps_are_not_changed_by_later_steps():
         "observation", "reward", "terminated", "truncated", "final_observation", "episode_id", "step")} for s in steps]
     for _ in range(5):
         env.step(np.zeros((3, 8), np.float32))
-    for step, copy in zip(steps, kept):
+    for step, copy in zip(steps, kept, strict=True):
         for name, values in copy.items():
             assert np.array_equal(getattr(step, name), values), name
 

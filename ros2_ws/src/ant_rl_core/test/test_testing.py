@@ -42,7 +42,8 @@ def test_time_steps_are_not_changed_by_later_steps():
     kept = [first.observation.copy(), first.step.copy(), first.episode_id.copy()]
     for _ in range(6):
         env.step(zeros(env))
-    assert all(np.array_equal(a, b) for a, b in zip(kept, (first.observation, first.step, first.episode_id)))
+    now = first.observation, first.step, first.episode_id
+    assert all(np.array_equal(a, b) for a, b in zip(kept, now, strict=True))
 
 
 def test_fake_env_numbers_tell_row_episode_step_and_action():

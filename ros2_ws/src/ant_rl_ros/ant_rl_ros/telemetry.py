@@ -94,4 +94,4 @@ def _table(node: str, what: str, names: Sequence[str], **columns: Sequence[Any])
         found = ", ".join(f"{len(column)} of {name}" for name, column in columns.items())
         raise ValueError(f"each {what} of {node} must have {' and '.join(columns)}, found {len(names)} names and "
                          f"{found}")
-    return dict(zip(names, zip(*columns.values())))
+    return dict(zip(names, zip(*columns.values(), strict=True), strict=True))

@@ -151,7 +151,7 @@ def test_vector_rows_are_measured_or_say_why_not():
     names = ["vector_ant_vs_mj_step", "vector_ant_vs_sync", "vector_ant_vs_async", "vector_ant_vs_envpool"]
     found = simulation.measure(names, seconds=0.02, rounds=1)
     assert list(sorted(found)) == sorted(names)
-    for name, opponent in zip(names[:3], ("mj_step", "sync", "async")):
+    for name, opponent in zip(names[:3], ("mj_step", "sync", "async"), strict=True):
         assert found[name].figures["vector_ant_per_s"] > 0.0 and found[name].figures[f"{opponent}_per_s"] > 0.0
         assert found[name].ratio > 0.0
     assert (found[names[3]].ratio is None) == bool(found[names[3]].reason)

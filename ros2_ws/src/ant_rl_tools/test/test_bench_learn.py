@@ -60,7 +60,7 @@ def test_the_arithmetic_of_updates_counted_by_hand():
 def test_a_share_is_of_the_fastest_library():
     rates = {"ours": [100.0, 110.0], **{f"{name}_{library}": [rate, rate] for name, row in
              {"products": (1e9, 4e9, 2e9), "square": (8e9, 5e9, 6e9)}.items()
-             for library, rate in zip(("numpy", "tensorflow", "xla"), row)}}
+             for library, rate in zip(("numpy", "tensorflow", "xla"), row, strict=True)}}
     found = comparisons.judge_share(rates, operations=2e7)
     assert found.figures == {"update_gflop_per_s": pytest.approx(2.1), "bare_products_gflop_per_s": 4.0,
                              "square_gflop_per_s": 8.0, "share_of_square": pytest.approx(2.1 / 8.0)}
@@ -119,9 +119,15 @@ def test_rows_are_measured_without_the_reference_and_say_why_it_is_missing(monke
     class Ours:
         def __init__(self, kind, threads, **arguments):
             self.kind = kind
-        __enter__ = lambda self: self
-        __exit__ = lambda self, *_: None
-        run = lambda self, segment, seconds: 4.0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def run(self, segment, seconds):
+            return 4.0
 
     monkeypatch.setattr(comparisons, "reference_python", unavailable)
     monkeypatch.setattr(comparisons, "our_worker", Ours)

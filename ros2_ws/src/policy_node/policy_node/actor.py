@@ -71,7 +71,7 @@ class BundleActor:
         inputs = {"observation": observation}
         if self._states or self._before:
             fresh = reset_mask if self.manifest.memory == "trial" else reset_mask | previous.done
-            inputs.update(zip(self._states, _reset(state, fresh)))
+            inputs.update(zip(self._states, _reset(state, fresh), strict=True))
             if self._before:
                 inputs.update(self._happened(previous.forgotten(fresh)))
         outputs = self._graph(inputs)

@@ -53,7 +53,7 @@ def litert_bytes(model, batch=None):
 
     @tf.function(input_signature=signature)
     def serve(*inputs):
-        return model.stateless_call(trained, fixed, dict(zip(names, inputs)), training=False)[0]
+        return model.stateless_call(trained, fixed, dict(zip(names, inputs, strict=True)), training=False)[0]
 
     return tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], tf.Module()).convert()
 

@@ -104,7 +104,7 @@ def test_recurrent_litert_and_keras_agree_over_many_ticks():
     states = [actor.initial_state(4) for actor in actors]
     for tick in range(20):
         mask = np.random.default_rng(tick).random(4) < 0.2
-        results = [act(actor, observations(4, tick), state, mask) for actor, state in zip(actors, states)]
+        results = [act(actor, observations(4, tick), state, mask) for actor, state in zip(actors, states, strict=True)]
         states = [result[2] for result in results]
         assert np.abs(results[0][0] - results[1][0]).max() < 1e-5
 

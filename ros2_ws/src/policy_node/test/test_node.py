@@ -226,7 +226,7 @@ def test_refused_updates_keep_the_old_actor_and_say_why(env, start):
     env.ask(tick)
     for count, (data, version, sha256, sentence) in enumerate(refused, 1):
         env.update(data, version, sha256)
-        env.until(lambda: env.counted("refused_policies") == count, f"the refusal of {sentence}")
+        env.until(lambda count=count: env.counted("refused_policies") == count, f"the refusal of {sentence}")
         assert sentence in process.said() and "; version 5 goes on" in process.said().splitlines()[-1]
         tick = tick_of(count)
         answer = env.ask(tick)

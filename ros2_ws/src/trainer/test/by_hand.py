@@ -30,7 +30,7 @@ RELU, ELU = lambda x: np.maximum(x, 0.0), lambda x: np.where(x > 0, x, np.expm1(
 
 
 def layers(theta, x, sizes, activation, normalized=()):
-    """Layers of these sizes for x [m, n], the activation between them; returns what comes out and the weights left over.
+    """Layers of these sizes for x [m, n], the activation between them; returns what comes out and the weights left.
 
     `normalized` layers go through a LayerNorm before their activation.
     """

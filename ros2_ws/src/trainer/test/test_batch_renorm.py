@@ -58,7 +58,8 @@ def test_each_batch_is_normalized_as_defined_and_its_gradient_too(rng, monkeypat
             found = network(inputs, training=True)
             loss = tf.reduce_sum(found * weight.astype(np.float32))
         np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=f"batch {batch}")
-        gradient = slope(lambda flat: np.sum(weight * reference.normalize(flat.reshape(x.shape), r, d)),
+        gradient = slope(lambda flat, weight=weight, r=r, d=d:
+                         np.sum(weight * reference.normalize(flat.reshape(weight.shape), r, d)),
                          x.astype(np.float64).ravel())
         np.testing.assert_allclose(np.ravel(tape.gradient(loss, inputs)), gradient, atol=2e-3)
         if batch >= 3:

@@ -29,8 +29,8 @@ def test_what_is_not_there_is_told_in_a_sentence(tmp_path):
     checkpoint.save(tmp_path / "checkpoint.npz", {"a.weights": np.ones(3)})
     saved = checkpoint.load(tmp_path / "checkpoint.npz")
     assert "weights" in checkpoint.Part(saved, "a.") and "bias" not in checkpoint.Part(saved, "a.")
-    with pytest.raises(checkpoint.CheckpointError, match=r"^/.*/checkpoint.npz: expected a.bias in it, found none: it is "
-                       "of another method or of another version of this program; begin anew in another folder$"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"^/.*/checkpoint.npz: expected a.bias in it, found none: it "
+                       "is of another method or of another version of this program; begin anew in another folder$"):
         checkpoint.Part(saved, "a.")["bias"]
 
 

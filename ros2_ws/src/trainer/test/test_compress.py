@@ -26,7 +26,10 @@ from trainer.export import policy_graph
 MANIFEST = Manifest("test", "Ant-v5", 105, 8, 1)
 RECURRENT = Manifest("test", "Ant-v5", 105, 8, 1, state_shapes=((2, 3),))
 SHORT = Course(rounds=3, samples=600, epochs=6, last_epochs=6, learning_rate=3e-3)
-silent = lambda *_: None  # noqa: E731
+
+
+def silent(*_):
+    pass
 
 
 @cache

@@ -50,7 +50,7 @@ class Reference(by_hand.Reference):
                 divergence.append(np.mean(ratio - 1 - np.log(ratio)))
                 self.clipped += np.sum(np.abs(ratio - 1) > c.clip_ratio)
                 data = x[at], u[at], old_log_prob[at], by_hand.standard(advantage.ravel()[at]), target[at]
-                gradient = self.gradient(lambda theta: self.ppo_loss(theta, *data))
+                gradient = self.gradient(lambda theta, data=data: self.ppo_loss(theta, *data))
                 self.move(self.theta - self.adam.step(self.theta, gradient))
         self.rates.append(self.adam.rate)
         self.adapt(np.mean(divergence), c.desired_kl * left)

@@ -103,8 +103,8 @@ class Reference:
         self.smaller += list(np.argmin(next_values, axis=0))
         target = reward + discount * (next_values.min(axis=0) - temperature * log_prob)
         for i, critic in enumerate(self.critics):
-            gradient = slope(lambda theta: np.mean(weight * (self.both(i, theta, taken, following)[0] - target) ** 2),
-                             critic)
+            gradient = slope(lambda theta, i=i:
+                             np.mean(weight * (self.both(i, theta, taken, following)[0] - target) ** 2), critic)
             if c.critic_batch_renorm:
                 self.running[i] = moved_moments(self.running[i], critic, np.vstack([taken, following]), (3, 1))
             self.critics[i] = self.critic_adams[i].step(critic, gradient)
@@ -139,7 +139,7 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
     encoders = [*learner.networks.encoder, *learner.networks.average] if config.embedding_size else []
     disturb([learner.actor, *learner.critics, *encoders], rng)
     learner.actor.layers[-1].bias.assign([0.3, -0.2, 2.2, -1.0])  # log_std is clipped to 2
-    for target, critic in zip(learner.target_critics, learner.critics):
+    for target, critic in zip(learner.target_critics, learner.critics, strict=False):  # none with batch renorm
         target.set_weights(critic.get_weights())
     reference = Reference(config, learner.actor, learner.critics, learner.networks)
     noise, batches, ends, steps = copy.deepcopy(learner.rng), recorded(learner), [], 0
@@ -155,7 +155,8 @@ def test_updates_equal_those_computed_by_hand_in_float64(change, compiled, reque
             ends += list(batch.discount == 0.0)
         for network, expected in [(learner.actor, reference.actor),
                                   *zip(learner.critics, reference.critics, strict=True),
-                                  *zip(learner.target_critics, reference.targets),
+                                  # No targets with batch renorm, whose reference moves some all the same.
+                                  *zip(learner.target_critics, reference.targets, strict=False),
                                   *(reference.networks.pairs(learner.networks) if encoders else [])]:
             np.testing.assert_allclose(flat(network), expected, atol=5e-5, err_msg=network.name)
         assert float(learner.log_temperature.numpy()) == pytest.approx(reference.log_temperature[0], abs=2e-5)

@@ -228,7 +228,8 @@ def test_a_given_policy_acts_from_the_start_and_the_actor_waits_for_the_critics(
     assert learner.experience.updates == 6  # the next one moves the actor, which learns from every second
     assert np.array_equal(flat(learner.actor), flat(given.actor))
     assert not np.array_equal(flat(learner.encoder[1]), predictor)
-    assert all(not np.array_equal(flat(critic), before) for critic, before in zip(learner.critics, critics))
+    assert all(not np.array_equal(flat(critic), before)
+               for critic, before in zip(learner.critics, critics, strict=True))
     while learner.experience.updates < 12:
         observe(learner, rng)
         learner.ready() and learner.update()

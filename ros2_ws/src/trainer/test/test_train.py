@@ -173,8 +173,8 @@ def test_an_off_policy_run_goes_on_too_as_if_there_was_no_interrupt(tmp_path, mo
     assert [row["critic_loss"] == "" for row in curve] == [True] * 3 + [False] * 5
     assert all(np.isfinite(float(row["actor_loss"])) for row in curve[3:])
     assert [int(row["env_steps"]) for row in rows(unbroken, "evaluation.csv")] == [60, 120, 150]
-    # Before it learns, between two rows, whose metrics must not be lost, and after a row that will be made again. Pressed
-    # once, Ctrl-C saves after the step; pressed twice, it leaves what was saved then or after each 50 steps.
+    # Before it learns, between two rows, whose metrics must not be lost, and after a row that will be made again.
+    # Pressed once, Ctrl-C saves after the step; pressed twice, it leaves what was saved then or after each 50 steps.
     for updates, presses, saved in ((0, 2, 50), (0, 1, 63), (3, 2, 63), (10, 1, 85), (20, 2, 100)):
         arguments = {"resume": "true"} if broken.exists() else OFF_POLICY
         interrupted_in(monkeypatch, "td3", TD3, updates, {**arguments, "output": str(broken)}, presses)
@@ -432,7 +432,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_end(processes, unbroken, tm
         rows_now = count(curve) if resume else 1
         goal = rows_now + int(rng.integers(0, 4))
         # The first kill comes before the first update; every second of the others while a checkpoint is written.
-        reached = wait_until(lambda: folder.exists() and (kill == 0 or count(curve) > goal), process)
+        reached = wait_until(lambda least=goal if kill else -1: folder.exists() and count(curve) > least, process)
         if kill % 2:
             wait_until(lambda: list(folder.glob(".checkpoint.npz.*.part")), process)
         process.kill()

@@ -16,7 +16,7 @@ from viewer_node.mirror import Motion
 def decode_motion(odometry: Odometry, joints: JointState) -> Motion:
     """What two messages of the same moment say; ValueError where a joint lacks one of its three figures."""
     arrays = [np.array(values, np.float64) for values in (joints.position, joints.velocity, joints.effort)]
-    for name, values in zip(("position", "velocity", "effort"), arrays):
+    for name, values in zip(("position", "velocity", "effort"), arrays, strict=True):
         if len(values) != len(joints.name):
             raise ValueError(f"{name} of joint_states must have {len(joints.name)} values, found {len(values)}")
     pose, twist = odometry.pose.pose, odometry.twist.twist

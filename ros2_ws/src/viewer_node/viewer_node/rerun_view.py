@@ -164,8 +164,8 @@ class RerunView:
                 self._stream.log(path, shape, static=True)
                 continue
             # MuJoCo has a capsule's middle at the origin, Rerun the middle of its first end.
-            self._stream.log(path, rr.Transform3D(translation=model.geom_pos[geom], quaternion=rr.Quaternion(xyzw=(x, y, z, w))),
-                             static=True)
+            turn = rr.Quaternion(xyzw=(x, y, z, w))
+            self._stream.log(path, rr.Transform3D(translation=model.geom_pos[geom], quaternion=turn), static=True)
             self._stream.log(f"{path}/capsule", rr.Capsules3D(
                 lengths=[2 * size[1]], radii=[size[0]], translations=[(0.0, 0.0, -size[1])], colors=_ORANGE,
                 fill_mode="solid"), static=True)

@@ -190,4 +190,4 @@ def fresh_namespace() -> str:
 
 
 def _counter(timing: NodeTiming | None, name: str) -> int:
-    return dict(zip(timing.counter_names, timing.counter_values)).get(name, 0) if timing else 0
+    return dict(zip(timing.counter_names, timing.counter_values, strict=True)).get(name, 0) if timing else 0

@@ -33,6 +33,6 @@ def measure() -> Measured:
         loop.run(env, learner, learner, env.reset(), lambda time_step: False, on_update)
     finally:
         env.close()
-    wall, physics, steps = (last - first for first, last in zip(marks[0], marks[-1]))
+    wall, physics, steps = (last - first for first, last in zip(marks[0], marks[-1], strict=True))
     return Measured({"steps_per_s": steps / wall, "physics_s": physics, "wall_s": wall, "updates": float(_UPDATES)},
                     (wall - physics) / wall)

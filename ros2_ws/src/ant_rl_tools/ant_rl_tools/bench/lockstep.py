@@ -101,7 +101,9 @@ class InOneProcess:
         return ticks
 
     def _run_vector(self, end: float) -> int:
-        for ticks, move in enumerate(drive(self._env, self._actor, self._time_step), 1):
+        ticks = 0
+        for move in drive(self._env, self._actor, self._time_step):
+            ticks += 1
             if time.perf_counter() >= end:
                 self._time_step = move.after
                 break

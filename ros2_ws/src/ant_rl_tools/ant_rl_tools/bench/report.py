@@ -18,7 +18,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
          "–" if row["ratio"] is None else f"{row['ratio']:.2f}", row["goal"],
          {True: "yes", False: "NO", None: "–"}[row["met"]]) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     reasons = [f"{row['what']}: {row['reason']}" for row in rows if "reason" in row]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], *reasons])
 

@@ -95,7 +95,7 @@ def help_text() -> str:
     lines = ["usage: ./run replay BAG [policy|env|trainer] [key:=value …]", ""]
     for name, (_, what) in TARGETS.items():
         lines += textwrap.wrap(what, _WIDTH, initial_indent=f"  {name:<10}", subsequent_indent=" " * 12)
-    return "\n".join([*lines, "", "Without one of them: policy. Exit code 0: it does what was recorded, 1: it does not, "
-                      "2: that can't be told.", "", "settings, with their defaults:",
+    return "\n".join([*lines, "", "Without one of them: policy. Exit code 0: it does what was recorded, 1: it does "
+                      "not, 2: that can't be told.", "", "settings, with their defaults:",
                       *settings.help_lines(ReplayConfig), "", "of policy:",
                       *settings.help_lines(PolicyReplayConfig)[2 * 2:]])

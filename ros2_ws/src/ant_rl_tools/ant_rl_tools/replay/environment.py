@@ -64,7 +64,8 @@ class _Player:
             raise BagError(f"the bag {self._path} must have every tick, found {tick.step_id} after "
                            f"{self._last.step_id}: a recording from the start by record:=, in lock-step, misses none")
         elif self._env is None or tick.action is None:
-            raise BagError(f"tick {tick.step_id} of the bag {self._path} must tell the torques that led to it, found none")
+            raise BagError(f"tick {tick.step_id} of the bag {self._path} must tell the torques that led to it, "
+                           "found none")
         else:
             made = self._env.step(tick.action)
         self._last = tick
@@ -121,7 +122,8 @@ class _Player:
 
 
 def _shaping(begun: Session) -> ShapingConfig | None:
-    return ShapingConfig(**dict(zip(begun.shaping_names, begun.shaping_values))) if begun.shaping_names else None
+    constants = dict(zip(begun.shaping_names, begun.shaping_values, strict=True))
+    return ShapingConfig(**constants) if constants else None
 
 
 def _difference(tick: Tick, made: TimeStep) -> dict[str, Any] | None:

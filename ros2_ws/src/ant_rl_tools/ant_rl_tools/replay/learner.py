@@ -151,7 +151,7 @@ def _progress(recording: Recording) -> Iterator[_Progress]:
         if message.updates == last:  # it was about ticks alone
             continue
         last = message.updates
-        yield _Progress(message.updates, dict(zip(message.metric_names, message.metric_values)))
+        yield _Progress(message.updates, dict(zip(message.metric_names, message.metric_values, strict=True)))
 
 
 def _method(path: Any, first: Bundle) -> tuple[Any, Any, Mapping[str, Any]]:

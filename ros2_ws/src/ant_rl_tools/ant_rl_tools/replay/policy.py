@@ -70,8 +70,8 @@ def replay(recording: Recording, policy: str, variant: str, backend: str, explor
             if recorded:
                 if question.version not in recorded:
                     raise BagError(f"the bag {recording.path} must hold policy version {question.version}, which "
-                                   f"answered tick {question.step_id}, found {min(recorded)} to {max(recorded)}: name a bundle "
-                                   "by policy:=")
+                                   f"answered tick {question.step_id}, found {min(recorded)} to {max(recorded)}: "
+                                   "name a bundle by policy:=")
                 interviewer.load(question.version, recorded[question.version])
             comparison.add(question, *interviewer.ask(question))
     source = f"{len(recorded)} policies of the bag" if recorded else policy
@@ -152,8 +152,8 @@ class _Comparison:
         summary: dict[str, Any] = {
             "replay": "policy", "bag": str(recording.path), "passed": passed, "policy": what, "ticks": self._ticks,
             "bit_equal": self._first is None, "unequal_ticks": self._unequal, "tolerance": tolerance,
-            "max_difference": dict(zip(ACTUATOR_NAMES, self._largest.tolist())),
-            "mean_difference": dict(zip(ACTUATOR_NAMES, mean.tolist())), "first_difference": self._first,
+            "max_difference": dict(zip(ACTUATOR_NAMES, self._largest.tolist(), strict=True)),
+            "mean_difference": dict(zip(ACTUATOR_NAMES, mean.tolist(), strict=True)), "first_difference": self._first,
             "recorded_versions": sorted({was for was, _ in self._versions}),
             "replayed_versions": sorted({now for _, now in self._versions})}
         lines = [f"{self._ticks} ticks answered by {what}"]
@@ -165,7 +165,7 @@ class _Comparison:
         first = self._first
         lines += [f"{'joint':<10}{'max':>12}{'mean':>12}   difference of the torque [1]; 1.0 = {_TORQUE_LIMIT:.0f} N*m",
                   *(f"{name:<10}{peak:>12.3g}{middle:>12.3g}"
-                    for name, peak, middle in zip(ACTUATOR_NAMES, self._largest, mean)),
+                    for name, peak, middle in zip(ACTUATOR_NAMES, self._largest, mean, strict=True)),
                   f"{self._unequal} ticks differ, the first is step {first['step_id']}: {first['joint']} of robot "
                   f"{first['robot']} was recorded as {first['recorded']!r} and is {first['replayed']!r} now"]
         wanted = f"at most {tolerance:g}" if tolerance else "none (tolerance:=0)"

@@ -71,7 +71,7 @@ def help_text() -> str:
 
 def _read(names: Sequence[str], namespace: str | None) -> list[Run]:
     runs = []
-    for name, title in zip(names, _titles(names)):
+    for name, title in zip(names, _titles(names), strict=True):
         with Recording(Path(name), namespace) as recording:
             runs.append(read(recording, title))
     return runs

@@ -88,9 +88,10 @@ def _simulated(session: np.ndarray, step_id: np.ndarray) -> np.ndarray:
 
 
 def _answers(ticks: Ticks, stamps: np.ndarray, found: dict[tuple[int, int], tuple[int, float]]) -> Answers:
-    rows = [(i, *found[key]) for i, key in enumerate(zip(ticks.session.tolist(), ticks.step_id.tolist()))
+    rows = [(i, *found[key]) for i, key in enumerate(zip(ticks.session.tolist(), ticks.step_id.tolist(), strict=True))
             if key in found]
-    index, answered, inference = (np.array(column) for column in zip(*rows)) if rows else (np.empty(0, int),) * 3
+    columns = zip(*rows, strict=True) if rows else [np.empty(0, int)] * 3
+    index, answered, inference = map(np.array, columns)
     return Answers(ticks.time[index], 1e-9 * (answered - stamps[index]), inference.astype(np.float64))
 
 

@@ -30,7 +30,7 @@ def key_figures(runs: Sequence[Run]) -> Table:
         values = [value(run) for run in runs]
         spreads = [f" ± {_std(run):,.{digits}f}" if label == _RETURN and run.episodes else "" for run in runs]
         rows.append((label, *(_number(each, digits) + spread + (_ratio(each, values[0]) if i and compared else "")
-                              for i, (each, spread) in enumerate(zip(values, spreads)))))
+                              for i, (each, spread) in enumerate(zip(values, spreads, strict=True)))))
     began = [time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(run.start // 1_000_000_000)) for run in runs]
     return Table(("", *(run.name for run in runs)), [("recording began", *began), *rows])
 
@@ -43,7 +43,7 @@ def versions(runs: Sequence[Run]) -> Table:
         for _, episode in run.episodes:
             returns[episode.policy_version].append(episode.episode_return)
         found, first, counts = np.unique(ticks.policy_version, return_index=True, return_counts=True)
-        for version, at, count in sorted(zip(found, first, counts), key=lambda entry: entry[1]):
+        for version, at, count in sorted(zip(found, first, counts, strict=True), key=lambda entry: entry[1]):
             if version == 0:
                 continue
             ended = returns[int(version)]

@@ -160,9 +160,10 @@ class _Compression:
         files = {_member(name): model for name, model in members.items()}
         if self._config.keras:
             files |= {member: self._policy.member(member) for member in self._policy.variants(".keras").values()}
-        details: dict[str, Mapping[str, Any]] = {_member(row.name): {"backend": "litert", "precision": row.name, "weights": row.weights,
-                                       "zeros": row.zeros, "mean_return": row.mean_return,
-                                       "episodes": len(row.returns)} for row in made.rows if row.name in members}
+        details: dict[str, Mapping[str, Any]] = {
+            _member(row.name): {"backend": "litert", "precision": row.name, "weights": row.weights, "zeros": row.zeros,
+                                "mean_return": row.mean_return, "episodes": len(row.returns)}
+            for row in made.rows if row.name in members}
         details |= {member: self._policy.manifest.members[member] for member in files if member not in details}
         record = {"command": made.command, "code_version": made.code_version, "config": made.config}
         manifest = replace(self._policy.manifest,

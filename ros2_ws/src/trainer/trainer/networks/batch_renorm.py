@@ -32,7 +32,8 @@ class BatchRenorm(keras.layers.Layer):
             return self.add_weight(name=name, shape=shape, initializer=start, trainable=learned)
 
         self.gain, self.offset = variable("gain", (size,), "ones", True), variable("offset", (size,), "zeros", True)
-        self.mean, self.variance = variable("mean", (size,), "zeros", False), variable("variance", (size,), "ones", False)
+        self.mean = variable("mean", (size,), "zeros", False)
+        self.variance = variable("variance", (size,), "ones", False)
         self.batches = variable("batches", (), "zeros", False)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

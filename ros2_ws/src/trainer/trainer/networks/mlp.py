@@ -116,4 +116,5 @@ class NumpyMLP:
         return x
 
 
-_NUMPY_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"tanh": np.tanh, "linear": lambda x: x, "relu": lambda x: np.maximum(x, 0.0)}
+_NUMPY_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": np.tanh, "linear": lambda x: x, "relu": lambda x: np.maximum(x, 0.0)}

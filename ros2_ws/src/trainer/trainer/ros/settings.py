@@ -24,10 +24,10 @@ class TrainerSettings(Settings):
     seed: int = setting(0, "seed of networks and of the order of learning; one that is resumed goes on with its own",
                         minimum=0)
     output: str = setting("runs/ros", "folder for checkpoint, curve and policy")
-    checkpoint_interval: int = setting(0, "environment steps between checkpoints; 0: as many as in one process, or as the "
-                                       "training was begun with", minimum=0)
-    resume: bool = setting(False, "go on from the checkpoint in the output folder, if there is one, with the settings of "
-                           "then where none are given; without it a folder that holds one is refused")
+    checkpoint_interval: int = setting(0, "environment steps between checkpoints; 0: as many as in one process, or as "
+                                       "the training was begun with", minimum=0)
+    resume: bool = setting(False, "go on from the checkpoint in the output folder, if there is one, with the settings "
+                           "of then where none are given; without it a folder that holds one is refused")
     policy_interval: float = setting(1.0, "time between new policies of a method that learns all the time; other "
                                      "methods publish one after each update", unit="s", minimum=0,
                                      finite=False)

@@ -39,14 +39,14 @@ class Means:
 
     def save(self) -> dict[str, np.ndarray]:
         """What was added since `take`, for a checkpoint."""
-        totals, counts = zip(*self._sums.values()) if self._sums else ((), ())
+        totals, counts = zip(*self._sums.values(), strict=True) if self._sums else ((), ())
         return {"names": np.array(list(self._sums), str), "totals": np.array(totals, np.float64),
                 "counts": np.array(counts, np.int64)}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Go on from what `save` gave."""
         self._sums = {name: (total, count) for name, total, count in zip(
-            saved["names"].tolist(), saved["totals"].tolist(), saved["counts"].tolist())}
+            saved["names"].tolist(), saved["totals"].tolist(), saved["counts"].tolist(), strict=True)}
 
 
 class Table:

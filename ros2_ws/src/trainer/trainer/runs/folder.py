@@ -109,8 +109,8 @@ class RunFolder:
         """ArgumentError where a run that is resumed has another number of robots."""
         train = self.chosen.train
         if train.resume and found != train.num_envs:
-            raise ArgumentError(f"{self.path} holds a run with num_envs:={train.num_envs}, found num_envs:={found}: give "
-                                f"the robots num_envs:={train.num_envs}, or choose another output:=")
+            raise ArgumentError(f"{self.path} holds a run with num_envs:={train.num_envs}, found num_envs:={found}: "
+                                f"give the robots num_envs:={train.num_envs}, or choose another output:=")
 
     def add_row_if_due(self, record: Record, env_steps: int, finished: bool) -> None:
         """Add the row of these steps to the curve, where curve_interval or the end asks for one."""

@@ -55,8 +55,8 @@ class Progress:
 
     def __init__(self, total: int, initial: int) -> None:
         self._total = total
-        self._bar = tqdm(total=total, initial=initial, unit="step", unit_scale=True, mininterval=1.0, disable=_lines_only,
-                         file=sys.stderr)
+        self._bar = tqdm(total=total, initial=initial, unit="step", unit_scale=True, mininterval=1.0,
+                         disable=_lines_only, file=sys.stderr)
         self._line_at, self._line_steps = time.monotonic(), initial
 
     def show(self, steps: int, mean_return: float) -> None:

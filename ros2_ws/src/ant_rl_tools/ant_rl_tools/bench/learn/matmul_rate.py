@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 Product = tuple[int, int, int]  # (m, k, n): float32 [m, k] times [k, n], of 2 m k n operations
 
@@ -32,15 +33,14 @@ def sac(batch: int, observation: int, action: int, hidden: Sequence[int]) -> lis
 
 def forward(batch: int, sizes: Sequence[int]) -> list[Product]:
     """Of dense layers with these sizes, input and output included."""
-    return [(batch, inputs, outputs) for inputs, outputs in zip(sizes, sizes[1:])]
+    return [(batch, inputs, outputs) for inputs, outputs in pairwise(sizes)]
 
 
 def weight_gradients(batch: int, sizes: Sequence[int]) -> list[Product]:
     """Of the gradients of the layers' kernels."""
-    return [(inputs, batch, outputs) for inputs, outputs in zip(sizes, sizes[1:])]
+    return [(inputs, batch, outputs) for inputs, outputs in pairwise(sizes)]
 
 
 def input_gradients(batch: int, sizes: Sequence[int], wanted: int) -> list[Product]:
     """Of the gradients of the layers' inputs; of the first layer's, only so many columns are wanted."""
-    widths = (wanted, *sizes[1:])
-    return [(batch, outputs, inputs) for inputs, outputs in zip(widths, sizes[1:]) if inputs]
+    return [(batch, outputs, inputs) for inputs, outputs in pairwise((wanted, *sizes[1:])) if inputs]

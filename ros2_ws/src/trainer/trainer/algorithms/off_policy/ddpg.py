@@ -87,8 +87,8 @@ class DDPG(OffPolicyLearner):
         self._target_variables = variables_of([self.target_actor, self.target_critic])
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate)
-        self._graph = policy_graph.deterministic_graph(self.networks.from_observations(self.actor), self.experience.normalizer,
-                                                 config.max_torque)
+        self._graph = policy_graph.deterministic_graph(self.networks.from_observations(self.actor),
+                                                       self.experience.normalizer, config.max_torque)
         self._learn = self._compiled(self._step)
         self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.networks.features(x))})
         self._value = self._by_row(lambda x: self._worth(self.actor, self.critic, self.networks.features(x)))

@@ -51,11 +51,11 @@ class DQN(OffPolicyLearner):
 
     Differs from the paper in: the smaller of the targets' values instead of their mean (Fujimoto et al.,
     arXiv:1802.09477), as the mean rises and rises with a gradient step for every environment step instead of every
-    eighth; squares of errors up to 100 instead of 1, and a longest gradient to go with it, since counting errors linearly
-    makes values medians rather than means, which know nothing of a fall that is less likely than not; layers of 256
-    instead of 512, random levels half as often, torques of at most about a third, targets that follow a little at every
-    update instead of copies after every 100, both critics choosing levels together, and random levels alone in the first
-    `learning_starts` = 5,000 steps.
+    eighth; squares of errors up to 100 instead of 1, and a longest gradient to go with it, since counting errors
+    linearly makes values medians rather than means, which know nothing of a fall that is less likely than not; layers
+    of 256 instead of 512, random levels half as often, torques of at most about a third, targets that follow a little
+    at every update instead of copies after every 100, both critics choosing levels together, and random levels alone in
+    the first `learning_starts` = 5,000 steps.
     """
 
     name = "dqn"

@@ -118,7 +118,8 @@ class SAC(OffPolicyLearner):
         Returns:
             `CRITIC_METRICS` with those of the inputs, and the larger error of each row [m].
         """
-        found, next_state = self.networks.learn(observation, action, next_observation), self.networks.features(next_observation)
+        found = self.networks.learn(observation, action, next_observation)
+        next_state = self.networks.features(next_observation)
         temperature = tf.exp(self.log_temperature.value)
         next_action, next_log_prob = self._sample(next_state, noise)
         taken = self.networks.with_action(self.networks.features(observation), action)

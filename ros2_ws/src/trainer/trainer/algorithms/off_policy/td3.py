@@ -41,14 +41,15 @@ class TD3(OffPolicyLearner):
     """Learner for `num_envs` robots; see `TD3Config`.
 
     Two critics learn from the smaller of their two targets, whose action carries clipped noise; the actor climbs the
-    critics, and the targets follow, at every `actor_interval`-th update. With `critic_batch_renorm` only the actor has a
-    target.
+    critics, and the targets follow, at every `actor_interval`-th update. With `critic_batch_renorm` only the actor has
+    a target.
 
-    Differs from the paper in: learned embeddings beside observations and actions, and layers of 128 units; an actor that
-    climbs the mean of both critics; torques of at most a half, and half as much noise on the target's; one learning rate
-    of 3e-4 and batches of 256, as in the authors' later code; the first actions are random for 10,000 steps; optional
-    n-step returns, prioritized replay, normalized observations and layer norm in the critics. The paper's method:
-    embedding_size 0, layers of 256, actor_critics 1, max_torque 1, target_noise_std 0.2, target_noise_clip 0.5.
+    Differs from the paper in: learned embeddings beside observations and actions, and layers of 128 units; an actor
+    that climbs the mean of both critics; torques of at most a half, and half as much noise on the target's; one
+    learning rate of 3e-4 and batches of 256, as in the authors' later code; the first actions are random for 10,000
+    steps; optional n-step returns, prioritized replay, normalized observations and layer norm in the critics. The
+    paper's method: embedding_size 0, layers of 256, actor_critics 1, max_torque 1, target_noise_std 0.2,
+    target_noise_clip 0.5.
     """
 
     name = "td3"
@@ -68,8 +69,8 @@ class TD3(OffPolicyLearner):
         self._critic_variables = variables_of(self.critics)
         self.actor_optimizer = trained_by_adam(self._actor_variables, config.actor_learning_rate, config.momentum)
         self.critic_optimizer = trained_by_adam(self._critic_variables, config.critic_learning_rate, config.momentum)
-        self._graph = policy_graph.deterministic_graph(self.networks.from_observations(self.actor), self.experience.normalizer,
-                                                 config.max_torque)
+        self._graph = policy_graph.deterministic_graph(self.networks.from_observations(self.actor),
+                                                       self.experience.normalizer, config.max_torque)
         self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
         self._outputs = self._by_row(lambda x: {"action": self._action(self.actor, self.networks.features(x))})
         self._value = self._by_row(self._state_value)
@@ -112,7 +113,8 @@ class TD3(OffPolicyLearner):
         Returns `METRICS` with those of the inputs, and the larger error of each row [m].
         """
         limit = self.config.max_torque
-        found, next_state = self.networks.learn(observation, action, next_observation), self.networks.features(next_observation)
+        found = self.networks.learn(observation, action, next_observation)
+        next_state = self.networks.features(next_observation)
         next_action = tf.clip_by_value(self._action(self.target_actor, next_state) + noise, -limit, limit)
         taken = self.networks.with_action(self.networks.features(observation), action)
         following = self.networks.with_action(next_state, next_action)
@@ -135,7 +137,7 @@ class TD3(OffPolicyLearner):
         self.actor_optimizer.apply(gradients, self._actor_variables)
         share = self.config.target_share
         weights.follow(self.target_actor.variables, self.actor.variables, share)
-        for target, critic in zip(self.target_critics, self.critics):
+        for target, critic in zip(self.target_critics, self.critics, strict=False):  # no targets with batch renorm
             weights.follow(target.variables, critic.variables, share)
         return loss
 

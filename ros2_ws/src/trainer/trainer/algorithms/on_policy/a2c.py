@@ -55,7 +55,8 @@ class A2C(OnPolicyLearner):
         advantage, returns = rollout.advantages(model)
         model.return_statistics.update(returns.reshape(-1))
         self.optimizer.learning_rate.assign(rate)
-        data = (rollout.observation, rollout.squashed, advantage.reshape(-1), returns.reshape(-1) / model.return_scale())
+        data = (rollout.observation, rollout.squashed, advantage.reshape(-1),
+                returns.reshape(-1) / model.return_scale())
         losses = self._step(*(tf.constant(array, tf.float32) for array in data)).numpy()
         return {**dict(zip(METRICS, map(float, losses), strict=True)), "learning_rate": rate}, advantage, returns
 
