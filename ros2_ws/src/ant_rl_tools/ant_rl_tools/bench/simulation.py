@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -95,28 +96,29 @@ def measure(names: Sequence[str], seconds: float, rounds: int) -> dict[str, Meas
                  "vector_ant_vs_envpool": "envpool"}
     found: dict[str, Measured] = {}
     envs: list[Any] = []
-    contenders: dict[str, Callable[[], float]] = {}
+    vector_envs: dict[str, Any] = {}
     try:
         # First of all, as it makes processes by forking: there must be no threads yet.
         for mode in ("async", "sync"):
             if f"vector_ant_vs_{mode}" in names:
-                envs.append(gymnasium.make_vec("Ant-v5", NUM_ENVS, vectorization_mode=mode,
-                                               vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}))
-                contenders[mode] = lambda env=envs[-1]: run_vector_env(env, actions, _SEED)
-        ant = VectorAnt(NUM_ENVS, _SEED)
+                vector_envs[mode] = gymnasium.make_vec("Ant-v5", NUM_ENVS, vectorization_mode=mode,
+                                                       vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP})
+                envs.append(vector_envs[mode])
+        ant = vector_envs["vector_ant"] = VectorAnt(NUM_ENVS, _SEED)
         envs.append(ant)
         actions = _actions(_ticks(ant, seconds))
-        contenders["vector_ant"] = lambda: run_vector_env(ant, actions, _SEED)
+        contenders: dict[str, Callable[[], float]] = {
+            name: partial(run_vector_env, env, actions, _SEED) for name, env in vector_envs.items()}
         if "vector_ant_vs_mj_step" in names:
             contenders["mj_step"] = RawPhysics(ant, actions, _SEED).run
         if "vector_ant_vs_envpool" in names:
             try:
                 envs.append(_make_envpool(ant.num_threads))
-                contenders["envpool"] = lambda env=envs[-1]: _run_envpool(env, actions)
+                contenders["envpool"] = partial(_run_envpool, envs[-1], actions)
             except Unavailable as reason:
                 found["vector_ant_vs_envpool"] = Measured(reason=str(reason))
         steps = len(actions) * NUM_ENVS
-        rates = paired_rates({name: lambda run=run: steps / run() for name, run in contenders.items()}, rounds)
+        rates = paired_rates({name: partial(_rate, steps, run) for name, run in contenders.items()}, rounds)
     finally:
         for env in envs:
             env.close()
@@ -152,3 +154,7 @@ def _run_envpool(env: Any, actions: np.ndarray) -> float:
     for action in actions:
         env.step(action)
     return time.perf_counter() - start
+
+
+def _rate(steps: int, run: Callable[[], float]) -> float:
+    return steps / run()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,23 @@ def bare_products(products: list[Product]) -> Mapping[str, Segment]:
         random = np.random.default_rng(0)
         factors = [tuple(random.standard_normal(size, np.float32) for size in ((m, k), (k, n))) for m, k, n in shapes]
         tensors = [tuple(map(tf.constant, pair)) for pair in factors]
-        multiply: dict[str, Callable[[], Any]] = {"numpy": lambda factors=factors: [a @ b for a, b in factors]}
+        multiply: dict[str, Callable[[], Any]] = {"numpy": partial(_numpy_products, factors)}
         for library, compiled in (("tensorflow", False), ("xla", True)):
             function = tf.function(lambda pairs: [tf.matmul(a, b) for a, b in pairs], jit_compile=compiled,
                                    autograph=False)
-            multiply[library] = lambda function=function, tensors=tensors: [x.numpy() for x in function(tensors)]
+            multiply[library] = partial(_called, function, tensors)
         for library, run in multiply.items():
             found[f"{name}_{library}"] = _counted(run, operations(shapes))
     return found
+
+
+def _numpy_products(pairs: Sequence[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+    return [a @ b for a, b in pairs]
+
+
+def _called(function: Callable[[Any], Any], tensors: Any) -> list[np.ndarray]:
+    """The results in memory, and so whole."""
+    return [x.numpy() for x in function(tensors)]
 
 
 def steps(method: str, num_envs: int, settings: dict[str, Any]) -> Mapping[str, Segment]:
