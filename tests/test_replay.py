@@ -328,7 +328,7 @@ def test_wrong_words_are_refused_before_anything_starts(tmp_path):
             ([], "replay needs the folder of a recording"),
             ([str(GOLDEN / "ppo"), "environment"], "replay plays to policy or env or trainer, found environment"),
             ([str(GOLDEN / "ppo"), "env", "policy:=ppo"], "unknown argument 'policy'"),
-            ([str(GOLDEN / "ppo"), "tolerance:=-1"], "tolerance must be from 0 to 2, found -1.0"),
+            ([str(GOLDEN / "ppo"), "tolerance:=-1"], "tolerance must be from 0 to below 2, found -1.0"),
             ([str(GOLDEN / "ppo"), "policy:=none"], "shipped: "),
             ([str(GOLDEN / "ppo"), "policy:=ppo", "variant:=int8"], "the bundle has no variant 'int8'")]:
         done = command("replay", *words)
