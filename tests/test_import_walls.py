@@ -1,4 +1,4 @@
-"""Imports run one way: core <- pure modules <- the ROS side <- ant_rl <- ant_rl_tools; heavy libraries have one home."""
+"""Imports run one way: core <- pure modules <- the ROS side <- ant_rl <- ant_rl_tools; heavy libraries have a home."""
 
 import ast
 from pathlib import Path
@@ -70,7 +70,8 @@ def touches_ros(path):
 def test_the_ros_side_is_named_and_every_name_is_needed():
     """A module is named because it says a name of ROS, or because it can't be imported without one that does."""
     for package, names in ROS_SIDE.items():
-        paths = {dotted(path).partition(".")[2]: path for path in modules() if path.relative_to(SOURCE).parts[0] == package}
+        paths = {dotted(path).partition(".")[2]: path for path in modules()
+                 if path.relative_to(SOURCE).parts[0] == package}
         assert names <= set(paths), f"{package} has no {names - set(paths)}"
         beside = {dotted(path) for path in modules() if touches_ros(path)}
         for name in names:
