@@ -6,19 +6,24 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-# Packages whose tests start no nodes.
+# Packages whose tests start no nodes, and such files of tests/.
 _COMPUTING = {"ant_rl_core", "trainer"}
+_COMPUTING_FILES = {"test_colcon", "test_docs", "test_import_walls", "test_launch_arguments", "test_layouts",
+                    "test_lint", "test_packages", "test_run"}
 
 
 class _NodesTogether(LoadFileScheduling):
     """One process takes all tests that start nodes, one after the other, so that no two of them are timed at once.
 
-    Each file of the packages that only compute goes to whichever process is free.
+    Each file that only computes goes to whichever process is free.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return file if PurePath(file).parent.parent.name in _COMPUTING else "nodes"
+        path = PurePath(file)
+        of_system = path.parent.name == "tests"
+        computes = path.stem in _COMPUTING_FILES if of_system else path.parent.parent.name in _COMPUTING
+        return file if computes else "nodes"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _NodesTogether:

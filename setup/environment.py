@@ -91,7 +91,8 @@ class Environment:
 
     def wanted(self) -> str:
         """Digest of everything that decides what is installed."""
-        files = [*self.requirements(), self.constraints(), self.root / "requirements" / "pi.txt"]
+        included = [self.root / "requirements" / name for name in ("pi.txt", "lint.txt")]  # by desktop.txt, dev.txt
+        files = [*self.requirements(), self.constraints(), *included]
         return digest(self.underlay().encode(), *(file.read_bytes() for file in files))
 
     def underlay(self) -> str:

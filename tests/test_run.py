@@ -183,7 +183,7 @@ def test_a_folder_of_that_name_that_is_something_else_is_not_deleted(tmp_path):
     assert (tmp_path / ".venv" / "thesis.tex").exists()
 
 
-@pytest.mark.parametrize("changed", ["pi", "desktop", "dev", "ros-kilted", "constraints"])
+@pytest.mark.parametrize("changed", ["pi", "desktop", "lint", "dev", "ros-kilted", "constraints"])
 def test_a_changed_requirement_is_installed(done, changed):
     with open(done.root / "requirements" / f"{changed}.txt", "a") as file:
         file.write("more==1.0\n")
