@@ -32,7 +32,7 @@ OWN_PROGRAMS = {"__main__", "sb3_worker"}
 # can be imported where there is none.
 ROS_SIDE = {
     "ant_rl_core": set(),
-    "ant_env_node": {"node", "codec", "state_topics"},
+    "ant_env_node": {"node", "codec", "services", "state_topics", "topics"},
     "policy_node": {"node"},
     "trainer": {"ros.node", "ros.codec", "ros.topics"},
     "monitor_node": {"node", "codec"},

@@ -1,0 +1,58 @@
+"""The services of an env node: reset, pause, and ticks one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ant_rl_interfaces.srv import Reset, Step
+from std_srvs.srv import SetBool
+
+from ant_env_node.stepper import Stepper
+from ant_env_node.topics import EnvTopics
+
+if TYPE_CHECKING:
+    from ant_rl_ros.node import StackNode
+
+
+class EnvServices:
+    """Serves ~/reset, ~/pause and ~/step.
+
+    Args:
+        node: whose services they are.
+        stepper: what they act on.
+        topics: where a new session is published.
+    """
+
+    def __init__(self, node: StackNode, stepper: Stepper, topics: EnvTopics) -> None:
+        self._node, self._stepper, self._topics = node, stepper, topics
+        self._services = [node.create_service(Reset, "~/reset", self._on_reset),
+                          node.create_service(SetBool, "~/pause", self._on_pause),
+                          node.create_service(Step, "~/step", self._on_step)]
+
+    def close(self) -> None:
+        """Destroy the services."""
+        for service in self._services:
+            self._node.destroy_service(service)
+
+    def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
+        seed = int(request.seed) if request.use_seed else None
+        self._stepper.begin_session(seed)
+        self._topics.session(self._stepper.tick.session, reseeded=seed is not None)
+        response.success, response.session = True, self._stepper.tick.session
+        response.message = f"new session, {'random streams go on' if seed is None else f'seed {seed}'}"
+        return response
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._stepper.pause(request.data)
+        response.success = True
+        response.message = f"{'paused' if request.data else 'running'} at tick {self._stepper.tick.step_id}"
+        return response
+
+    def _on_step(self, request: Step.Request, response: Step.Response) -> Step.Response:
+        response.success = self._stepper.allow(request.steps)
+        if response.success:
+            response.message = f"{request.steps} ticks"
+        else:
+            response.message = "steps must be at least 1" if self._stepper.paused else "pause the environment first"
+        response.step_id = self._stepper.tick.step_id + self._stepper.allowance
+        return response
