@@ -38,7 +38,7 @@ ROS_SIDE = {
     "monitor_node": {"node", "codec"},
     "recorder_node": {"node", "codec"},
     "viewer_node": {"node", "codec"},
-    "ant_rl": {"node", "supervisor", "launch_actions"},
+    "ant_rl": {"node", "node_commands", "launch_actions"},
     "ant_rl_tools": {"asker", "node_process", "own_node", "recorded", "bench.node", "bench.policy", "bench.lockstep",
                      "replay.command", "replay.policy", "replay.environment", "replay.learner", "report.command",
                      "report.reading"},
@@ -160,10 +160,10 @@ def test_pure_modules_import_without_ros():
 
 
 def test_the_core_needs_numpy_only():
-    names = [path.stem for path in (SOURCE / "ant_rl_core" / "ant_rl_core").glob("*.py")]
+    names = [dotted(path) for path in (SOURCE / "ant_rl_core" / "ant_rl_core").rglob("*.py")]
     third_party = {"yaml", "psutil", "tqdm", "matplotlib", "rich", "ai_edge_litert", "tflite_runtime"}
     done = run_blocked(ROS | MESSAGES | LEARNING | SIMULATION | third_party, "import importlib\n" + "".join(
-        f"importlib.import_module('ant_rl_core.{name}')\n" for name in names))
+        f"importlib.import_module({name!r})\n" for name in names))
     assert done.returncode == 0, done.stderr
 
 

@@ -12,7 +12,7 @@ from sensor_msgs.msg import JointState
 
 from ant_env_node.vec_env import VectorAnt
 from ant_rl import stack
-from ant_rl.supervisor import share_folder
+from ant_rl.node_commands import share_folder
 from ant_rl_core.spec import ANT, JOINT_NAMES
 from recorder_node.codec import STATS, TOPICS as RECORDED
 

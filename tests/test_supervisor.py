@@ -10,8 +10,8 @@ import psutil
 import pytest
 from programs import assert_gone, descendants, finish, read_until
 
+from ant_rl.node_commands import NotBuiltError, node_command
 from ant_rl.stack import NodeEntry
-from ant_rl.supervisor import NotBuiltError, node_command
 
 # Runs the supervisor on commands given as JSON, as a process of its own, the way a user has it.
 RUNNER = """

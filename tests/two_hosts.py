@@ -41,7 +41,8 @@ from rcl_interfaces.srv import GetParameters
 from system import System
 
 from ant_rl import stack
-from ant_rl.supervisor import die_with, share_folder
+from ant_rl.node_commands import share_folder
+from ant_rl.supervisor import die_with
 from ant_rl_core import bundle
 from ant_rl_core.bundle import Bundle
 from ant_rl_core.shipped import resolve_policy

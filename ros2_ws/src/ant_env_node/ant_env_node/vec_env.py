@@ -3,7 +3,8 @@
 MuJoCo releases Python's global lock while it integrates, so threads share the rows of one batch; everything
 cheap (observations, rewards, infos) is computed afterwards for all rows at once. Every expression keeps the
 operand order and the dtypes of ``gymnasium.envs.mujoco.ant_v5``; where numpy could round differently over a
-batch than over one row, a comment says what keeps the two equal.
+batch than over one row, a comment says what keeps the two equal. Longer than others because it is Gymnasium's AntEnv
+and its vector environment in one, whose simulation, arrays and random streams are one state.
 """
 
 from __future__ import annotations

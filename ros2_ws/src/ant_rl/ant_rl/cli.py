@@ -83,7 +83,8 @@ def _start(arrangement: str, given: dict[str, str], quiet: bool) -> int:
     """Run an arrangement of nodes as processes, until it ends; `quiet` shows lines only, on a terminal too."""
     values = stack.parse(arrangement, given)
     from ant_rl.console import Console
-    from ant_rl.supervisor import NotBuiltError, Supervisor, node_command, share_folder
+    from ant_rl.node_commands import NotBuiltError, node_command, share_folder
+    from ant_rl.supervisor import Supervisor
     console = Console(sys.stdout)
     try:
         config = share_folder() / "config"

@@ -15,6 +15,7 @@ from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
 from ant_rl import stack
+from ant_rl.argument import Argument
 from ant_rl_core.settings import ArgumentError
 
 _RESPAWN_DELAY = 1.0  # [s]
@@ -34,7 +35,7 @@ def _config() -> Path:
     return Path(get_package_share_directory("ant_rl"), "config")
 
 
-def _declare(argument: stack.Argument, arrangement: str) -> DeclareLaunchArgument:
+def _declare(argument: Argument, arrangement: str) -> DeclareLaunchArgument:
     return DeclareLaunchArgument(argument.name, default_value=argument.default_in(arrangement),
                                  description=argument.description, choices=list(argument.choices) or None)
 

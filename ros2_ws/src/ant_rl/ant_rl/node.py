@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,9 +17,9 @@ from ant_rl_core.settings import split
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import run
+from ant_rl_ros.stats_topics import StatsTopics
 from ant_rl_ros.telemetry import decode_episode, decode_stats, decode_timing
 
-_LOOK_PERIOD = 1.0  # [s] between two looks for new topics
 _FAREWELL = 3.0  # [s] at most, for the last words of nodes that are stopped at the same time
 
 
@@ -32,7 +31,7 @@ class StatusNode(StackNode):
     def __init__(self) -> None:
         super().__init__("status", StatusSettings)
         self._ending: float | None = None
-        self._stats: dict[str, deque[NodeStats]] = {}
+        self._stats = StatsTopics(self, lambda topic: self.loop.subscribe(NodeStats, topic, qos.profile("stats")))
 
     def configure(self) -> None:
         """ValueError where the summary can't be written."""
@@ -43,16 +42,14 @@ class StatusNode(StackNode):
         self._timing_inbox = self.loop.subscribe(NodeTiming, "timing", qos.profile("timing"), qos.overriding())
         # The environment begins once it sees this subscription, so it comes last.
         self._episodes = self.loop.subscribe(EpisodeSummary, "episode", qos.profile("episode"), qos.overriding())
-        self._looked = self._shown = time.monotonic()
+        self._shown = time.monotonic()
 
     def work(self) -> None:
         """Take what came, show it when it is time, end when nobody is left to hear."""
         self.loop.wait(0.1)
         self._take()
         now = time.monotonic()
-        if now - self._looked >= _LOOK_PERIOD:
-            self._looked = now
-            self._find_stats()
+        self._stats.look_if_due(now)
         if now - self._shown >= PERIODS[self.settings.style]:
             self._shown = now
             self._show(now)
@@ -89,11 +86,6 @@ class StatusNode(StackNode):
         """Whether another node of the stack is still there; this one publishes `timing` as well."""
         return self.count_publishers("timing") > 1
 
-    def _find_stats(self) -> None:
-        for topic in self.stats_topics():
-            if topic not in self._stats:
-                self._stats[topic] = self.loop.subscribe(NodeStats, topic, qos.profile("stats"))
-
     def _show(self, now: float) -> None:
         if self.settings.style == "frames":
             print(frame_line(self._record.frame(now)), flush=True)
@@ -103,7 +95,7 @@ class StatusNode(StackNode):
     def _take(self) -> None:
         for timing in self.take(self._timing_inbox, decode_timing, "timings"):
             self._record.add_timing(timing)
-        for inbox in self._stats.values():
+        for inbox in self._stats.inboxes.values():
             for stats in self.take(inbox, decode_stats, "stats"):
                 self._record.add_stats(stats)
         for episode in self.take(self._episodes, decode_episode, "episodes"):

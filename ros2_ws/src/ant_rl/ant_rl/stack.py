@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -16,8 +15,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from ant_rl.argument import Argument
 from ant_rl_core import viewers
-from ant_rl_core.files import check_new_folder, check_writable
 from ant_rl_core.modes import MODES
 from ant_rl_core.settings import ArgumentError
 
@@ -46,70 +45,6 @@ _WITH_ENV = ("sim", "train", "desktop")
 _WITH_POLICY = ("sim", "train", "pi")
 _WITH_TRAINER = ("train", "desktop", "sim")
 
-
-@dataclass(frozen=True)
-class Argument:
-    """One launch argument.
-
-    Attributes:
-        name: as typed before `:=`.
-        kind: int, bool, text, list (words), name (a ROS namespace), input or output (a file), new_folder.
-        default: as text; `defaults` overrides it per arrangement.
-        description: one line for --show-args and --help.
-        choices: allowed values, empty where any value of the kind will do.
-        choices_group: entry point group of tables that name the allowed values; any will do where none is installed.
-        minimum, maximum: smallest and largest allowed int.
-        arrangements: where the argument exists.
-    """
-
-    name: str
-    kind: str
-    default: str
-    description: str
-    choices: tuple[str, ...] = ()
-    choices_group: str = ""
-    minimum: int = 0
-    maximum: int | None = None
-    arrangements: tuple[str, ...] = _EVERYWHERE
-    defaults: Mapping[str, str] = field(default_factory=dict)
-
-    def default_in(self, arrangement: str) -> str:
-        """Default in this arrangement, as text."""
-        return self.defaults.get(arrangement, self.default)
-
-    def value(self, text: str) -> int | bool | str | list[str]:
-        """The typed value of `text`; ArgumentError says what was expected and what was found."""
-        if self.kind == "bool":
-            if text.lower() not in ("true", "false"):
-                raise self._refused("true or false", text)
-            return text.lower() == "true"
-        if self.kind == "int":
-            high = "" if self.maximum is None else f" and at most {self.maximum}"
-            if not re.fullmatch(r"[+-]?\d{1,18}", text) or not self._is_within(int(text)):
-                raise self._refused(f"a whole number of at least {self.minimum}{high}", text)
-            return int(text)
-        if self.kind == "list":
-            return text.split() or [""]  # at least one item: ROS can't tell the type of an empty list
-        if self.kind == "name" and not re.fullmatch(r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", text):
-            raise self._refused("a ROS name (letters, digits, _ and /, no digit first)", text)
-        if self.kind == "input" and text and not os.access(text, os.R_OK):
-            raise self._refused("a file that can be read", text)
-        if self.kind == "output" and text:
-            check_writable(self.name, text)
-        if self.kind == "new_folder" and text:
-            check_new_folder(self.name, text)
-        if self.choices and text not in self.choices:
-            near = difflib.get_close_matches(text, self.choices, 1)
-            raise self._refused(" or ".join(self.choices), text, f"; did you mean {near[0]}?" if near else "")
-        return text
-
-    def _is_within(self, number: int) -> bool:
-        return number >= self.minimum and (self.maximum is None or number <= self.maximum)
-
-    def _refused(self, expected: str, found: str, hint: str = "") -> ArgumentError:
-        return ArgumentError(f"{self.name} must be {expected}, found {self.name}:={found}{hint}")
-
-
 ARGUMENTS = (
     Argument("policy", "text", "default",
              "policy bundle: the name of a shipped one or a path; empty: wait for the trainer's",
@@ -135,7 +70,8 @@ ARGUMENTS = (
     Argument("shaping", "bool", "false",
              "learn from shaped rewards (forward bonus, stall and low-body penalty; constants: parameters of env); "
              "returns stay those of the default reward", arrangements=_WITH_ENV),
-    Argument("namespace", "name", "", "namespace of every node and topic: give each robot of a fleet its own"),
+    Argument("namespace", "name", "", "namespace of every node and topic: give each robot of a fleet its own",
+             arrangements=_EVERYWHERE),
     Argument("monitor", "bool", "true", "measure CPU, memory and latency of the nodes on this machine",
              arrangements=_STACKS),
     Argument("status", "bool", "true", "show the live status, and a summary at the end", arrangements=_WITH_ENV),
@@ -157,7 +93,8 @@ ARGUMENTS = (
     Argument("record", "new_folder", "",
              "folder for the recording, a rosbag2; empty: rosbag2_ and date and time, in the current folder",
              arrangements=("record",)),
-    Argument("record_format", "text", "mcap", "storage of the recording", choices=("mcap", "sqlite3")),
+    Argument("record_format", "text", "mcap", "storage of the recording", choices=("mcap", "sqlite3"),
+             arrangements=_EVERYWHERE),
     Argument("viewer", "text", "none",
              "show the robot, its contacts, torques, return, latency, CPU and memory in rerun, or the robot alone in "
              "mujoco's own viewer", choices=viewers.VIEWERS, arrangements=_WITH_ENV),
@@ -168,11 +105,12 @@ ARGUMENTS = (
              "pictures of the robot per second, at most, on the topic image; drawn without a display; 0: none",
              arrangements=_WITH_ENV),
     Argument("log_level", "text", "info", "least severe log message that is shown",
-             choices=("debug", "info", "warn", "error", "fatal")),
+             choices=("debug", "info", "warn", "error", "fatal"), arrangements=_EVERYWHERE),
     Argument("summary", "output", "", "file for the summary as JSON, written at the end; empty: none",
              arrangements=_WITH_ENV),
     Argument("params_file", "input", "",
-             "YAML file with further node parameters, on top of config/stack.yaml; empty: none"),
+             "YAML file with further node parameters, on top of config/stack.yaml; empty: none",
+             arrangements=_EVERYWHERE),
 )
 
 

@@ -10,25 +10,22 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
-import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from ant_rl.console import Console
-from ant_rl.stack import CONFIGURATION_ERROR, NodeEntry
+from ant_rl.stack import CONFIGURATION_ERROR
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CLEAN = (0, -signal.SIGINT, 128 + signal.SIGINT)  # return codes of a process that ended as SIGINT asked
-_BUILD_FIRST = "run `./run build`, or `colcon build` in ros2_ws and source its install/setup.bash"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -64,39 +61,6 @@ class Patience:
     longest_delay: float = 30.0
     early: float = 10.0  # a process that dies sooner than this after its start died early
     attempts: int = 5  # early deaths in a row before the stack is given up
-
-
-class NotBuiltError(RuntimeError):
-    """A node's program is not there; the text says what to do."""
-
-
-def share_folder() -> Path:
-    """Where the configuration of the stack is installed; NotBuiltError if it is not."""
-    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-    try:
-        return Path(get_package_share_directory("ant_rl"))
-    except (PackageNotFoundError, OSError) as error:  # OSError: AMENT_PREFIX_PATH is not set
-        raise NotBuiltError(f"the package ant_rl is not built, or not sourced: {_BUILD_FIRST}") from error
-
-
-def node_command(entry: NodeEntry, params_files: Sequence[str], environment: Mapping[str, str]) -> Command:
-    """How to start a node of the stack as a process; NotBuiltError if it is not installed."""
-    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-    try:
-        program = Path(get_package_prefix(entry.package), "lib", entry.package, entry.executable)
-    except (PackageNotFoundError, OSError) as error:  # OSError: AMENT_PREFIX_PATH is not set
-        raise NotBuiltError(f"the package {entry.package} is not built, or not sourced: {_BUILD_FIRST}") from error
-    if not os.access(program, os.X_OK):
-        raise NotBuiltError(f"the node {entry.name} needs the program {program}, which is not there: {_BUILD_FIRST}")
-    arguments = ["--ros-args", "--log-level", entry.log_level, "-r", f"__node:={entry.name}"]
-    if entry.namespace:
-        arguments += ["-r", f"__ns:={entry.namespace}"]
-    for path in params_files:
-        arguments += ["--params-file", path]
-    for name, value in entry.parameters.items():
-        arguments += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML with the type kept: "1" stays text
-    return Command(entry.name, [str(program), *arguments], environment, entry.respawn, entry.main, entry.observer,
-                   prefix=not entry.display)
 
 
 class Supervisor:

@@ -53,7 +53,7 @@ def test_one_sentence_and_exit_code_2(capsys, words, sentence):
 
 def test_start_is_light():
     """`sim` must not wait for libraries that only other verbs or the nodes need."""
-    code = ("import sys; from ant_rl import cli, stack, supervisor, console\n"
+    code = ("import sys; from ant_rl import cli, stack, supervisor, node_commands, console\n"
             "cli.overview()\n"  # loads every verb that is there
             "heavy = {'rclpy', 'tensorflow', 'mujoco', 'gymnasium', 'numpy', 'launch'} & set(sys.modules)\n"
             "sys.exit(str(heavy) if heavy else 0)")

@@ -1,4 +1,4 @@
-"""The base of every node of the stack: managed, started by itself if asked to, and telling how it is once per second.
+"""The base of every node of the stack: managed (`lifecycle.py`), with parameters, and telling how it is once per second.
 
 A node of the stack is a `StackNode` with a class of settings, which become its parameters, and a few hooks
 (`configure`, `activate`, `work`, ...); `run.run` is its main function. Nodes own resources and no logic.
@@ -10,32 +10,28 @@ import gc
 import os
 import socket
 import time
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ant_rl_interfaces.msg import NodeTiming
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.duration import Duration
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as ParameterMessage
 from rclpy.publisher import Publisher
 
-from ant_rl_core.settings import Settings, setting, settings_of
+from ant_rl_core.settings import Settings, settings_of
 from ant_rl_core.telemetry import NAN, Timing
 from ant_rl_core.timing import StageTimer
-from ant_rl_ros import parameters, qos, wait_loop
+from ant_rl_ros import parameters, qos
+from ant_rl_ros.lifecycle import ManagedNode
 from ant_rl_ros.parameters import ParameterError
 from ant_rl_ros.stamps import system_stamp
 from ant_rl_ros.telemetry import encode_timing
-from ant_rl_ros.wait_loop import WaitLoop
 
 T = TypeVar("T")
 
-EXIT_CONFIGURATION = 2
 _REPORT_PERIOD = 1.0
 # At most so long, at the end, for reliable messages to be acknowledged [s]. They mostly have arrived long since, but
 # Fast DDS asks for acknowledgements every 3 s only; one who pressed Ctrl-C should not wait for that.
@@ -43,16 +39,7 @@ _LAST_WORDS = 2.0
 _LAST_WORDS_INTERRUPTED = 0.5
 
 
-@dataclass(frozen=True)
-class LoopSettings(Settings):
-    """Parameters of every node."""
-
-    wait: str = setting("wait_set", "how the loop waits: wait_set (fast) or executor (plain rclpy)",
-                        choices=wait_loop.MODES)
-    autostart: bool = setting(True, "configure and activate at start; else `ros2 lifecycle set` does")
-
-
-class StackNode(LifecycleNode):
+class StackNode(ManagedNode):
     """A managed node whose own loop, `run`, does its work and serves its callbacks in one thread.
 
     Override `configure`, `activate`, `deactivate`, `cleanup` (ValueError or OSError with one sentence refuses),
@@ -64,12 +51,11 @@ class StackNode(LifecycleNode):
 
     Attributes:
         settings: the parameters' values, an instance of that class; a new one after each change.
-        loop: where data subscriptions are made and waited for.
         stages: durations of the loop's stages; published and cleared once per second.
         counters: events since start, by name.
         ticks: control ticks since start; the published loop rate is made from it.
-        state, detail: one word (running, waiting, paused, inactive) and one sentence, published with the timing.
-        configured, active: whether `configure` has succeeded and was not undone; whether the lifecycle state is active.
+        interrupted_by_signal: whether it ends because a signal asked for it.
+        loop, state, detail, configured, active, exit_code: see `ManagedNode`; state and detail go out with the timing.
 
     Raises:
         ParameterError: a parameter was given a value that it can't have.
@@ -79,20 +65,13 @@ class StackNode(LifecycleNode):
         super().__init__(name, **kwargs)
         self._setting_names = {each.name for each in settings_of(settings)}
         self.settings: Any = parameters.declare(self, settings)
-        loop_settings = parameters.declare(self, LoopSettings)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._parameters_set)
 
-        self.active = False
-        self._autostart = loop_settings.autostart
-        self.configured = False
-        self.exit_code: int | None = None
         self.interrupted_by_signal = False
-        self.state, self.detail = "inactive", ""
         self.stages = StageTimer()
         self.counters: Counter[str] = Counter()
         self.ticks = 0
-        self.loop = WaitLoop(self, loop_settings.wait, lambda: self.exit_code is not None)
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._system_time = not self.get_parameter("use_sim_time").value
         self._said: dict[str, float] = {}
@@ -101,19 +80,7 @@ class StackNode(LifecycleNode):
                                              qos_overriding_options=qos.overriding())
         self._last_words: list[Publisher[Any]] = [self._timing]
 
-    # Hooks
-
-    def configure(self) -> None:
-        """Load and check what the node needs, make its publishers and subscriptions."""
-
-    def activate(self) -> None:
-        """Begin to work."""
-
-    def deactivate(self) -> None:
-        """Stop working, keep what is loaded."""
-
-    def cleanup(self) -> None:
-        """Undo `configure`; called only after it succeeded."""
+    # Hooks, beside those of `ManagedNode`
 
     def work(self) -> None:
         """Do one piece of the work, called over and over while active; return within about 0.1 s."""
@@ -130,11 +97,6 @@ class StackNode(LifecycleNode):
         """The loop of a configured node has ended, ROS is still up: say the last words."""
 
     # For use by the node
-
-    def finish(self, exit_code: int = 0) -> None:
-        """End the loop; the process exits with this code. The first call counts."""
-        if self.exit_code is None:
-            self.exit_code = exit_code
 
     def publisher(self, msg_type: type, topic: str, mode: str = "lockstep", last_words: bool = False) -> Publisher[Any]:
         """A publisher with the QoS of the stack's table, which parameters may override.
@@ -220,66 +182,6 @@ class StackNode(LifecycleNode):
             else:
                 yield decoded
 
-    def stats_topics(self) -> list[str]:
-        """The topics `stats/<node>` of this namespace that are there now; they come with their nodes."""
-        prefix = self.resolve_topic_name("stats") + "/"
-        return [name for name, _ in self.get_topic_names_and_types() if name.startswith(prefix)]
-
-    # Lifecycle
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Calls `configure`."""
-        result = self._transition(self.configure, "configure")
-        self.configured = result == TransitionCallbackReturn.SUCCESS
-        return result
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Calls `activate`."""
-        result = self._transition(self.activate, "activate")
-        if result == TransitionCallbackReturn.SUCCESS:
-            self.active, self.state, self.detail = True, "running", ""
-            self.loop.discard()  # what came before
-            super().on_activate(state)
-        return result
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Calls `deactivate`."""
-        self.active, self.state, self.detail = False, "inactive", ""
-        super().on_deactivate(state)
-        return self._transition(self.deactivate, "deactivate")
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Calls `cleanup`."""
-        self.configured = False
-        return self._transition(self.cleanup, "cleanup")
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Ends the process."""
-        self.active, self.state, self.detail = False, "inactive", ""
-        self.finish(0)
-        return TransitionCallbackReturn.SUCCESS
-
-    def _transition(self, hook: Callable[[], None], name: str) -> TransitionCallbackReturn:
-        try:
-            hook()
-        except (ValueError, OSError) as error:
-            self.get_logger().error(f"{name}: {error}")
-            return TransitionCallbackReturn.FAILURE
-        except Exception:
-            # rclpy would swallow it.
-            self.get_logger().error(f"{name} failed:\n{traceback.format_exc()}")
-            return TransitionCallbackReturn.ERROR
-        finally:
-            self.loop.refresh()
-        return TransitionCallbackReturn.SUCCESS
-
-    def _start(self) -> None:
-        """Configure and activate; a refusal ends the process, for whoever started it asked for a running node."""
-        for trigger in (self.trigger_configure, self.trigger_activate):
-            if trigger() != TransitionCallbackReturn.SUCCESS:
-                self.finish(EXIT_CONFIGURATION)
-                return
-
     # Parameters
 
     def _check_parameters(self, changes: list[ParameterMessage[Any]]) -> SetParametersResult:
@@ -306,8 +208,7 @@ class StackNode(LifecycleNode):
 
     def serve(self) -> None:
         """The loop of the node, until `finish` is called or ROS shuts down."""
-        if self._autostart:
-            self._start()
+        self.start_if_asked()
         # What lives until the end needs no looking at by the garbage collector, whose pauses would show in the loop.
         gc.collect()
         gc.freeze()

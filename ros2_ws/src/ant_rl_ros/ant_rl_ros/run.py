@@ -11,7 +11,8 @@ import rclpy
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
-from ant_rl_ros.node import EXIT_CONFIGURATION, StackNode
+from ant_rl_ros.lifecycle import EXIT_CONFIGURATION
+from ant_rl_ros.node import StackNode
 from ant_rl_ros.parameters import ParameterError
 
 _SECOND_SIGNAL = 1.0  # [s] after the first a signal interrupts

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from typing import Any
 
 from builtin_interfaces.msg import Time
 
@@ -21,3 +23,8 @@ def seconds(stamp: Time) -> float:
 def nanoseconds(stamp: Time) -> int:
     """A header's stamp [ns], exactly."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def by_stamp(messages: Iterable[Any]) -> dict[int, Any]:
+    """Messages by the stamp of their header [ns]."""
+    return {nanoseconds(message.header.stamp): message for message in messages}

@@ -10,7 +10,8 @@ from typing import Any
 import psutil
 
 from ant_rl import stack
-from ant_rl.supervisor import NotBuiltError, die_with, node_command, share_folder
+from ant_rl.node_commands import NotBuiltError, node_command, share_folder
+from ant_rl.supervisor import die_with
 from ant_rl_ros.process import LoggedProcess
 from ant_rl_tools.unavailable import Unavailable
 

@@ -11,9 +11,6 @@ import numpy as np
 from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate
 from ant_rl_interfaces.srv import LoadPolicy
 
-from ant_rl_core import bundle
-from ant_rl_core.bundle import BundleError
-from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.tick import new_run_number
 from ant_rl_ros import qos
@@ -45,7 +42,7 @@ class PolicyNode(StackNode):
                        explore=settings.explore, seed=np.random.default_rng(settings.seed))
         self._slot = ActorSlot(load, ANT, settings.max_policy_bytes)
         if settings.policy:
-            self.get_logger().info(self._load(settings.policy))
+            self.get_logger().info(self._slot.load_named(settings.policy))
         self._responder = Responder(self._slot, ANT, new_run_number(), self.counters, self.stages)
         self._torques = self.publisher(JointTorques, "joint_torques", settings.mode)
         self._inbox = self.loop.subscribe(Observation, "observation",
@@ -130,7 +127,7 @@ class PolicyNode(StackNode):
 
     def _load_now(self, request: LoadPolicy.Request, response: LoadPolicy.Response) -> LoadPolicy.Response:
         try:
-            response.success, response.message = True, self._load(request.path)
+            response.success, response.message = True, self._slot.load_named(request.path)
             self.counters["swaps"] += 1
         except ValueError as error:
             self.counters["refused_policies"] += 1
@@ -138,15 +135,6 @@ class PolicyNode(StackNode):
         self.get_logger().info(response.message)
         response.version = 0 if self._slot.current is None else self._slot.current.version
         return response
-
-    def _load(self, policy: str) -> str:
-        path = resolve_policy(policy)
-        data = bundle.read_bytes(path, self.settings.max_policy_bytes)
-        try:
-            loaded = self._slot.load(data)
-        except BundleError as error:
-            raise BundleError(f"{path}: {error}") from error
-        return f"running policy version {loaded.version} from {path}"
 
     def _inbox_topic(self) -> str:
         return self.resolve_topic_name("observation")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ant_rl_core import bundle
 from ant_rl_core.bundle import Bundle, BundleError
+from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import RobotSpec
 from policy_node.actor import BundleActor
 
@@ -73,6 +74,23 @@ class ActorSlot:
             self._overruled += 1
             self.current = loaded
         return loaded
+
+    def load_named(self, policy: str) -> str:
+        """Run the policy of a name or a path now; returns a sentence that says so.
+
+        Args:
+            policy: see `resolve_policy`.
+
+        Raises:
+            BundleError: it can't be used, and the old actor stays in place.
+        """
+        path = resolve_policy(policy)
+        data = bundle.read_bytes(path, self._max_bytes)
+        try:
+            loaded = self.load(data)
+        except BundleError as error:
+            raise BundleError(f"{path}: {error}") from error
+        return f"running policy version {loaded.version} from {path}"
 
     def offer(self, data: bytes, version: int, sha256: str) -> None:
         """Load a newer bundle in the background; of several that wait, the newest is loaded.

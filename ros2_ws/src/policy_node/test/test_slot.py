@@ -75,6 +75,26 @@ def test_an_offer_runs_from_the_next_swap_on(slot):
     assert not slot.swap() and slot.refusals() == []
 
 
+def test_a_policy_is_run_by_its_path(slot, tmp_path):
+    path = tmp_path / "policy.zip"
+    path.write_bytes(packed(1))
+    assert slot.load_named(str(path)) == f"running policy version 1 from {path}"
+    assert slot.current.version == 1
+
+
+def test_a_policy_that_can_not_be_used_is_named_and_the_old_one_stays(slot, tmp_path, monkeypatch):
+    monkeypatch.delenv("AMENT_PREFIX_PATH", raising=False)
+    path = tmp_path / "policy.zip"
+    with pytest.raises(BundleError, match=f"^{path}: expected a policy bundle, found none"):
+        slot.load_named(str(path))
+    path.write_bytes(packed(5, observation_size=7))
+    with pytest.raises(BundleError, match=f"^{path}: .*7"):
+        slot.load_named(str(path))
+    with pytest.raises(BundleError, match="found 'walker'; shipped: none was found"):
+        slot.load_named("walker")
+    assert slot.current.version == 3
+
+
 def test_the_first_actor_may_come_as_an_offer(loader):
     slot = ActorSlot(loader, ANT)
     assert slot.current is None and not slot.swap()

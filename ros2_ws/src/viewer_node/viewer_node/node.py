@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
 from nav_msgs.msg import Odometry
@@ -14,31 +14,20 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 
 from ant_env_node.vec_env import load_model
+from ant_rl_core.telemetry import Episode, Stats, Timing
 from ant_rl_core.viewers import check
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import run
-from ant_rl_ros.stamps import nanoseconds, seconds
+from ant_rl_ros.stamps import by_stamp, seconds
+from ant_rl_ros.stats_topics import StatsTopics
 from ant_rl_ros.telemetry import decode_episode, decode_stats, decode_timing
 from viewer_node import codec, series
 from viewer_node.mirror import Mirror
 from viewer_node.offscreen import Camera
 from viewer_node.pairs import Pairs
 from viewer_node.settings import ViewerSettings
-
-_LOOK_PERIOD = 1.0  # [s] between two looks for new topics
-_LARGEST = 4096  # [pixels]
-
-
-class View(Protocol):
-    """What shows the robot, as `RerunView` and `Window` do."""
-
-    @property
-    def is_open(self) -> bool: ...
-
-    def robot(self, time: float) -> None: ...
-    def figures(self, time: float, values: Mapping[str, float]) -> None: ...
-    def close(self) -> None: ...
+from viewer_node.view import View, open_view
 
 
 class ViewerNode(StackNode):
@@ -61,7 +50,7 @@ class ViewerNode(StackNode):
                                   self._mirror.base)
             self._images = self.publisher(Image, "image")
             self._frame = "/".join(filter(None, (self.get_namespace().strip("/"), "camera")))
-        self._view = self._open_view()
+        self._view = open_view(settings.viewer, settings.viewer_path, self._mirror)
 
     def activate(self) -> None:
         """Begin to listen; an inactive viewer costs the others nothing."""
@@ -69,14 +58,14 @@ class ViewerNode(StackNode):
         self._joints = self._listen(JointState, "joint_states")
         self._odometry = self._listen(Odometry, "odom")
         self._timings = self.loop.subscribe(NodeTiming, "timing", qos.profile("timing"), qos.overriding())
-        self._stats: dict[str, deque[NodeStats]] = {}
+        self._stats = StatsTopics(self, lambda topic: self.loop.subscribe(NodeStats, topic, qos.profile("stats")))
         # The environment begins once it sees this subscription, so it comes last.
         self._episodes = self.loop.subscribe(EpisodeSummary, "episode", qos.profile("episode"), qos.overriding())
-        self._looked = self._due = self._picture_due = time.monotonic()
+        self._due = self._picture_due = time.monotonic()
 
     def deactivate(self) -> None:
         """Listen no more."""
-        for inbox in (self._joints, self._odometry, self._timings, self._episodes, *self._stats.values()):
+        for inbox in (self._joints, self._odometry, self._timings, self._episodes, *self._stats.inboxes.values()):
             self.loop.unsubscribe(inbox)
 
     def cleanup(self) -> None:
@@ -104,21 +93,10 @@ class ViewerNode(StackNode):
         self._take_figures()
         if self._take_motion():
             self._show(now)
-        if now - self._looked >= _LOOK_PERIOD:
-            self._looked = now
-            self._find_stats()
+        self._stats.look_if_due(now)
         if self._view is not None and not self._view.is_open:
             self.get_logger().info("the window was closed")
             self.finish()
-
-    def _open_view(self) -> View | None:
-        if self.settings.viewer == "rerun":
-            from viewer_node.rerun_view import RerunView
-            return RerunView(self._mirror, self.settings.viewer_path)
-        if self.settings.viewer == "mujoco":
-            from viewer_node.window import Window
-            return Window(self._mirror)
-        return None
 
     def _listen(self, msg_type: type, topic: str) -> deque[Any]:
         # Only the newest is shown, so that nothing need be asked for again: acknowledgements would cost the loop.
@@ -128,9 +106,7 @@ class ViewerNode(StackNode):
 
     def _take_motion(self) -> bool:
         """Take over the newest state; whether there is one."""
-        found = self._pairs.newest(*(
-            {nanoseconds(message.header.stamp): message for message in inbox}
-            for inbox in (self._odometry, self._joints)))
+        found = self._pairs.newest(by_stamp(self._odometry), by_stamp(self._joints))
         self._odometry.clear()
         self._joints.clear()
         if found is None:
@@ -156,22 +132,15 @@ class ViewerNode(StackNode):
             self.send(self._images, codec.encode_image(pixels, self._frame, self._stamp))
 
     def _take_figures(self) -> None:
-        if self._view is None:
-            for inbox in (self._timings, self._episodes, *self._stats.values()):
+        told: list[tuple[deque[Any], Callable[[Any], Timing | Stats | Episode], str]] = [
+            (self._timings, decode_timing, "timings"), (self._episodes, decode_episode, "episodes"),
+            *((inbox, decode_stats, "stats") for inbox in self._stats.inboxes.values())]
+        for inbox, decode, what in told:
+            if self._view is None:
                 inbox.clear()
-            return
-        for timing in self.take(self._timings, decode_timing, "timings"):
-            self._view.figures(timing.stamp, series.of_timing(timing))
-        for episode in self.take(self._episodes, decode_episode, "episodes"):
-            self._view.figures(episode.stamp, series.of_episode(episode))
-        for inbox in self._stats.values():
-            for stats in self.take(inbox, decode_stats, "stats"):
-                self._view.figures(stats.stamp, series.of_stats(stats))
-
-    def _find_stats(self) -> None:
-        for topic in self.stats_topics():
-            if topic not in self._stats:
-                self._stats[topic] = self.loop.subscribe(NodeStats, topic, qos.profile("stats"))
+                continue
+            for each in self.take(inbox, decode, what):
+                self._view.figures(each.stamp, series.of(each))
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -9,6 +9,13 @@ from ant_rl_core.telemetry import Episode, Stats, Timing, short_name
 _STAGES = ("round_trip", "inference")  # whose latencies are shown
 
 
+def of(told: Timing | Stats | Episode) -> dict[str, float]:
+    """The points of what was told, whatever it is."""
+    if isinstance(told, Timing):
+        return of_timing(told)
+    return of_stats(told) if isinstance(told, Stats) else of_episode(told)
+
+
 def of_timing(timing: Timing) -> dict[str, float]:
     """Round trip and inference [ms], and the present episode's return."""
     figures = {"return/so_far": timing.values.get("episode_return", math.nan)}

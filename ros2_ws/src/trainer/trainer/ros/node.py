@@ -10,11 +10,11 @@ from ant_rl_interfaces.msg import Observation
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
-from ant_rl_core.settings import split
 from ant_rl_core.spec import ANT
 from ant_rl_ros import qos
+from ant_rl_ros.lifecycle import EXIT_CONFIGURATION
 from ant_rl_ros.messages import decode_observation
-from ant_rl_ros.node import EXIT_CONFIGURATION, StackNode
+from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import peer_hint, run
 from trainer.ros.outbox import CannotBegin
 from trainer.ros.settings import TrainerSettings
@@ -36,37 +36,21 @@ class TrainerNode(StackNode):
     def configure(self) -> None:
         """Import the method, check its settings and the output folder."""
         # TensorFlow takes seconds to import: not at the top, so that --help and a wrong parameter answer at once.
-        from trainer.algorithms.table import ALGORITHMS
-        from trainer.ros.session import Session
-        from trainer.runs.folder import RunFolder
-        from trainer.runs.train_config import choose_over_ros
+        from trainer.ros.planned import PlannedRun
 
-        given, name = self.settings, self.settings.algorithm
-        arguments = split(filter(None, given.config))
-        chosen = choose_over_ros(name, arguments, given.output, given.seed, given.checkpoint_interval,
-                                 given.resume)
-        self._folder = RunFolder(name, chosen)
-        self._folder.make()
-        if not chosen.train.resume:
-            self._folder.refuse_taken()
-        namespaces = [ns.strip("/") for ns in given.namespaces]
-        prefixes = {ns: (f"/{ns}/" if ns else "") for ns in namespaces}
+        self._run = PlannedRun(self.settings)
+        prefixes = self._run.prefixes
         self._topics = {ns: prefix + "observation" for ns, prefix in prefixes.items()}
-        self._out = TrainingTopics(self, prefixes.values(), holds=given.mode == "lockstep")
+        self._out = TrainingTopics(self, prefixes.values(), holds=self.settings.mode == "lockstep")
         self._service = self.create_service(Trigger, "~/save_checkpoint", self._save_now)
-        learner, seed = ALGORITHMS[name].learner, chosen.train.seed
-        self._on_policy = learner.on_policy
-        self._session = Session(
-            lambda rows: learner(chosen.learner, rows, ANT.observation_size, ANT.action_size, seed, robot=ANT.name),
-            learner.on_policy, chosen.learner.total_steps, namespaces, self._out, self._folder, {"seed": seed},
-            given.policy_interval, stages=self.stages)
+        self._session = self._run.session(self._out, self.stages)
 
     def activate(self) -> None:
         """Listen to the environments."""
         for ns, topic in self._topics.items():
             profile: QoSProfile = qos.profile("observation", self.settings.mode)
             # In real time only the newest counts, except for those who learn from everything.
-            if self.settings.mode == "lockstep" or not self._on_policy:
+            if self.settings.mode == "lockstep" or not self._run.on_policy:
                 profile.depth = _DEPTH
             self._inboxes[ns] = self.loop.subscribe(Observation, topic, profile, qos.overriding())
         self._session.open()
@@ -115,17 +99,10 @@ class TrainerNode(StackNode):
         """End the node where the session can't begin, lost its numbers or can't write."""
         try:
             yield
-        except CannotBegin as error:
-            self._end(EXIT_CONFIGURATION, str(error))
-        except FloatingPointError as error:  # what was learned is lost; a new start goes on from the checkpoint
-            self._end(1, str(error))
-        except OSError as error:
-            self._end(1, f"can't write to {self._folder.path} ({error.strerror}): make room; "
-                         f"{self._folder.how_to_go_on()}")
-
-    def _end(self, exit_code: int, sentence: str) -> None:
-        self.get_logger().fatal(sentence)
-        self.exit_code = exit_code
+        except (CannotBegin, FloatingPointError, OSError) as error:
+            self.get_logger().fatal(self._run.why_it_ended(error))
+            # Where numbers were lost or there is no room, a new start may go on from the checkpoint.
+            self.exit_code = EXIT_CONFIGURATION if isinstance(error, CannotBegin) else 1
 
     def _take(self, ns: str, message: Observation) -> None:
         try:
@@ -147,7 +124,7 @@ class TrainerNode(StackNode):
     def _save_now(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         problem = self._session.save()
         response.success = problem is None
-        response.message = problem or f"saved to {self._folder.checkpoint}"
+        response.message = problem or f"saved to {self._run.folder.checkpoint}"
         return response
 
     def _say_waiting(self) -> None:

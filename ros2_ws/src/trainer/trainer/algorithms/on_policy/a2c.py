@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from ant_rl_core.settings import changed, setting
-from trainer.algorithms.on_policy.base import OnPolicyConfig, OnPolicyLearner, RolloutBatch, normalized
+from trainer.algorithms.on_policy.actor_critic import OnPolicyConfig
+from trainer.algorithms.on_policy.base import OnPolicyLearner, RolloutBatch, normalized
 
 METRICS = ("policy_loss", "value_loss", "entropy", "gradient_norm")
 

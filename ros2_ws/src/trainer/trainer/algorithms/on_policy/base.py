@@ -1,9 +1,8 @@
-"""What on-policy learners share: actor and critic with their statistics, and what a rollout teaches."""
+"""What on-policy learners share: the rollout as their networks take it, and how they learn from one."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,164 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from ant_rl_core import exploration
-from ant_rl_core.settings import Settings, setting
 from ant_rl_core.step import Previous, Transition
-from trainer import checkpoint, guard
+from trainer import guard
+from trainer.algorithms.on_policy.actor_critic import GaussianActorCritic, OnPolicyConfig
 from trainer.buffers.rollout import RolloutBuffer, generalized_advantages
-from trainer.export import policy_graph
-from trainer.networks import weights
-from trainer.networks.mlp import NumpyMLP, first_seed, mlp
-from trainer.networks.statistics import Normalizer, RunningStatistics
-
-_LARGEST_SAMPLE = np.arctanh(exploration.ACTION_LIMIT)
-
-
-@dataclass(frozen=True)
-class OnPolicyConfig(Settings):
-    """Settings that all on-policy methods have."""
-
-    total_steps: int = setting(10_000_000, "environment steps to learn from", minimum=1)
-    rollout_length: int = setting(128, "ticks per update; times the number of robots, the transitions per update",
-                                  minimum=1)
-    learning_rate: float = setting(3e-4, "step size of the optimizer at the start", above=0)
-    learning_rate_end: float = setting(0.0, "share of `learning_rate` that is left at `total_steps`; linear in between",
-                                       minimum=0, maximum=1)
-    discount: float = setting(0.99, "gamma", minimum=0, maximum=1)
-    gae_lambda: float = setting(0.95, "lambda of the advantage estimates", minimum=0, maximum=1)
-    value_coefficient: float = setting(0.25, "weight of the value loss", minimum=0)
-    entropy_coefficient: float = setting(0.0, "weight of the Gaussian's entropy")
-    max_gradient_norm: float = setting(0.5, "gradients of actor and critic together are scaled down to this norm",
-                                       above=0)
-    initial_log_std: float = setting(-0.5, "logarithm of the exploration's standard deviation before squashing, at the "
-                                     "start")
-    min_std: float = setting(0.2, "least standard deviation of the exploration before squashing: what was learned "
-                             "under noise walks more surely without it", above=0)
-    observation_clip: float = setting(10.0, "normalized observations are clipped to this many standard deviations",
-                                      above=0, finite=False)
-    actor_hidden: tuple[int, ...] = setting((64, 64), "sizes of the actor's hidden layers", minimum=1)
-    critic_hidden: tuple[int, ...] = setting((64, 64), "sizes of the critic's hidden layers", minimum=1)
-
-    def rules(self) -> Iterator[tuple[bool, str]]:
-        yield (self.min_std <= math.exp(self.initial_log_std),
-               "min_std must be positive and at most the exponential of initial_log_std")
-
-    def rate_left(self, env_steps: int) -> float:
-        """Share of the learning rate that is left for the update whose rollout begins after `env_steps`."""
-        left = max(0.0, 1.0 - env_steps / self.total_steps)
-        return self.learning_rate_end + (1.0 - self.learning_rate_end) * left
-
-
-class GaussianActorCritic:
-    """A tanh-squashed Gaussian actor of the same width everywhere, a critic, and running statistics.
-
-    Observations are normalized by running statistics that stay fixed during a rollout; the critic gives values divided
-    by the running standard deviation of the returns. Actions are drawn by a frozen copy of the actor in numpy until
-    `renew`.
-
-    Args:
-        config: see `OnPolicyConfig`.
-        observation_size, action_size: sizes of the robot.
-        seeds: of the actor, of the critic and of the exploration.
-
-    Attributes:
-        actor: from normalized observations to the Gaussian's mean.
-        critic: from normalized observations to the scaled value.
-        log_std: [action_size].
-        normalize: from observations as they come to float32 [m, observation_size], as the networks take them.
-        variables: all that gradients change, of actor, log_std and critic in this order.
-    """
-
-    def __init__(self, config: OnPolicyConfig, observation_size: int, action_size: int,
-                 seeds: Sequence[np.random.SeedSequence]) -> None:
-        actor_seed, critic_seed, noise_seed = seeds
-        self.config, self.observation_size, self.action_size = config, observation_size, action_size
-        self.noise = np.random.default_rng(noise_seed)
-        self.actor = mlp(observation_size, config.actor_hidden, action_size, output_gain=0.01,
-                         seed=first_seed(actor_seed), name="actor")
-        self.critic = mlp(observation_size, config.critic_hidden, 1, output_gain=1.0,
-                          seed=first_seed(critic_seed), name="critic")
-        self.log_std = keras.Variable(np.full(action_size, config.initial_log_std, np.float32), name="log_std")
-        self.variables = [*self.actor.trainable_variables, self.log_std, *self.critic.trainable_variables]
-        self.normalize = Normalizer(observation_size, config.observation_clip)
-        self.return_statistics = RunningStatistics(())
-        self.graph = policy_graph.stochastic_graph(self.actor, self.log_std, self.normalize)
-        rows = [tf.TensorSpec((None, observation_size), tf.float32)]
-        self._values = tf.function(lambda x: self.critic(x)[:, 0], input_signature=rows, autograph=False)
-        self.renew()
-
-    # -- acting ------------------------------------------------------------------------------------------------------
-
-    def act(self, observation: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Exploring actions float32 [n, action_size] for observations as they come, and their `log_prob` [n]."""
-        action, log_prob = exploration.sample(self.mean(observation), self._acting_log_std, self.noise)
-        return action, {"log_prob": log_prob}
-
-    def mean(self, observation: np.ndarray) -> np.ndarray:
-        """The Gaussian's mean, float32 [n, action_size], by the copy that acts."""
-        return self._acting(self.normalize(observation))
-
-    def renew(self) -> None:
-        """From now on act by what was learned."""
-        self._acting = NumpyMLP(self.actor)
-        self._acting_log_std = self.log_std.numpy()
-
-    # -- learning ----------------------------------------------------------------------------------------------------
-
-    def log_prob(self, observation: tf.Tensor, squashed: tf.Tensor) -> tf.Tensor:
-        """Log-densities [m] of Gaussian samples [m, action_size], before the squashing, whose share cancels in ratios.
-
-        Both are as in `RolloutBatch`; differentiable with respect to actor and log_std.
-        """
-        log_std = tf.convert_to_tensor(self.log_std)
-        # Beyond the largest sample that an action can tell of, means are all the same: pulling them would never end.
-        mean = tf.clip_by_value(self.actor(observation), -_LARGEST_SAMPLE, _LARGEST_SAMPLE)
-        scaled = (squashed - mean) * tf.exp(-log_std)
-        constant = 0.5 * math.log(2.0 * math.pi) * self.action_size
-        return -tf.reduce_sum(0.5 * tf.square(scaled) + log_std, axis=1) - constant
-
-    def entropy(self) -> tf.Tensor:
-        """Entropy of the Gaussian before the squashing, in nats."""
-        return tf.reduce_sum(self.log_std) + 0.5 * math.log(2.0 * math.pi * math.e) * self.action_size
-
-    def bound_std(self) -> None:
-        """Keep the Gaussian as wide as `min_std` after a gradient step, inside a compiled function."""
-        self.log_std.assign(tf.maximum(self.log_std, math.log(self.config.min_std)))
-
-    def std(self) -> float:
-        """Mean standard deviation of the Gaussian, over the actions."""
-        return float(np.exp(self.log_std.numpy()).mean())
-
-    def value(self, observation: np.ndarray) -> np.ndarray:
-        """Values float32 [m], in units of reward, of normalized observations."""
-        return self._values(tf.constant(observation)).numpy() * self.return_scale()
-
-    def return_scale(self) -> float:
-        """What the critic's values are in units of."""
-        return float(np.sqrt(self.return_statistics.variance + 1e-8))
-
-    def learned_from(self, observation: np.ndarray) -> None:
-        """Count a rollout's observations [T, n, observation_size] into the statistics, and act by what was learned."""
-        self.normalize.update(observation.reshape(-1, self.observation_size))
-        self.renew()
-
-    # -- keeping -----------------------------------------------------------------------------------------------------
-
-    def weights(self, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
-        """`variables` and those of their optimizer as named arrays."""
-        return weights.pack("variable_", [*self.variables, *weights.of_optimizer(optimizer)])
-
-    def save(self, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
-        """State, and that of the optimizer of `variables`, as named arrays."""
-        return {**self.weights(optimizer), **self.normalize.save("observation_"),
-                **self.return_statistics.save("return_"), "noise": checkpoint.pack_generator(self.noise)}
-
-    def restore(self, state: Mapping[str, np.ndarray], optimizer: keras.optimizers.Optimizer) -> None:
-        """Continue from what `save` gave; ValueError, and nothing changed, if it was of networks of other sizes."""
-        weights.unpack("variable_", [*self.variables, *weights.of_optimizer(optimizer)], state)
-        self.normalize.restore(state, "observation_")
-        self.return_statistics.restore(state, "return_")
-        checkpoint.unpack_generator(self.noise, state["noise"])
-        self.renew()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from ant_rl_core.settings import setting
 from trainer import checkpoint
-from trainer.algorithms.on_policy.base import OnPolicyConfig, OnPolicyLearner, RolloutBatch, normalized
+from trainer.algorithms.on_policy.actor_critic import OnPolicyConfig
+from trainer.algorithms.on_policy.base import OnPolicyLearner, RolloutBatch, normalized
 
 METRICS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_share", "gradient_norm")
 
