@@ -79,6 +79,12 @@ def test_every_method_is_tried_with_every_setting():
         assert settings and not [setting for setting in settings if not others(config, setting)], name
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_policies_name_their_method_as_the_table_does(name, eager):
+    learner = make(name, small_config(name), small_env())
+    assert policy_bundle.unpack(learner.policy()).manifest.algorithm == name
+
+
 # -- what it must be able to learn -------------------------------------------------------------------------------------
 
 @functools.cache
