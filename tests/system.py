@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ant_rl.stack import NodeEntry
 from ant_rl.node_commands import node_command
+from ant_rl.stack import NodeEntry
 from ant_rl_ros.testing.domain import own_domain
 from ant_rl_ros.testing.peer import Listener
 from ant_rl_ros.testing.process import LOCAL, Process

@@ -2,8 +2,8 @@
 
 A bundle is refused, with a sentence that says what was expected and what was found, when a member is missing,
 altered or of the wrong size, or when the manifest is of another format version. Nothing in a bundle is executed:
-the manifest is JSON, the actors are loaded by LiteRT or by Keras in safe mode. Longer than others because what is written
-and what is refused at reading are one format.
+the manifest is JSON, the actors are loaded by LiteRT or by Keras in safe mode. Longer than others because what is
+written and what is refused at reading are one format.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The base of every node of the stack: managed (`lifecycle.py`), with parameters, and telling how it is once per second.
+"""The base of every node of the stack: managed (`lifecycle.py`), with parameters, telling how it is once per second.
 
 A node of the stack is a `StackNode` with a class of settings, which become its parameters, and a few hooks
 (`configure`, `activate`, `work`, ...); `run.run` is its main function. Nodes own resources and no logic.

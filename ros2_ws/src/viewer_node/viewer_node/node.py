@@ -140,7 +140,7 @@ class ViewerNode(StackNode):
                 inbox.clear()
                 continue
             for each in self.take(inbox, decode, what):
-                self._view.figures(each.stamp, series.of(each))
+                self._view.figures(each.stamp, series.named_values(each))
 
 
 def main(args: Sequence[str] | None = None) -> int:

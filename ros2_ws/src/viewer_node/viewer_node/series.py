@@ -9,7 +9,7 @@ from ant_rl_core.telemetry import Episode, Stats, Timing, short_name
 _STAGES = ("round_trip", "inference")  # whose latencies are shown
 
 
-def of(told: Timing | Stats | Episode) -> dict[str, float]:
+def named_values(told: Timing | Stats | Episode) -> dict[str, float]:
     """The points of what was told, whatever it is."""
     if isinstance(told, Timing):
         return of_timing(told)

@@ -1,6 +1,7 @@
 """The order of learning over ROS, as one object that knows nothing of ROS: the node, replay and tests drive it.
 
-Longer than others because what comes before what, from the first tick to the last checkpoint, is to be read in one place.
+Longer than others because what comes before what, from the first tick to the last checkpoint, is to be read in one
+place.
 """
 
 from __future__ import annotations

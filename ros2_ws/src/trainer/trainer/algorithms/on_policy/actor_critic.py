@@ -157,8 +157,8 @@ class GaussianActorCritic:
 
     def save(self, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
         """State, and that of the optimizer of `variables`, as named arrays."""
-        return {**self.weights(optimizer), **self.normalize.save("observation_"), **self.return_statistics.save("return_"),
-                "noise": checkpoint.pack_generator(self.noise)}
+        return {**self.weights(optimizer), **self.normalize.save("observation_"),
+                **self.return_statistics.save("return_"), "noise": checkpoint.pack_generator(self.noise)}
 
     def restore(self, state: Mapping[str, np.ndarray], optimizer: keras.optimizers.Optimizer) -> None:
         """Continue from what `save` gave; ValueError, and nothing changed, if it was of networks of other sizes."""
