@@ -25,8 +25,8 @@ def too_long(text: str) -> str:
     has_node = any(isinstance(node, ast.ClassDef) and any(isinstance(base, ast.Name) and base.id == "StackNode"
                                                           for base in node.bases) for node in tree.body)
     if has_node and lines > LONGEST_NODE:
-        return (f"a node has at most {LONGEST_NODE} lines, found {lines}: move what needs no ROS to pure modules beside "
-                "it")
+        return (f"a node has at most {LONGEST_NODE} lines, found {lines}: move what needs no ROS to pure modules "
+                "beside it")
     said = " ".join((ast.get_docstring(tree) or "").split())
     if lines > LONGEST_MODULE and not said.partition(REASON)[2].strip():
         return (f"a module has at most {LONGEST_MODULE} lines, found {lines}: split it, or end its docstring with "
