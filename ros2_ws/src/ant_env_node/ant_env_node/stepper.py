@@ -10,12 +10,12 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import numpy as np
 
 from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.make import shape
+from ant_env_node.outside import Outside
 from ant_env_node.settings import EnvSettings
 from ant_env_node.vec_env import VectorAnt
 from ant_env_node.watchdog import PolicyLock, TorqueWatchdog
@@ -27,25 +27,6 @@ from ant_rl_core.timing import StageTimer
 
 RESEND_PERIOD = 0.2  # [s] between two copies of an unanswered observation
 _LOOK_PERIOD = 0.1  # [s] lock-step: at most so long until an unanswered observation is looked at
-
-
-class Outside(Protocol):
-    """What a stepper asks of the node around it. It is called from within the stepper's methods."""
-
-    def resend(self) -> None:
-        """Send the newest observation again, as it was sent."""
-
-    def waiting(self, what: str, seconds: float) -> None:
-        """Nobody has answered for so long [s]; told at every look. `what` begins a sentence that names the policy."""
-
-    def answered(self, seconds: float) -> None:
-        """Torques act again after so long [s] without, long enough to be told by `waiting` or not."""
-
-    def resumed(self) -> None:
-        """The newest observation is waited for anew: a session begins, or one that was paused goes on."""
-
-    def rival(self, used: int | None, other: int) -> None:
-        """A second policy node answers, whose torques are dropped; both by the random numbers of their runs."""
 
 
 class Stepper(ABC):
