@@ -12,7 +12,7 @@ from recorder_node.storage import BagError, Topic
 TEXT = Definition("std_msgs/msg/String", "string data", "RIHS01_" + "5" * 64)
 
 
-def info(sequence, received=0, publisher=b"a"):
+def info(sequence, received=100, publisher=b"a"):
     """As rclpy gives it; Jazzy has no publisher."""
     told = {"received_timestamp": received, "source_timestamp": received - 5, "publication_sequence_number": sequence}
     return told if publisher is None else {**told, "publisher_gid": {"data": publisher}}
