@@ -157,7 +157,7 @@ def test_the_exported_policy_is_the_live_one(backend, changes, eager):
 def test_now_and_then_a_joint_takes_a_random_level():
     learner = DQN(replace(SMALL, learning_starts=0, levels=5), 1, 2, 3, seed=0)
     observation = np.zeros((20000, 2), np.float32)
-    best = learner._action(observation).numpy()
+    best = learner._outputs(observation)["action"].numpy()
     other = act(learner, observation)[0] != best
     # A random level is another one in 4 of 5 draws.
     np.testing.assert_allclose(other.mean(axis=0), 0.25 * 0.8, atol=0.01)

@@ -24,8 +24,10 @@ _PENDULUM = {
     True: dict(rollout_length=64, minibatch_size=128, learning_rate=3e-3, discount=0.95, gae_lambda=0.95,
                initial_log_std=0.0),
     False: dict(learning_starts=400, replay_capacity=10_000, discount=0.97, updates_per_step=1.0, learning_rate=2e-3,
-                critic_learning_rate=3e-3, target_share=0.02, target_interval=50, actor_hidden=(64, 64),
+                target_share=0.02, target_interval=50, actor_hidden=(64, 64),
                 critic_hidden=(64, 64), hidden=(64, 64), exploration_std=0.2)}
+# The same, where targets follow at every step instead of being renewed seldom.
+_PENDULUM_FOLLOWED = dict(critic_learning_rate=3e-3)
 # A few updates of tiny networks in which every setting plays a part.
 _SMALL = {
     True: dict(total_steps=1000, rollout_length=8, minibatch_size=8, epochs=2, min_std=0.6065, actor_hidden=(8,),
@@ -71,6 +73,8 @@ def trial(name: str) -> Trial:
     small = fitting(_SMALL[on_policy])
     learning = {**fitting(_LEARNING[on_policy]), **method.short_run}
     pendulum = {**learning, **fitting(_PENDULUM[on_policy])}
+    if "target_share" in defaults:
+        pendulum |= fitting(_PENDULUM_FOLLOWED)
     if not on_policy:
         return Trial(learning, 1000, small, pendulum, 2200, 4)
     # Who learns but once from each rollout learns too little in the pendulum's 64,000 steps: A2C, whose settings these
