@@ -1,11 +1,13 @@
 """A policy with a memory over real DDS: it lasts for a trial, is recorded, and replayed to the last bit."""
 
 import json
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 from ant_rl_interfaces.msg import Observation, Session
 from programs import command
+from rclpy.node import Node
 from system import System
 from test_recording import recorder, value
 
@@ -16,6 +18,7 @@ from ant_rl_core.testing import FakeVectorEnv
 from ant_rl_core.tick import Tick
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_torques, encode_observation
+from ant_rl_ros.wait_loop import WaitLoop
 from ant_rl_ros.wire import FlatCodec
 from ant_rl_tools.asker import Asker
 from ant_rl_tools.recorded import Recording
@@ -50,8 +53,13 @@ def test_memory_of_a_trial_over_dds_in_a_bag_and_replayed(tmp_path, packed, miss
     policy.write_bytes(packed)
     actor, wire = load_actor(bundle.unpack(packed)), FlatCodec(Observation)
     robots = Scripted(ROWS, lengths=(5, 8), episodes_per_trial=3)
-    with System(tmp_path) as system:
-        asker = Asker(system.node, system.loop)
+    with System(tmp_path) as system, ExitStack() as exits:
+        # In a loop of its own: the system's returns at once while what nodes tell once per second waits in it.
+        own = Node("asker", context=system.context)
+        loop = WaitLoop(own)
+        exits.callback(own.destroy_node)
+        exits.callback(loop.close)
+        asker = Asker(own, loop)
         # The recorder waits for a first message of the stack, which a session is.
         sessions = system.node.create_publisher(Session, "session", qos.profile("session"))
         system.policy(policy=str(policy))
