@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from ant_rl_core.settings import ArgumentError, split
 from ant_rl_core.verbs import Verb
+from trainer.verbs import show_lines_only
 
 
 def _report(words: Sequence[str]) -> int:
@@ -68,16 +69,11 @@ def _suite(words: Sequence[str], suites: Collection[str]) -> str:
     return words[0] if words and words[0] in suites else ""
 
 
-def _show_lines_only() -> None:
-    from trainer.runs import progress
-    progress.show_lines_only()
-
-
 REPORT = Verb("report BAG …", "one HTML page with the story of a recorded run, or of several side by side", 40, _report,
-              _report_help, _show_lines_only)
+              _report_help, show_lines_only)
 REPLAY = Verb("replay BAG [env]", "play a recording to a policy node, to env or to trainer, and compare with what was "
-              "recorded", 50, _replay, _replay_help, _show_lines_only)
+              "recorded", 50, _replay, _replay_help, show_lines_only)
 VIDEO = Verb("video BUNDLE …", "policies walking side by side, as an MP4, e.g. ./run video default default:int8 "
-             "steps:=200", 60, _video, _video_help, _show_lines_only)
+             "steps:=200", 60, _video, _video_help, show_lines_only)
 BENCH = Verb("bench [learn]", "measure speed and memory and compare with what is to be reached: the stack, or the "
              "learners", 80, _bench, _bench_help)

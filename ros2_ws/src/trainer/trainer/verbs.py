@@ -57,14 +57,15 @@ def _bundle(words: Sequence[str], sentence: str) -> tuple[str, Sequence[str]]:
     return words[0], words[1:]
 
 
-def _show_lines_only() -> None:
+def show_lines_only() -> None:
+    """What --quiet does: progress as lines, on a terminal too."""
     from trainer.runs import progress
     progress.show_lines_only()
 
 
 TRAIN = Verb("train ALGORITHM", "learn in one process, for speed, e.g. ./run train ppo seed:=1; methods: ./run train "
-             "--list", 10, _train, _train_help, _show_lines_only)
+             "--list", 10, _train, _train_help, show_lines_only)
 EVALUATE = Verb("eval BUNDLE", "evaluate a policy bundle in one process, e.g. ./run eval default episodes:=20 "
-                "seed:=1000", 20, _evaluate, _evaluate_help, _show_lines_only)
+                "seed:=1000", 20, _evaluate, _evaluate_help, show_lines_only)
 COMPRESS = Verb("compress BUNDLE", "smaller variants of a policy, and what each gains and costs, e.g. ./run compress "
                 "default int8", 30, _compress, _compress_help)
