@@ -210,6 +210,8 @@ def test_a_learner_makes_the_policies_that_it_made_live(tmp_path, algorithm, num
 
     code, said, found = replay(edited(path, tmp_path / "other", reward), "trainer", tmp_path=tmp_path)
     assert code == 1 and found["first_difference"] and "FAILED: " in said.splitlines()[-1], said
+    code, said, _ = replay(edited(path, tmp_path / "uneven", one_name_too_many), "trainer")
+    assert code == 2 and re.search(r"the metrics of the bag .*, found \d+ names and \d+ values\n$", said), said
 
 
 def keep(name, message):
@@ -233,6 +235,20 @@ def smaller_robot(name, message):
         message.observation = message.observation[:104]
 
 
+def shaped_by(**constants):
+    def edit(name, message):
+        if name == "session":
+            message.shaping_names, message.shaping_values = list(constants), [*constants.values()]
+    return edit
+
+
+def one_name_too_many(name, message):
+    if name == "session":
+        message.shaping_names = [*message.shaping_names, "one_more"]
+    elif name == "training":
+        message.metric_names = [*message.metric_names, "one_more"]
+
+
 @pytest.mark.parametrize("edit, target, sentence", [
     (without("observation"), "env", r"must hold observation \(ant_rl_interfaces/msg/Observation\), found /clock, "),
     (without("joint_torques"), "policy", "must hold joint_torques, found "),
@@ -241,6 +257,9 @@ def smaller_robot(name, message):
     (one_tick_lost, "env", r"must have every tick, found 101 after 99: .*record:="),
     (later_beginning, "env", r"must hold session \d+ from tick 0, found tick 10 first: record from the start"),
     (smaller_robot, "env", "must be of an Ant-v5: observation must have 105 values .1 x 105., found 104"),
+    (one_name_too_many, "env", r"constants of the shaping of the bag .* name and a value, found 1 names and 0 values"),
+    (shaped_by(stal_speed=0.1), "env", "the shaping of the bag .* unknown argument 'stal_speed'; .* 'stall_speed'"),
+    (shaped_by(stall_speed=float("nan")), "env", "the shaping of the bag .* stall_speed must be .*, got nan"),
     (lambda *_: False, "env", r"must hold observation .*, found /"),
 ])
 def test_a_bag_that_lacks_something_is_refused_with_a_sentence(tmp_path, edit, target, sentence):

@@ -28,6 +28,8 @@ _USAGE_ERROR = 2
 _QUIET = "--quiet"
 _HELP = ("-h", "--help", "help")
 _WIDTH = 100
+# How alike a word must be to be taken for a slip of the pen: "replay", which a Pi does not have, is not "repair".
+_NEAR = 0.7
 
 
 def main(words: Sequence[str]) -> int:
@@ -74,7 +76,7 @@ def _run_verb(verb: Verb, words: list[str], wants_help: bool, quiet: bool) -> in
 
 def _unknown(name: str, found: Iterable[str]) -> str:
     known = [*dict.fromkeys([*stack.ARRANGEMENTS, *found]), "help"]
-    near = difflib.get_close_matches(name, [*known, *(usage.split()[0] for usage in _SHELL)], 1)
+    near = difflib.get_close_matches(name, [*known, *(usage.split()[0] for usage in _SHELL)], 1, _NEAR)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     return f"there is no command {name}; {hint}"
 

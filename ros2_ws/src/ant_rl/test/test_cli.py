@@ -37,6 +37,8 @@ def test_help_of_an_arrangement(capsys, verb, order):
 @pytest.mark.parametrize("words, sentence", [
     (["simm"], "there is no command simm; did you mean sim?"),
     (["setpu"], "did you mean setup?"),
+    (["repaly"], "did you mean replay?"),
+    (["repertoire"], "there is no command repertoire; there are sim, train, "),
     (["qqqq"], "there are sim, train"),
     (["sim", "num_env:=2"], "sim has no argument num_env; did you mean num_envs?"),
     (["sim", "policy=x"], "did you mean policy:=x?"),
@@ -71,7 +73,8 @@ def test_verbs_are_those_of_the_packages_that_are_there(tmp_path):
     package = tmp_path / "some-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: some\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text("[ant_rl.verbs]\njuggle = some_verbs:JUGGLE\nwaltz = some_verbs:WALTZ\n")
+    (package / "entry_points.txt").write_text("[ant_rl.verbs]\njuggle = some_verbs:JUGGLE\nwaltz = some_verbs:WALTZ\n"
+                                               "fly = no_such_wing:FLY\n")
     def run(*words, path):
         done = subprocess.run([sys.executable, "-m", "ant_rl", *words], env={**os.environ, "PYTHONPATH": path},
                               capture_output=True, text=True, timeout=60)
@@ -81,7 +84,10 @@ def test_verbs_are_those_of_the_packages_that_are_there(tmp_path):
     code, out, _ = run("--help", path=more)
     one_process = out[out.index("In one process:"):out.index("Around them")]
     assert code == 0 and one_process.splitlines()[1] == "  juggle BALL …     throws and catches"
-    assert one_process.rstrip().splitlines()[-1] == "  waltz             steps" and "repair BAG" in one_process
+    assert one_process.rstrip().splitlines()[-2] == "  waltz             steps" and "repair BAG" in one_process
+    broken = "fly can't be used here: No module named 'no_such_wing'"
+    assert one_process.rstrip().splitlines()[-1] == f"  fly               {broken}"
+    assert run("fly", "--help", path=more) == run("fly", path=more) == (2, "", f"ant_rl: {broken}\n")
     assert run("juggle", "a", "--quiet", path=more) == (3, "lines only a\n", "")
     assert run("juggle", "a", "--help", path=more) == (0, "juggle what? ['a', '--help']\n", "")
     code, out, err = run("jugle", path=more)

@@ -6,9 +6,13 @@ once it runs: all that are there are loaded for a page of help.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from typing import NoReturn
+
+from ant_rl_core.settings import ArgumentError
 
 GROUP = "ant_rl.verbs"
 
@@ -41,6 +45,22 @@ class Verb:
 
 
 def installed() -> dict[str, Verb]:
-    """The verbs of all packages that are there, by name, in the order of the overview."""
-    verbs = [entry.load() for entry in entry_points(group=GROUP)]
+    """The verbs of all packages that are there, by name, in the order of the overview.
+
+    One whose module can't be imported says why when it is asked for, and is no hindrance to the others.
+    """
+    verbs = map(_load, entry_points(group=GROUP))
     return {verb.name: verb for verb in sorted(verbs, key=lambda verb: verb.place)}
+
+
+def _load(entry: EntryPoint) -> Verb:
+    try:
+        loaded: Verb = entry.load()
+        return loaded
+    except (ImportError, AttributeError) as error:
+        reason = f"{entry.name} can't be used here: {error}"
+
+    def refuse(_: Sequence[str]) -> NoReturn:
+        raise ArgumentError(reason)
+
+    return Verb(entry.name, reason, sys.maxsize, refuse, refuse)

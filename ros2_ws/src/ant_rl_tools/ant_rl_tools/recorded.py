@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,8 @@ from ament_index_python.packages import get_package_share_directory
 from ant_rl_interfaces.msg import JointTorques, Observation
 from rclpy.serialization import deserialize_message
 
+from ant_rl_core import settings
+from ant_rl_core.settings import Settings
 from ant_rl_core.spec import ANT
 from ant_rl_core.tick import Tick
 from ant_rl_ros.messages import decode_observation
@@ -86,6 +88,29 @@ class Recording(BagReader):
         if msg_type in _QUICKLY:
             return FlatCodec(msg_type).read
         return lambda data: deserialize_message(data, msg_type)
+
+    def named(self, what: str, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+        """The values by their names, of a message that holds both in two lists.
+
+        Raises:
+            BagError: there are more or fewer names than values; `what` are theirs.
+        """
+        if len(names) != len(values):
+            raise BagError(f"the {what} of the bag {self.path} must each have a name and a value, found {len(names)} "
+                           f"names and {len(values)} values")
+        return dict(zip(names, values, strict=True))
+
+    def settings(self, cls: type[Settings], what: str, values: Mapping[str, Any]) -> Any:
+        """An instance of `cls` with these values; `what` is set by them.
+
+        Raises:
+            BagError: there is no such setting, or it can't have such a value.
+        """
+        try:
+            (built,) = settings.build([cls], {name: settings.format_value(value) for name, value in values.items()})
+        except settings.ArgumentError as error:
+            raise BagError(f"{what} of the bag {self.path} can't be made again: {error}") from error
+        return built
 
     @cached_property
     def _hashes(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections import deque
@@ -14,10 +15,14 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
+from rclpy.task import Future
 
 from ant_rl_ros import qos
 from ant_rl_ros.testing.process import TIMEOUT, Timeout
 from ant_rl_ros.wait_loop import WaitLoop
+
+# How long an answer may take before the question is taken for lost: longer than any node of ours is busy. s
+ASK_AGAIN = 15.0
 
 
 class Party:
@@ -69,13 +74,22 @@ class Party:
         return value
 
     def call(self, srv_type: type, name: str, request: Any, timeout_s: float = TIMEOUT) -> Any:
-        """Call a service; its response."""
+        """Call a service; its response.
+
+        A server that has not yet found this side's reader answers to nobody, and nothing on this side tells: the
+        client is ready as soon as *it* has found the server. So a question that stays unanswered is asked again.
+        """
         client: Any = self.node.create_client(srv_type, name)
         self.serve_anew()
         try:
             self.until(client.service_is_ready, f"service {name}", timeout_s)
-            future = client.call_async(request)
-            self.until(future.done, f"an answer of {name}", timeout_s)
+            end, asked, future = time.monotonic() + timeout_s, -math.inf, Future()
+            while not future.done():
+                if time.monotonic() > end:
+                    raise Timeout(f"waited {timeout_s} s in vain for an answer of {name}{self.situation()}")
+                if time.monotonic() > asked + ASK_AGAIN:
+                    asked, future = time.monotonic(), client.call_async(request)
+                self.spin()
             return future.result()
         finally:
             self.node.destroy_client(client)

@@ -46,7 +46,7 @@ class _Player:
     """The environment that is stepped, and how far it has come."""
 
     def __init__(self, recording: Recording) -> None:
-        self._path = recording.path
+        self._recording, self._path = recording, recording.path
         self._sessions = {message.session: message for _, _, message in recording.messages("session")}
         self._env: VectorEnv | None = None
         self._last: Tick | None = None
@@ -113,17 +113,16 @@ class _Player:
         self._software = list(begun.software)
         if begun.reseeded:
             self.close()
-            self._env = make(tick.num_envs, shaping=_shaping(begun))
+            self._env = make(tick.num_envs, shaping=self._shaping(begun))
             return self._env.reset(int(begun.seed[0]))
         if self._env is None:
             raise BagError(f"session {tick.session} of the bag {self._path} goes on with the random streams of the "
                            "one before, which the bag does not hold: record from the start, by record:=")
         return self._env.reset()
 
-
-def _shaping(begun: Session) -> ShapingConfig | None:
-    constants = dict(zip(begun.shaping_names, begun.shaping_values, strict=True))
-    return ShapingConfig(**constants) if constants else None
+    def _shaping(self, begun: Session) -> ShapingConfig | None:
+        constants = self._recording.named("constants of the shaping", begun.shaping_names, begun.shaping_values)
+        return self._recording.settings(ShapingConfig, "the shaping", constants) if constants else None
 
 
 def _difference(tick: Tick, made: TimeStep) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ant_rl_core import bundle, settings
+from ant_rl_core import bundle
 from ant_rl_core.bundle import Bundle
 from ant_rl_core.spec import ANT
 from ant_rl_core.tick import Tick
@@ -50,7 +50,7 @@ class _Student:
     def __init__(self, recording: Recording, policies: Mapping[int, Bundle]) -> None:
         self._path, self._policies = recording.path, dict(policies)
         first = self._policies[min(policies)]
-        method, config, about = _method(recording.path, first)
+        method, config, about = _method(recording, first)
         self._name, self._num_envs, seed = first.manifest.algorithm, about["num_envs"], about["seed"]
         self._progress = deque(_progress(recording))
         self._updates = self._compared_policies = self._compared_figures = 0
@@ -108,9 +108,9 @@ class _Student:
         recorded = self._progress.popleft().metrics
         self._compared_figures += 1
         for name, value in recorded.items():
-            if value != metrics[name]:
+            if value != metrics.get(name):
                 self._difference = {"what": f"{name} of update {self._updates}", "recorded": value,
-                                    "replayed": metrics[name]}
+                                    "replayed": metrics.get(name)}
                 return
 
     def hold(self) -> None:
@@ -151,12 +151,12 @@ def _progress(recording: Recording) -> Iterator[_Progress]:
         if message.updates == last:  # it was about ticks alone
             continue
         last = message.updates
-        yield _Progress(message.updates, dict(zip(message.metric_names, message.metric_values, strict=True)))
+        yield _Progress(message.updates, recording.named("metrics", message.metric_names, message.metric_values))
 
 
-def _method(path: Any, first: Bundle) -> tuple[Any, Any, Mapping[str, Any]]:
+def _method(recording: Recording, first: Bundle) -> tuple[Any, Any, Mapping[str, Any]]:
     """The method of the first policy, its settings, and what that policy says of itself."""
-    about, name = first.manifest.provenance, first.manifest.algorithm
+    about, name, path = first.manifest.provenance, first.manifest.algorithm, recording.path
     if name not in ALGORITHMS or not {"config", "seed", "num_envs", "env_steps"} <= set(about):
         raise BagError(f"the first policy of the bag {path} must tell a method of {', '.join(ALGORITHMS)}, its config, "
                        f"seed and num_envs, found {name} with {', '.join(sorted(about)) or 'nothing'}")
@@ -164,6 +164,4 @@ def _method(path: Any, first: Bundle) -> tuple[Any, Any, Mapping[str, Any]]:
         raise BagError(f"the bag {path} must hold the training from its first step on, found a first policy after "
                        f"{about['env_steps']} steps: record from the start, by record:=, and without resume:=true")
     method = ALGORITHMS[name]
-    (config,) = settings.build([method.config], {key: settings.format_value(value)
-                                                 for key, value in about["config"].items()})
-    return method, config, about
+    return method, recording.settings(method.config, f"the learner {name}", about["config"]), about
