@@ -1,6 +1,8 @@
 """Recordings played back: the golden ones do what they did; whatever else was changed is found and named."""
 
+import contextlib
 import fcntl
+import io
 import json
 import os
 import pty
@@ -22,6 +24,7 @@ from rosbags.rosbag2 import Reader
 from system import System
 from test_recording import recorder
 
+from ant_rl import cli
 from ant_rl_core import bundle
 from ant_rl_core.shipped import resolve_policy, shipped_policies
 from ant_rl_core.spec import ACTUATOR_NAMES, ANT
@@ -37,12 +40,13 @@ TYPES = {"observation": Observation, "joint_torques": JointTorques, "policy": Po
 
 
 def replay(bag, *words, tmp_path=None):
-    """Exit code, what was printed, and the summary."""
+    """Exit code, what was printed, and the summary; in this process, as most of its time would be imports."""
     summary = [] if tmp_path is None else [f"summary:={tmp_path / 'summary.json'}"]
-    done = command("replay", str(bag), *words, *summary)
-    assert "Traceback" not in done.stdout, done.stdout
-    found = json.loads((tmp_path / "summary.json").read_text()) if summary and done.returncode < 2 else None
-    return done.returncode, done.stdout, found
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = cli.main(["replay", str(bag), *words, *summary])
+    found = json.loads((tmp_path / "summary.json").read_text()) if summary and code < 2 else None
+    return code, said.getvalue(), found
 
 
 def edited(bag, path, edit, **fields):
@@ -259,7 +263,7 @@ def one_name_too_many(name, message):
     (smaller_robot, "env", "must be of an Ant-v5: observation must have 105 values .1 x 105., found 104"),
     (one_name_too_many, "env", r"constants of the shaping of the bag .* name and a value, found 1 names and 0 values"),
     (shaped_by(stal_speed=0.1), "env", "the shaping of the bag .* unknown argument 'stal_speed'; .* 'stall_speed'"),
-    (shaped_by(stall_speed=float("nan")), "env", "the shaping of the bag .* stall_speed must be .*, got nan"),
+    (shaped_by(stall_speed=float("nan")), "env", "the shaping of the bag .* stall_speed must be .*, found nan"),
     (lambda *_: False, "env", r"must hold observation .*, found /"),
 ])
 def test_a_bag_that_lacks_something_is_refused_with_a_sentence(tmp_path, edit, target, sentence):
