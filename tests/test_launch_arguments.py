@@ -39,12 +39,27 @@ def test_an_argument_is_what_its_parameter_is(node, argument):
         assert (argument.minimum, argument.maximum) == (setting.minimum, setting.maximum)
         assert setting.above is None and setting.below is None
     assert argument.choices == setting.choices
+    assert argument.is_path == setting.path
 
 
 @pytest.mark.parametrize("part", stack._PARTS, ids=lambda part: f"{part.entry.name}-{part.arrangements[0]}")
 def test_a_node_gets_every_argument_that_is_named_as_a_parameter_of_it(part):
     named = {argument.name for argument in stack.ARGUMENTS if set(argument.arrangements) & set(part.arrangements)}
     assert set(part.arguments) == named & set(NODES[part.entry.name])
+
+
+@pytest.mark.parametrize("name", ["policy", "record", "summary", "viewer_path", "output", "params_file"])
+def test_a_home_is_meant_in_every_path(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x").write_text("") if name == "params_file" else None
+    arrangement = "train" if name == "output" else "sim"
+    monkeypatch.setattr(stack.viewers, "check", lambda *_: None)
+    given = {name: "~/x", **({"viewer": "rerun"} if name == "viewer_path" else {})}
+    values = stack.parse(arrangement, given)
+    assert values[name] == f"{tmp_path}/x"
+    entries = stack.nodes(arrangement, values)
+    assert name == "params_file" or any(entry.parameters.get(name) == f"{tmp_path}/x" for entry in entries)
+    assert name not in {argument.name for argument in stack.ARGUMENTS if not argument.is_path}
 
 
 @pytest.mark.parametrize("arrangement", stack.ARRANGEMENTS)

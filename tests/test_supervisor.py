@@ -1,9 +1,11 @@
 """The supervisor with small stand-in programs: exit codes, respawn, stopping, and that nothing is left behind."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import programs
 import psutil
@@ -18,9 +20,11 @@ RUNNER = """
 import json, sys
 from ant_rl.console import Console
 from ant_rl.supervisor import Command, Patience, Supervisor
+from ant_rl_core import ending
+ending.speak()
 given = json.loads(sys.argv[1])
 commands = [Command(**command) for command in given["commands"]]
-sys.exit(Supervisor(commands, Console(sys.stdout), Patience(**given["patience"])).run())
+sys.exit(Supervisor(commands, Console(sys.stdout), Patience(**given["patience"]), given["unread"]).run())
 """
 QUICK = {"interrupt": 5.0, "terminate": 5.0, "first_delay": 0.01, "early": 10.0, "attempts": 3, "starting": 60.0}
 # Ends cleanly on SIGINT, like a node.
@@ -35,9 +39,9 @@ def python(name: str, code: str, *arguments: str, **options) -> dict:
     return {"name": name, "argv": [sys.executable, "-c", code, *arguments], **options}
 
 
-def start(*commands: dict, **patience) -> subprocess.Popen:
-    given = json.dumps({"commands": commands, "patience": {**QUICK, **patience}})
-    return programs.start([sys.executable, "-c", RUNNER, given])
+def start(*commands: dict, unread: bool = False, before: tuple[str, ...] = (), **patience) -> subprocess.Popen:
+    given = json.dumps({"commands": commands, "patience": {**QUICK, **patience}, "unread": unread})
+    return programs.start([*before, sys.executable, "-c", RUNNER, given])
 
 
 @pytest.mark.parametrize("code, expected", [("", 0), ("raise SystemExit(7)", 7), ("import os; os.abort()", 134)])
@@ -101,7 +105,7 @@ def test_a_process_that_is_still_starting_leaves_no_traceback():
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_other_signals_stop_it_cleanly_too(number):
     process = start(python("env", NODE, main=True), **GROWN)
     read_until(process, "[env] up")
@@ -110,6 +114,24 @@ def test_other_signals_stop_it_cleanly_too(number):
     code, output = finish(process)
     assert (code, "[env] down" in output) == (0, True)
     assert_gone(children)
+
+
+def test_a_terminal_that_is_closed_hurries_nobody_and_nohup_is_heeded():
+    """Closing one sends SIGHUP several times, and what saves at its end needs the time that it needs."""
+    slow = NODE.replace("print('down', flush=True)", "print('saving', flush=True), __import__('time').sleep(1), "
+                        "print('down', flush=True)")
+    process = start(python("trainer", slow, main=True, saving=60.0), interrupt=0.01, **GROWN)
+    read_until(process, "[trainer] up")
+    process.send_signal(signal.SIGHUP)
+    read_until(process, "[trainer] saving")
+    process.send_signal(signal.SIGHUP)
+    code, output = finish(process)
+    assert code == 0 and "[trainer] down" in output and "did not stop" not in output
+    process = start(python("env", NODE, main=True), before=("nohup",), **GROWN)
+    read_until(process, "[env] up")
+    ignored = re.search(r"SigIgn:\s*([0-9a-f]+)", Path(f"/proc/{process.pid}/status").read_text())
+    assert int(ignored[1], 16) & 1 << signal.SIGHUP - 1
+    assert finish(process, signal.SIGTERM)[0] == 0
 
 
 def test_the_deaf_are_killed_in_bounded_time():
@@ -211,6 +233,15 @@ def test_nobody_reads_the_output():
     process.stdout.close()
     assert process.wait(timeout=30) == 0
     assert_gone(children)
+
+
+def test_nobody_reads_the_output_of_what_keeps_something(tmp_path):
+    talker = ("import sys\nprint('up', flush=True)\nfor i in range(20_000): print(i)\n"
+              "open(sys.argv[1], 'w').write('kept')")
+    process = start(python("env", talker, str(tmp_path / "kept"), main=True), unread=True)
+    read_until(process, "[env] up")
+    process.stdout.close()
+    assert process.wait(timeout=30) == 0 and (tmp_path / "kept").read_text() == "kept"
 
 
 def test_node_that_is_not_built():

@@ -2,6 +2,6 @@
 
 import sys
 
-from ant_rl.cli import main
+from ant_rl.cli import program
 
-sys.exit(main(sys.argv[1:]))
+sys.exit(program(sys.argv[1:]))

@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from ant_rl_core.files import check_new_folder, check_writable
-from ant_rl_core.settings import ArgumentError
+from ant_rl_core.files import check_new_folder, check_not_an_input, check_writable
+from ant_rl_core.settings import ArgumentError, with_home
+
+# Of these ~ is the home of the user.
+_PATHS = ("policy", "input", "output", "folder", "new_folder")
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,8 @@ class Argument:
 
     Attributes:
         name: as typed before `:=`.
-        kind: int, bool, text, list (words), name (a ROS namespace), input or output (a file), new_folder.
+        kind: int, bool, text, list (words), name (a ROS namespace), policy (a bundle's path or name), input or output
+            (a file), folder, new_folder.
         default: as text; `defaults` overrides it per arrangement.
         description: one line for --show-args and --help.
         choices: allowed values, empty where any value of the kind will do.
@@ -38,6 +43,11 @@ class Argument:
     arrangements: tuple[str, ...] = field(kw_only=True)
     defaults: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_path(self) -> bool:
+        """Whether it is the path of a file or folder."""
+        return self.kind in _PATHS
+
     def default_in(self, arrangement: str) -> str:
         """Default in this arrangement, as text."""
         return self.defaults.get(arrangement, self.default)
@@ -55,6 +65,8 @@ class Argument:
             return int(text)
         if self.kind == "list":
             return text.split() or [""]  # at least one item: ROS can't tell the type of an empty list
+        if self.is_path:
+            text = with_home(self.name, text)
         if self.kind == "name" and not re.fullmatch(r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", text):
             raise self._refused("a ROS name (letters, digits, _ and /, no digit first)", text)
         if self.kind == "input" and text and not os.access(text, os.R_OK):
@@ -73,3 +85,19 @@ class Argument:
 
     def _refused(self, expected: str, found: str, hint: str = "") -> ArgumentError:
         return ArgumentError(f"{self.name} must be {expected}, found {self.name}:={found}{hint}")
+
+
+def check_outputs(arguments: Iterable[Argument], values: Mapping[str, Any]) -> None:
+    """ArgumentError where a file that is to be written is one that is read, or another one that is to be written."""
+    arguments = list(arguments)
+    read = [values[each.name] for each in arguments if each.kind == "input" or each.kind == "policy" and (
+        "/" in values[each.name] or values[each.name].endswith(".zip"))]
+    written: dict[str, str] = {}
+    for each in arguments:
+        if each.kind != "output" or not values[each.name]:
+            continue
+        check_not_an_input(each.name, values[each.name], filter(None, read))
+        place = os.path.realpath(values[each.name])
+        if place in written and (os.path.isfile(place) or not os.path.exists(place)):
+            raise ArgumentError(f"{each.name} must be another file than {written[place]}, found {values[each.name]}")
+        written[place] = each.name

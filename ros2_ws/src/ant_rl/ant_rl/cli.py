@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ant_rl import stack
-from ant_rl_core import verbs
+from ant_rl_core import ending, verbs
 from ant_rl_core.settings import ArgumentError, split
 from ant_rl_core.verbs import Verb
 
@@ -30,6 +30,22 @@ _HELP = ("-h", "--help", "help")
 _WIDTH = 100
 # How alike a word must be to be taken for a slip of the pen: "replay", which a Pi does not have, is not "repair".
 _NEAR = 0.7
+
+
+def program(words: Sequence[str]) -> int:
+    """`main` as a process: nothing that is printed can end it, and each signal that asks for the end does so alike."""
+    ending.speak()
+    ending.interrupt_on_signals()
+    try:
+        code = main(words)
+    except KeyboardInterrupt:
+        print("ant_rl: stopped", file=sys.stderr)
+        code = ending.INTERRUPTED
+    lost = ending.not_written()
+    if lost is not None and not code:
+        print(f"ant_rl: what it printed could not be written ({lost.strerror}); all else was done", file=sys.stderr)
+        code = 1
+    return code
 
 
 def main(words: Sequence[str]) -> int:
@@ -97,7 +113,9 @@ def _start(arrangement: str, given: dict[str, str], quiet: bool) -> int:
     except NotBuiltError as error:
         print(f"ant_rl: {error}", file=sys.stderr)
         return _USAGE_ERROR
-    return Supervisor(commands, console).run()
+    # Where something is kept, or is for another machine, it is of use that nobody reads along.
+    keeps = arrangement != "sim" or any(values[name] for name in ("record", "summary", "viewer_path", "trainer"))
+    return Supervisor(commands, console, unread=keeps).run()
 
 
 def _styled(entry: stack.NodeEntry, live: bool) -> stack.NodeEntry:

@@ -19,8 +19,7 @@ from ant_rl.argument import Argument
 from ant_rl_core.settings import ArgumentError
 
 _RESPAWN_DELAY = 1.0  # [s]
-# A trainer ends its update and saves before it stops.
-_SIGTERM_TIMEOUT, _SIGKILL_TIMEOUT = "6", "2"  # [s]
+_SIGTERM_TIMEOUT, _SIGKILL_TIMEOUT = 6.0, 2.0  # [s]
 
 
 def description(arrangement: str) -> LaunchDescription:
@@ -67,7 +66,7 @@ def _node(entry: stack.NodeEntry, params_files: list[str]) -> Node:
         package=entry.package, executable=entry.executable, name=entry.name, namespace=entry.namespace,
         parameters=[*params_files, dict(entry.parameters)], output="screen", emulate_tty=False,
         ros_arguments=["--log-level", entry.log_level], respawn=entry.respawn, respawn_delay=_RESPAWN_DELAY,
-        sigterm_timeout=_SIGTERM_TIMEOUT, sigkill_timeout=_SIGKILL_TIMEOUT,
+        sigterm_timeout=str(max(_SIGTERM_TIMEOUT, entry.saving)), sigkill_timeout=str(_SIGKILL_TIMEOUT),
         on_exit=lambda event, context: _ended(entry, event, context))
 
 

@@ -43,4 +43,4 @@ def node_command(entry: NodeEntry, params_files: Sequence[str], environment: Map
     for name, value in entry.parameters.items():
         arguments += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML with the type kept: "1" stays text
     return Command(entry.name, [str(program), *arguments], environment, entry.respawn, entry.main, entry.observer,
-                   prefix=not entry.display)
+                   prefix=not entry.display, saving=entry.saving)

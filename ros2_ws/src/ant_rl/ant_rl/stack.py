@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from ant_rl.argument import Argument
+from ant_rl.argument import Argument, check_outputs
 from ant_rl_core import viewers
 from ant_rl_core.modes import MODES
 from ant_rl_core.settings import ArgumentError
@@ -46,7 +46,7 @@ _WITH_POLICY = ("sim", "train", "pi")
 _WITH_TRAINER = ("train", "desktop", "sim")
 
 ARGUMENTS = (
-    Argument("policy", "text", "default",
+    Argument("policy", "policy", "default",
              "policy bundle: the name of a shipped one or a path; empty: wait for the trainer's",
              arrangements=_WITH_POLICY, defaults={"train": ""}),
     Argument("backend", "text", "litert", "what runs the policy: litert is light, keras needs TensorFlow",
@@ -82,7 +82,7 @@ ARGUMENTS = (
     Argument("config", "list", "",
              "settings of the learning method, e.g. config:='total_steps:=1000000 learning_rate:=1e-4'",
              arrangements=_WITH_TRAINER),
-    Argument("output", "text", "runs/ros", "folder for the trainer's checkpoint, curve and policy",
+    Argument("output", "folder", "runs/ros", "folder for the trainer's checkpoint, curve and policy",
              arrangements=_WITH_TRAINER),
     Argument("resume", "bool", "false",
              "the trainer goes on from the checkpoint in its output folder, which otherwise must hold none, with the "
@@ -127,6 +127,7 @@ class NodeEntry:
         observer: it watches the others, so it is stopped after them, and they go on where it fails.
         display: it shows the run to people: its lines have no prefix.
         log_level: ROS log level.
+        saving: how long it may need to save at its end, where that is longer than other nodes need to end [s].
     """
 
     package: str
@@ -139,6 +140,7 @@ class NodeEntry:
     observer: bool = False
     display: bool = False
     log_level: str = "info"
+    saving: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ _PARTS = (
           ("mode", "num_envs", "seed", "episodes", "steps", "shaping")),
     _Part(NodeEntry("policy_node", "policy_node", "policy"), _WITH_POLICY, None,
           ("policy", "backend", "variant", "explore", "mode", "seed")),
-    _Part(NodeEntry("trainer", "trainer_node", "trainer", main=True), _WITH_TRAINER, "trainer",
+    # It ends its update and writes a checkpoint, replay included, which a slow disk takes long for.
+    _Part(NodeEntry("trainer", "trainer_node", "trainer", main=True, saving=60.0), _WITH_TRAINER, "trainer",
           ("mode", "algorithm", "config", "seed", "output", "resume")),
     _Part(NodeEntry("monitor_node", "monitor_node", "monitor"), _STACKS, "monitor", ()),
 )
@@ -201,6 +204,7 @@ def parse(arrangement: str, given: Mapping[str, str]) -> dict[str, Any]:
             raise ArgumentError(unknown_argument(arrangement, name))
     values = {name: argument.value(given.get(name, argument.default_in(arrangement)))
               for name, argument in known.items()}
+    check_outputs(known.values(), values)
     if "viewer" in values:
         viewers.check(str(values["viewer"]), str(values["viewer_path"]), os.environ)
     return values

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import errno
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ import psutil
 
 from ant_rl.console import Console
 from ant_rl.stack import CONFIGURATION_ERROR
+from ant_rl_core import ending
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -37,7 +36,7 @@ class Command:
         name: shown before each line of its output; `prefix=False` leaves that out.
         argv: program and arguments.
         environment: variables on top of the supervisor's own.
-        respawn, main, observer: as in `stack.NodeEntry`.
+        respawn, main, observer, saving: as in `stack.NodeEntry`.
     """
 
     name: str
@@ -47,13 +46,14 @@ class Command:
     main: bool = False
     observer: bool = False
     prefix: bool = True
+    saving: float = 0.0
 
 
 @dataclass(frozen=True)
 class Patience:
     """Bounds of the supervisor's waits, in seconds, and how often it tries."""
 
-    interrupt: float = 6.0  # from SIGINT to SIGTERM; a trainer ends its update and saves
+    interrupt: float = 6.0  # from SIGINT to SIGTERM, where none of those that are waited for needs longer to save
     terminate: float = 2.0  # from SIGTERM to SIGKILL
     starting: float = 3.0  # younger processes get SIGTERM at once, and may end with any code: an import that is
     # interrupted by SIGINT would print a traceback
@@ -70,22 +70,25 @@ class Supervisor:
         commands: processes to run.
         console: where their output goes.
         patience: bounds of all waits.
+        unread: whether it goes on where nobody reads the output any more.
     """
 
-    def __init__(self, commands: Sequence[Command], console: Console, patience: Patience = Patience()) -> None:
+    def __init__(self, commands: Sequence[Command], console: Console, patience: Patience = Patience(),
+                 unread: bool = False) -> None:
         self._commands = commands
         self._console = console
-        self._patience = patience
+        self._patience, self._unread = patience, unread
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._started: dict[str, float] = {}
         self._end: asyncio.Event
         self._hurry: asyncio.Event
         self._code: int | None = None
+        self._asked = 0.0
 
     def run(self) -> int:
         """Run until the end; return the exit code.
 
-        0: the main process ended well, or SIGINT, SIGTERM or SIGHUP asked for the end and everything stopped in time;
+        0: the main process ended well, or a signal (`ending.ENDING`) asked for the end and everything stopped in time;
         2: a process refused its configuration; else the code of the process whose failure ended the stack.
         """
         return asyncio.run(self._run())
@@ -93,8 +96,8 @@ class Supervisor:
     async def _run(self) -> int:
         self._end, self._hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._asked_to_stop)
+        for number in ending.heard(always=(signal.SIGINT, signal.SIGTERM)):
+            loop.add_signal_handler(number, self._asked_to_stop, number)
         # Grandchildren whose parent died come to this process, where the sweep at the end finds them.
         _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         keepers: asyncio.Future[Any] = asyncio.gather(*(self._keep(command) for command in self._commands))
@@ -110,11 +113,13 @@ class Supervisor:
         await keepers
         return self._code or 0
 
-    def _asked_to_stop(self) -> None:
-        if self._end.is_set():
-            self._hurry.set()
-        else:
+    def _asked_to_stop(self, number: int) -> None:
+        now = time.monotonic()
+        if not self._end.is_set():
+            self._asked = now
             self._say("stopping; once more to wait no longer")
+        elif number == signal.SIGINT or ending.insists(number, now - self._asked):
+            self._hurry.set()
         self._finish(0)
 
     def _finish(self, code: int) -> None:
@@ -206,24 +211,26 @@ class Supervisor:
             transport.close()
 
     async def _stop(self, commands: Sequence[Command]) -> None:
+        await asyncio.gather(*(self._stop_one(command) for command in commands))
+
+    async def _stop_one(self, command: Command) -> None:
         """SIGINT, then SIGTERM, then SIGKILL, each after a bounded wait, which a second Ctrl-C cuts short."""
-        for number, patience in ((signal.SIGINT, self._patience.interrupt),
+        for number, patience in ((signal.SIGINT, max(self._patience.interrupt, command.saving)),
                                  (signal.SIGTERM, self._patience.terminate),
                                  (signal.SIGKILL, self._patience.terminate)):
-            left = {command.name: self._running[command.name] for command in commands
-                    if command.name in self._running and self._running[command.name].returncode is None}
-            if not left:
+            process = self._running.get(command.name)
+            if process is None or process.returncode is not None:
                 return
             if number == signal.SIGKILL:
-                self._say(f"{', '.join(left)} did not stop when asked to: killed")
+                self._say(f"{command.name} did not stop when asked to: killed")
                 self._code = self._code or 1
-            for name, process in left.items():
-                young = time.monotonic() - self._started[name] < self._patience.starting
-                process.send_signal(signal.SIGTERM if young and number == signal.SIGINT else number)
-            ends: asyncio.Future[Any] = asyncio.gather(*(process.wait() for process in left.values()))
-            hurry: asyncio.Future[Any] = asyncio.create_task(self._hurry.wait())
-            await asyncio.wait([ends, hurry], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            hurry.cancel()
+            young = time.monotonic() - self._started[command.name] < self._patience.starting
+            process.send_signal(signal.SIGTERM if young and number == signal.SIGINT else number)
+            waits: list[asyncio.Task[Any]] = [asyncio.create_task(process.wait()),
+                                              asyncio.create_task(self._hurry.wait())]
+            await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
 
     def _sweep(self) -> None:
         """Kill what is left below this process: children that were just started, and grandchildren."""
@@ -239,13 +246,8 @@ class Supervisor:
         self._write("supervisor", sentence)
 
     def _write(self, prefix: str, line: str) -> None:
-        try:
-            self._console.write(prefix, line)
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
-            # Nobody reads any more (`| head`, a closed terminal): no reason to go on, nor for a last flush to fail.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        self._console.write(prefix, line)
+        if not (ending.is_read() or self._unread):  # `| head`, a closed terminal: no reason to go on
             self._finish(0)
 
 

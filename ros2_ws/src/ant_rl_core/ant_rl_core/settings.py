@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 import textwrap
 import typing
@@ -47,6 +48,7 @@ class Setting:
         choices: the values it may have; empty: any.
         finite: whether a number must be finite; NaN is refused in any case.
         read_only: as a node's parameter, fixed once the node has started.
+        path: whether it is the path of a file or folder, in which ~ is the user's home.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Setting:
     choices: tuple[Any, ...] = ()
     finite: bool = True
     read_only: bool = True
+    path: bool = False
 
     @property
     def description(self) -> str:
@@ -85,7 +88,7 @@ class Setting:
         return low or high
 
     def check(self, value: Any) -> Any:
-        """`value` in the type of the setting: whole numbers stand for numbers, lists for tuples.
+        """`value` in the type of the setting: whole numbers stand for numbers, lists for tuples, ~ for the home.
 
         Raises:
             ArgumentError: it is of another type, out of bounds, none of the choices, or not finite.
@@ -95,7 +98,7 @@ class Setting:
             raise self.refused(_TYPES[self.kind], value)
         if not all(self._allows(part) for part in (typed if isinstance(typed, tuple) else (typed,))):
             raise self.refused(self._expected(), value)
-        return typed
+        return with_home(self.name, typed) if self.path else typed
 
     def parse(self, text: str) -> Any:
         """The value that `text` stands for, not yet checked; ArgumentError where it is none of the setting's type."""
@@ -136,6 +139,15 @@ class Setting:
         if typing.get_origin(self.kind) is tuple:
             return f"hold sizes of {self.constraint}"
         return f"be {self.constraint or 'a finite number'}"
+
+
+def with_home(name: str, path: str) -> str:
+    """The path, the value of argument `name`, with ~ or ~USER at its start as that home; ArgumentError for no such."""
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise ArgumentError(f"{name} must begin with the home of a user where it begins with ~, found {path!r}; a file "
+                            f"of that name is ./{path}")
+    return found
 
 
 def setting(default: _T, meaning: str, **more: Any) -> _T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 
 from ant_rl_core.settings import ArgumentError
 
@@ -21,6 +22,8 @@ def check(viewer: str, viewer_path: str, environ: Mapping[str, str]) -> None:
     """
     if viewer_path and viewer != "rerun":
         raise ArgumentError(f"viewer_path needs viewer:=rerun, which writes it, found viewer:={viewer}")
+    if viewer_path and Path(viewer_path).is_fifo():
+        raise ArgumentError(f"viewer_path must be a file, found the pipe {viewer_path}")
     if viewer == "rerun" and importlib.util.find_spec("rerun") is None:
         raise ArgumentError("viewer:=rerun needs the package rerun-sdk, found none: ./run exec pip install -r "
                             "requirements/viewer.txt")

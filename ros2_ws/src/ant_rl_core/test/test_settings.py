@@ -183,3 +183,25 @@ def test_an_argument_out_of_bounds_is_refused_as_the_value_is():
         settings.build([Example, Narrower], {"share": "1.5", "count": "4"})
     example, narrower = settings.build([Example, Narrower], {"share": "0.5", "count": "4", "clip": "inf"})
     assert example == Example(count=4) and narrower == Narrower(share=0.5, clip=math.inf)
+
+
+@dataclass(frozen=True)
+class Paths(Settings):
+    """A path, and a text that is none."""
+
+    output: str = setting("", "a file", path=True)
+    title: str = setting("", "a text")
+
+
+def test_a_path_may_begin_with_a_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for given, expected in (("~/runs/a", "/home/me/runs/a"), ("~", "/home/me"), ("~root/x", "/root/x"), ("a~b", "a~b"),
+                            ("./~/x", "./~/x"), ("", "")):
+        assert Paths(output=given).output == expected
+        (built,) = settings.build([Paths], {"output": given, "title": given})
+        assert (built.output, built.title) == (expected, given)
+        assert replace(built, output=given).output == expected  # as a node does whose parameter is set
+    with pytest.raises(ArgumentError) as caught:
+        Paths(output="~no_such_user/x")
+    assert str(caught.value) == ("output must begin with the home of a user where it begins with ~, found "
+                                 "'~no_such_user/x'; a file of that name is ./~no_such_user/x")

@@ -11,15 +11,14 @@ import rclpy
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
+from ant_rl_core import ending
 from ant_rl_ros.lifecycle import EXIT_CONFIGURATION
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.parameters import ParameterError
 
-_SECOND_SIGNAL = 1.0  # [s] after the first a signal interrupts
-
 
 def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -> int:
-    """Main function of a node: build it, run it until it ends or SIGINT or SIGTERM comes; returns the exit code.
+    """Main function of a node: build it, run it until it ends or a signal asks for that; returns the exit code.
 
     0 after a clean end, a signal's included; 2, with one sentence, where parameters or what they name can't be
     used; 130 where a second signal, a second or more after the first, had to interrupt. Anything else is raised.
@@ -31,13 +30,15 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
         nonlocal asked
         now = time.monotonic()
         # A terminal and a launch system may both pass on one Ctrl-C.
-        if node is None or (asked and now - asked > _SECOND_SIGNAL):
+        if node is None or (asked and ending.insists(signum, now - asked)):
             raise KeyboardInterrupt
         asked = asked or now
         node.interrupted_by_signal = True
         node.finish(0)
 
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    ending.speak()
+    # A launch system in the background may have been started to ignore the first two, and yet stops its nodes by them.
+    for signum in ending.heard(always=(signal.SIGINT, signal.SIGTERM)):
         signal.signal(signum, stop)
     try:
         try:
@@ -56,7 +57,7 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
         finally:
             rclpy.try_shutdown()
     except KeyboardInterrupt:
-        return 130 if asked else 0
+        return ending.INTERRUPTED if asked else 0
 
 
 def peer_hint(node: StackNode, topic: str, msg_type: str) -> str:

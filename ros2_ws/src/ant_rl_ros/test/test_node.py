@@ -177,7 +177,7 @@ def test_ros_arguments_that_cannot_be_read():
 
 
 @pytest.mark.parametrize("wait", ["wait_set", "executor"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_at_once_and_its_last_words_arrive(number, wait):
     with Echo(wait=wait) as echo:
         echo.meet()

@@ -15,7 +15,8 @@ class PolicySettings(Settings):
     """Parameters of the policy node."""
 
     mode: str = setting("lockstep", "how the environment runs: lockstep or realtime", choices=MODES)
-    policy: str = setting("default", "path of a policy bundle, or the name of a shipped one; empty: wait for the topic")
+    policy: str = setting("default", "path of a policy bundle, or the name of a shipped one; empty: wait for the topic",
+                        path=True)
     backend: str = setting("litert", "what runs the actor: litert is small and fast, keras needs TensorFlow",
                            choices=tuple(BACKENDS))
     variant: str = setting(bundle.FLOAT32, "which of the bundle's variants to run, such as float32 or int8")

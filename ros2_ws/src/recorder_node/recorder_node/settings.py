@@ -12,5 +12,6 @@ from recorder_node.bag import STORAGES
 class RecorderSettings(Settings):
     """Parameters of the recorder."""
 
-    record: str = setting("", "folder of the bag, which must not exist yet; empty: rosbag2_ and date and time, here")
+    record: str = setting("", "folder of the bag, which must not exist yet; empty: rosbag2_ and date and time, here",
+                        path=True)
     record_format: str = setting("mcap", "storage of the bag", choices=tuple(STORAGES))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ant_rl_core.settings import ArgumentError
+from ant_rl_core.settings import ArgumentError, with_home
 from ant_rl_core.verbs import Verb
 
 _REPAIR = "repair needs the folder of a recording: ./run repair BAG"
@@ -17,7 +17,7 @@ def _repair(words: Sequence[str]) -> int:
     from recorder_node.bag import repair
     from recorder_node.storage import BagError
     try:
-        contents = repair(Path(words[0]))
+        contents = repair(Path(with_home("BAG", words[0])))
     except BagError as error:
         raise ArgumentError(str(error)) from error
     print(f"{words[0]}: {sum(contents.counts.values())} messages of {len(contents.topics)} topics, "

@@ -9,6 +9,7 @@ import pytest
 from trials import untrained
 
 from ant_rl_core import bundle as policy_bundle
+from ant_rl_core.files import FolderLock
 from policy_node.actor import load_actor
 from trainer.algorithms.on_policy.ppo import PPO, PPOConfig
 from trainer.compress import command, compression, distil, fit, report, variants
@@ -113,6 +114,45 @@ def test_wrong_words_are_refused(given, capsys):
     assert "summary must be in a folder that exists" in refused(capsys, given, summary="no/such/file.json")
     (given.parent / "file").write_text("")
     assert "output must be a folder that can be made" in refused(capsys, given, output="file/folder")
+
+
+def test_what_is_there_is_not_written_over(given, capsys, monkeypatch):
+    """Neither the bundle that is read, nor what an earlier compression or a training left."""
+    monkeypatch.setattr(command, "compress", lambda *_: pytest.fail("the refusal comes first"))
+
+    def said(**arguments):
+        before = {path: path.read_bytes() for path in given.parent.rglob("*") if path.is_file()}
+        assert command.main(str(source), ["float16"], {**QUICK, **arguments}) == 2
+        assert {path: path.read_bytes() for path in given.parent.rglob("*") if path.is_file()} == before
+        return capsys.readouterr().err
+
+    (given.parent / "run").mkdir()
+    source = given.rename(given.parent / "run" / "policy.zip")
+    assert ("output must be a folder without results of a compression or a training, found run with policy.zip; name "
+            "another or move them away") in said(output="run")
+    (given.parent / "link").symlink_to("run")
+    assert "found link with policy.zip" in said(output="link")
+    assert "summary must not be what is read, found link/policy.zip" in said(output="new", summary="link/policy.zip")
+    assert "summary must be another file than what output has" in said(output="new", summary="new/policy.zip")
+    for name in ("checkpoint.npz", "report.md", "report.json"):
+        (given.parent / name).mkdir()
+        (given.parent / name / name).write_text("")
+        assert f"found {name} with {name}" in said(output=name)
+    with FolderLock(given.parent / "new", "a training"):
+        assert "a compression must have its folder to itself, found new in use" in said(output="new")
+
+
+def test_without_its_picture_a_compression_is_whole(given, monkeypatch, capsys):
+    def undrawable(_):
+        assert (given.parent / "runs/compress/report.md").exists()
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(report, "picture", undrawable)
+    assert command.main(str(given), ["float16"], QUICK) == 0
+    captured = capsys.readouterr()
+    assert "report.png can't be drawn (RuntimeError: no font); all else is there" in captured.err
+    assert "float16" in captured.out and (given.parent / "runs/compress/policy.zip").exists()
+    assert command.main(str(given), ["float16"], QUICK) == 2, "a second one must not write over the first"
 
 
 def test_a_student_larger_than_its_teacher_is_refused(given, capsys):

@@ -26,6 +26,7 @@ def test_namespaces_become_prefixes(tmp_path):
 def test_the_folder_is_there_and_a_taken_one_is_refused(tmp_path):
     run = planned(tmp_path / "run")
     assert run.folder.path.is_dir() and run.folder.chosen.train.seed == 3 and run.on_policy
+    run.folder.close()
     checkpoint.path_in(run.folder.path).write_bytes(b"")
     with pytest.raises(ArgumentError, match="already holds a training: add resume:=true"):
         planned(tmp_path / "run")

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -279,6 +280,42 @@ def test_episodes_to_learn_from_can_be_shorter_those_to_evaluate_not(tmp_path):
     assert float(evaluation["mean_return"]) > 100  # standing earns 1 a step
 
 
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+def test_the_policy_comes_before_all_that_can_fail(tmp_path, monkeypatch, capsys):
+    """An evaluation that is cut short, a picture that can't be drawn: the policy is there, and nothing is to be redone."""
+    path, evaluated = tmp_path / "policy.zip", []
+
+    def interrupted(*_, **__):
+        evaluated.append(policy_bundle.read(path).manifest.provenance)
+        raise KeyboardInterrupt
+
+    def undrawable(*_):
+        assert path.exists() and (tmp_path / "checkpoint.npz").exists()
+        raise RuntimeError("Failed to process string with tex because latex could not be found\nsecond line")
+
+    monkeypatch.setattr(train.plot, "save_curve", undrawable)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "evaluate", interrupted)
+        assert train.main("ppo", settings(tmp_path, 2, evaluation_interval="0")) == 130
+    assert len(evaluated) == 1 and "evaluation" not in evaluated[0]
+    capsys.readouterr()
+    assert train.main("ppo", {"output": str(tmp_path), "resume": "true"}) == 0
+    assert sentence(capsys) == ("curve.png can't be drawn (RuntimeError: Failed to process string with tex because latex "
+                                "could not be found second line); all else is there")
+    assert "evaluation" in policy_bundle.read(path).manifest.provenance and len(rows(tmp_path, "evaluation.csv")) == 1
+    monkeypatch.undo()
+    assert train.main("ppo", {"output": str(tmp_path), "resume": "true", "evaluation_episodes": "0"}) == 0
+    assert (tmp_path / "curve.png").exists()
+    # Its checkpoint is large: it may be removed, and the same command is no word to wipe the rest.
+    (tmp_path / "checkpoint.npz").unlink()
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    capsys.readouterr()
+    assert train.main("ppo", settings(tmp_path, 2, evaluation_interval="0")) == 2
+    assert "already holds results of a training (policy.zip, curve.csv, " in sentence(capsys)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 def test_what_cannot_be_trained_is_refused_in_one_sentence(tmp_path, capsys):
@@ -399,6 +436,7 @@ def _train_process(arguments, log):
     sys.stdout = sys.stderr = open(log, "w", buffering=1)
     tf.config.run_functions_eagerly(True)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the server may be older than `as_on_a_terminal`
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.exit(train.main("ppo", arguments))
 
 
@@ -428,6 +466,8 @@ def test_killed_at_any_moment_it_resumes_to_the_same_end(processes, unbroken, tm
     within_a_write = 0
     for kill in range(11):
         resume = {"resume": "true"} if saved.exists() else {}
+        if not resume and folder.exists():  # with rows, and nothing to go on from
+            shutil.rmtree(folder)
         process = start(processes, tmp_path, {**settings(folder, UPDATES), **resume})
         rows_now = count(curve) if resume else 1
         goal = rows_now + int(rng.integers(0, 4))
@@ -450,7 +490,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_end(processes, unbroken, tm
     assert not list(folder.glob(".*.part"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_ends_it_with_a_checkpoint_a_sentence_and_exit_code_130(processes, unbroken, tmp_path, number):
     folder = tmp_path / "run"
     process = start(processes, tmp_path, settings(folder, UPDATES, checkpoint_interval="1000000"))

@@ -15,7 +15,8 @@ class ViewerSettings(Settings):
     """Parameters of the viewer."""
 
     viewer: str = setting("none", "what shows the robot: rerun, mujoco, or none", choices=VIEWERS)
-    viewer_path: str = setting("", "file (.rrd) for Rerun to write instead of opening its window; empty: a window")
+    viewer_path: str = setting("", "file (.rrd) for Rerun to write instead of opening its window; empty: a window",
+                             path=True)
     view_rate: float = setting(20.0, "at most so many states are shown per second of the clock on the wall", unit="Hz",
                                minimum=1, maximum=50)
     render_hz: int = setting(0, "at most so many pictures per second on image, while somebody listens; 0: none",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ant_rl_core import bundle, settings
 from ant_rl_core.bundle import BundleError
-from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_core.files import check_not_an_input, check_writable, write_atomically
 from ant_rl_core.machine import machine
 from ant_rl_core.settings import ArgumentError, setting
 from ant_rl_core.shipped import resolve_policy
@@ -25,6 +25,7 @@ from trainer.runs.progress import numbered
 
 _VECTOR_ROWS = tuple(goal.name for goal in GOALS if goal.name.startswith("vector_ant"))
 _BUSY = 1.0  # load average
+_INPUTS = ("policy", "training")  # arguments of one suite or the other
 _POLICY_ROWS = ("round_trip", "policy_litert_memory", "policy_litert_cpu")
 
 
@@ -32,7 +33,7 @@ _POLICY_ROWS = ("round_trip", "policy_litert_memory", "policy_litert_cpu")
 class BenchConfig(SuiteConfig):
     """Arguments of the benchmark."""
 
-    policy: str = setting("default", "policy bundle to run, a path or the name of a shipped one")
+    policy: str = setting("default", "policy bundle to run, a path or the name of a shipped one", path=True)
 
 
 class Suite(NamedTuple):
@@ -64,16 +65,17 @@ def main(arguments: Mapping[str, str], suite: str = "") -> int:
               "programs whose threads wait for each other suffer most", file=sys.stderr, flush=True)
     found = measure(names, SUITES[suite].groups(config))
     rows = [as_json(goal, found[goal.name]) for goal in SUITES[suite].goals if goal.name in names]
-    print(report.table(rows))
     if config.summary:
         summary = {"rows": rows, "machine": facts, "seconds": round(time.monotonic() - start, 1)}
         text = json.dumps(summary, indent=2, allow_nan=False)
         try:
             write_atomically(Path(config.summary), text.encode())
         except OSError as error:
+            print(report.table(rows))
             print(f"ant_rl: can't write the summary {config.summary} ({error.strerror}): make room or choose another "
                   "path", file=sys.stderr)
             return 1
+    print(report.table(rows))
     return 0
 
 
@@ -88,6 +90,7 @@ def read_arguments(arguments: Mapping[str, str], suite: str = "") -> tuple[Any, 
             raise ArgumentError(f"rows must be of {', '.join(known)}; found {name!r}")
     if config.summary:
         check_writable("summary", config.summary)
+        check_not_an_input("summary", config.summary, filter(None, (getattr(config, each, "") for each in _INPUTS)))
     chosen.check(config, names)
     return config, names
 

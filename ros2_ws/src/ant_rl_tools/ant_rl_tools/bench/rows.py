@@ -60,7 +60,7 @@ class SuiteConfig(Settings):
     rows: str = setting("", "names of the rows to measure, with commas in between; empty means all")
     seconds: float = setting(1.0, "length of one measured segment; each comparison takes several of each side", above=0)
     rounds: int = setting(5, "segments of each side", minimum=1)
-    summary: str = setting("", "file for the figures as JSON; empty means none")
+    summary: str = setting("", "file for the figures as JSON; empty means none", path=True)
 
 
 # Names of rows that share what they need, and what measures those of them that it is given.

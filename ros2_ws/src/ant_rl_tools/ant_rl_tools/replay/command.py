@@ -13,8 +13,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ant_rl_core import bundle, settings
-from ant_rl_core.files import check_writable, write_atomically
-from ant_rl_core.settings import Settings, setting
+from ant_rl_core.files import check_not_an_input, check_writable, write_atomically
+from ant_rl_core.settings import Settings, setting, with_home
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.replay.outcome import Outcome
 from ant_rl_tools.unavailable import Unavailable
@@ -29,7 +29,7 @@ class ReplayConfig(Settings):
     """Settings of every replay."""
 
     namespace: str = setting("", "of the robots, where the bag holds several")
-    summary: str = setting("", "path for the outcome as JSON; empty means none")
+    summary: str = setting("", "path for the outcome as JSON; empty means none", path=True)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class PolicyReplayConfig(ReplayConfig):
     """Settings of a replay to a policy node."""
 
     policy: str = setting("", "policy bundle, a path or the name of a shipped one; empty means the policies that the "
-                          "bag holds, or default where it holds none")
+                          "bag holds, or default where it holds none", path=True)
     variant: str = setting(bundle.FLOAT32, "which of the policy's variants to run: float32, or a smaller one that its "
                            "bundle has, such as int8")
     backend: str = setting("litert", "litert or keras", choices=tuple(BACKENDS))
@@ -61,17 +61,25 @@ TARGETS = {
 def main(bag: str, target: str, arguments: Mapping[str, str]) -> int:
     """Replay a bag to a target; returns 0 where it did what was recorded, 1 where not, 2 where it can't be told."""
     (config,) = settings.build([TARGETS[target][0]], arguments)
+    bag = with_home("BAG", bag)
     if config.summary:
         check_writable("summary", config.summary)
+        check_not_an_input("summary", config.summary, filter(None, (bag, getattr(config, "policy", ""))))
     try:
         with Recording(Path(bag), config.namespace or None) as recording:
             outcome = _replay(recording, target, config)
     except (BagError, Unavailable, bundle.BundleError, FloatingPointError) as error:
         print(f"ant_rl: {error}", file=sys.stderr)
         return 2
-    print("\n".join(outcome.lines))
     if config.summary:
-        write_atomically(config.summary, json.dumps(outcome.summary, indent=2).encode())
+        try:
+            write_atomically(config.summary, json.dumps(outcome.summary, indent=2).encode())
+        except OSError as error:
+            print("\n".join(outcome.lines))
+            print(f"ant_rl: can't write the summary {config.summary} ({error.strerror}): make room or choose another "
+                  "path", file=sys.stderr)
+            return 1
+    print("\n".join(outcome.lines))
     return 0 if outcome.passed else 1
 
 

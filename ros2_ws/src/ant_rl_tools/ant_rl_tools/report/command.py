@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ant_rl_core import settings
-from ant_rl_core.files import check_writable, write_atomically
-from ant_rl_core.settings import ArgumentError, Settings, setting, split
+from ant_rl_core.files import write_atomically
+from ant_rl_core.settings import ArgumentError, Settings, setting, split, with_home
+from ant_rl_tools.outputs import check_output
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.report import figures, tables
 from ant_rl_tools.report.charts import RUN_COLORS
@@ -24,21 +25,23 @@ from recorder_node.storage import BagError
 class ReportConfig(Settings):
     """Arguments of the report."""
 
-    output: str = setting("report.html", "HTML file to write; one that exists is written over")
+    output: str = setting("report.html", "HTML file to write; one that exists is written over if you name it",
+                        path=True)
     namespace: str = setting("", "of the robots, where a bag holds several")
 
 
 def main(words: Sequence[str]) -> int:
     """Write the report on the bags in `words`; returns the exit code. ArgumentError where that can't be done."""
-    names = [word for word in words if ":=" not in word]
-    (config,) = settings.build([ReportConfig], split(word for word in words if ":=" in word))
+    names = [with_home("BAG", word) for word in words if ":=" not in word]
+    given = split(word for word in words if ":=" in word)
+    (config,) = settings.build([ReportConfig], given)
     if not names:
         raise ArgumentError("report needs the folder of a recording, or several to compare: ./run report BAG [BAG …]")
     if len(names) > len(RUN_COLORS):
         raise ArgumentError(f"report compares at most {len(RUN_COLORS)} recordings, found {len(names)}")
     if len({os.path.realpath(name) for name in names}) < len(names):
         raise ArgumentError(f"report takes each recording once, found {' '.join(names)}")
-    check_writable("output", config.output)
+    check_output(config.output, "output" in given, names)
     try:
         runs = _read(names, config.namespace or None)
     except BagError as error:

@@ -15,11 +15,11 @@ import numpy as np
 from ant_env_node.vec_env import VectorAnt, load_model
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor
-from ant_rl_core.files import check_writable
 from ant_rl_core.settings import ArgumentError, Settings, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous, TimeStep, TimeStepEnv
+from ant_rl_tools.outputs import check_output
 from ant_rl_tools.video.film import Film, captioned, side_by_side
 from policy_node.actor import load_actor
 from trainer.loop import Move, drive
@@ -35,7 +35,8 @@ _WIDTH = 100
 class VideoConfig(Settings):
     """Settings of a video."""
 
-    output: str = setting("video.mp4", "file (.mp4) to write")
+    output: str = setting("video.mp4", "file (.mp4) to write; one that exists is written over if you name it",
+                        path=True)
     seed: int = setting(1000, "seed of the first episode; the episodes are those of ./run eval with this seed",
                         minimum=0)
     episodes: int = setting(1, "how many episodes of each policy, one after the other", minimum=1)
@@ -44,10 +45,6 @@ class VideoConfig(Settings):
     variant: str = setting(policy_bundle.FLOAT32, "variant of the bundles that are named without one")
     width: int = setting(480, "of the picture of each policy, an even number of pixels")
     height: int = setting(360, "of the picture of each policy, an even number of pixels")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_writable("output", self.output)
 
     def rules(self) -> Iterator[tuple[bool, str]]:
         for name in ("width", "height"):
@@ -154,6 +151,7 @@ def main(words: Sequence[str], arguments: Mapping[str, str]) -> int:
     """Make a video of the policies that `words` name (BUNDLE or BUNDLE:VARIANT); returns the exit code."""
     try:
         (config,) = settings.build([VideoConfig], arguments)
+        check_output(config.output, "output" in arguments, [bundle_of(word)[0] for word in words])
         panels = [Panel(word, load(word, config.variant), config) for word in words]
     except ValueError as error:  # of the settings or of a bundle
         raise ArgumentError(str(error)) from error
@@ -208,10 +206,19 @@ def _film(panels: Sequence[Panel], camera: Camera, config: VideoConfig) -> int:
 
 
 def load(word: str, variant: str = policy_bundle.FLOAT32) -> Actor:
-    """The actor of BUNDLE or BUNDLE:VARIANT; a file with a colon in its name is itself."""
-    name, colon, own = word.rpartition(":")
-    if colon and not Path(word).exists():
-        word, variant = name, own
-    policy = policy_bundle.read(resolve_policy(word))
+    """The actor of BUNDLE or BUNDLE:VARIANT."""
+    path, own = bundle_of(word)
+    policy = policy_bundle.read(path)
     policy.check_sizes(ANT.observation_size, ANT.action_size)
-    return load_actor(policy, "litert", variant)
+    return load_actor(policy, "litert", own or variant)
+
+
+def bundle_of(word: str) -> tuple[Path, str]:
+    """Path and variant of BUNDLE or BUNDLE:VARIANT, the latter empty where none is named.
+
+    A file with a colon in its name is itself.
+    """
+    name, colon, variant = word.rpartition(":")
+    if colon and not Path(word).expanduser().exists():
+        return resolve_policy(name), variant
+    return resolve_policy(word), ""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from ant_rl_core.files import replacing
 
 _FONT_SIZE = 15  # [pixels]
 _LINE = 20  # [pixels]
@@ -55,8 +58,10 @@ class Film:
     """
 
     def __init__(self, path: str, rate: int) -> None:
-        self._path, self._aside = Path(path), Path(f"{path}.part")
-        self._file = av.open(str(self._aside), "w", format="mp4", options=_CONTAINER)
+        self._path = Path(path)
+        self._folder = tempfile.TemporaryDirectory()  # the encoder goes back in its file, which a pipe can't
+        self._made = Path(self._folder.name, "film.mp4")
+        self._file = av.open(str(self._made), "w", format="mp4", options=_CONTAINER)
         stream = self._file.add_stream(_CODEC, rate=rate, options=_QUALITY)
         assert isinstance(stream, av.VideoStream)  # as the codec says
         self._stream = stream
@@ -79,6 +84,7 @@ class Film:
                 self._file.mux(self._stream.encode())
             self._file.close()
             if kind is None:
-                os.replace(self._aside, self._path)
+                with open(self._made, "rb") as made, replacing(self._path) as file:
+                    shutil.copyfileobj(made, file)
         finally:
-            self._aside.unlink(missing_ok=True)
+            self._folder.cleanup()

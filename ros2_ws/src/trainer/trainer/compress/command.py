@@ -6,19 +6,24 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ant_rl_core import bundle as policy_bundle, settings
-from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_core.files import (FolderBusyError, FolderLock, check_not_an_input, check_writable,
+                               write_atomically)
 from ant_rl_core.settings import ArgumentError
 from ant_rl_core.shipped import resolve_policy
 from trainer.compress import report, variants
 from trainer.compress.compression import CompressConfig, compress
+from trainer.compress.report import Report
+from trainer.runs.plot import attempt
 
 _WIDTH = 100
+_BUNDLE, _PAGE, _FIGURES, _PICTURE = "policy.zip", "report.md", "report.json", "report.png"
 
 
 def main(bundle: str, methods: Sequence[str], arguments: Mapping[str, str]) -> int:
@@ -27,40 +32,67 @@ def main(bundle: str, methods: Sequence[str], arguments: Mapping[str, str]) -> i
         (config,) = settings.build([CompressConfig], arguments)
         for name in methods:
             variants.check(name)
-        folder = _folder(config)
-        policy = policy_bundle.read(resolve_policy(bundle))
+        path = resolve_policy(bundle)
+        policy = policy_bundle.read(path)
         # Where it was written to does not matter to what was made.
         given = [f"{name}:={value}" for name, value in arguments.items() if name not in ("output", "summary")]
         command = " ".join(["./run compress", bundle, *methods, *given])
-        made, figures = compress(policy, methods, config, command, _tell)
-    except ValueError as error:  # of the settings, or of the bundle
+        with _held(config, path) as folder:
+            made, figures = compress(policy, methods, config, command, _tell)
+            _write(folder, config.summary, made, figures)
+    except (ValueError, FolderBusyError) as error:  # of the settings, of the bundle, or of the folder
         print(error, file=sys.stderr)
         return 2
-    files = {folder / "policy.zip": made, folder / "report.md": report.markdown(figures).encode(),
-             folder / "report.png": report.picture(figures)}
-    for path in filter(None, (folder / "report.json", config.summary)):
-        files[Path(path)] = json.dumps(report.plain(figures), indent=2).encode()
-    try:
-        for path, data in files.items():
-            write_atomically(path, data)
     except OSError as error:
-        print(f"can't write {path} ({error.strerror}): make room or choose another path", file=sys.stderr)
+        print(f"can't write {error.filename or 'what was made'} ({error.strerror}): make room or choose another path",
+              file=sys.stderr)
         return 1
-    print(f"\n{report.table(figures)}\n\nthe variants: {folder / 'policy.zip'}; the report: {folder / 'report.md'}")
+    print(f"\n{report.table(figures)}\n\nthe variants: {folder / _BUNDLE}; the report: {folder / _PAGE}")
     return 0
 
 
-def _folder(config: CompressConfig) -> Path:
-    """The folder for the output, made where it is missing; ArgumentError if nothing can be written there."""
+@contextmanager
+def _held(config: CompressConfig, given: Path) -> Iterator[Path]:
+    """The folder for the output, made where it is missing, and this command's alone meanwhile.
+
+    Args:
+        config: names it.
+        given: the bundle that is read.
+
+    Raises:
+        ArgumentError: nothing can be written there, or what is there would be written over.
+        FolderBusyError: another process holds it.
+    """
     folder = Path(config.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArgumentError(f"output must be a folder that can be made, found {folder} ({error.strerror})") from error
-    for path in (folder / "policy.zip", config.summary):
-        if path:
-            check_writable("output" if path is not config.summary else "summary", str(path))
-    return folder
+    check_writable("output", str(folder / _BUNDLE))
+    with FolderLock(folder, "a compression"):
+        found = [name for name in (_BUNDLE, _PAGE, _FIGURES, _PICTURE, "checkpoint.npz") if (folder / name).exists()]
+        if found:
+            raise ArgumentError(f"output must be a folder without results of a compression or a training, found {folder} "
+                                f"with {', '.join(found)}; name another or move them away")
+        if config.summary:
+            check_writable("summary", config.summary)
+            check_not_an_input("summary", config.summary, [given])
+            if os.path.realpath(config.summary) in [os.path.realpath(folder / name)
+                                                    for name in (_BUNDLE, _PAGE, _PICTURE)]:
+                raise ArgumentError(f"summary must be another file than what output has, found {config.summary}")
+        yield folder
+
+
+def _write(folder: Path, summary: str, made: bytes, figures: Report) -> None:
+    """The bundle first, its picture last: without it the rest is whole. OSError names what can't be written."""
+    found = json.dumps(report.plain(figures), indent=2).encode()
+    files = [(folder / _BUNDLE, made), (folder / _FIGURES, found), (folder / _PAGE, report.markdown(figures).encode())]
+    for path, data in [*files, *([(Path(summary), found)] if summary else [])]:
+        try:
+            write_atomically(path, data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    attempt(_PICTURE, lambda: write_atomically(folder / _PICTURE, report.picture(figures)))
 
 
 def _tell(text: str) -> None:

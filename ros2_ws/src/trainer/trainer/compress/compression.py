@@ -41,8 +41,8 @@ class CompressConfig(Settings):
     """Settings of a compression."""
 
     output: str = setting("runs/compress", "folder for the bundle policy.zip, the report report.md and report.json, "
-                          "and its picture report.png")
-    summary: str = setting("", "a further path for report.json; empty means none")
+                          "and its picture report.png", path=True)
+    summary: str = setting("", "a further path for report.json; empty means none", path=True)
     episodes: int = setting(50, "episodes that each variant's return is the mean of", minimum=1)
     evaluation_seed: int = setting(1000, "seed of the first episode; episode k is Ant-v5 reset with evaluation_seed + "
                                    "k", minimum=0)

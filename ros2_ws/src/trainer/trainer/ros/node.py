@@ -16,6 +16,7 @@ from ant_rl_ros.lifecycle import EXIT_CONFIGURATION
 from ant_rl_ros.messages import decode_observation
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import peer_hint, run
+from trainer.checkpoint import CheckpointError
 from trainer.ros.outbox import CannotBegin
 from trainer.ros.settings import TrainerSettings
 from trainer.ros.topics import TrainingTopics
@@ -99,7 +100,7 @@ class TrainerNode(StackNode):
         """End the node where the session can't begin, lost its numbers or can't write."""
         try:
             yield
-        except (CannotBegin, FloatingPointError, OSError) as error:
+        except (CannotBegin, CheckpointError, FloatingPointError, OSError) as error:
             self.get_logger().fatal(self._run.why_it_ended(error))
             # Where numbers were lost or there is no room, a new start may go on from the checkpoint.
             self.exit_code = EXIT_CONFIGURATION if isinstance(error, CannotBegin) else 1

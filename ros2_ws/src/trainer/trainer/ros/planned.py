@@ -20,7 +20,7 @@ class PlannedRun:
         settings: of the trainer node.
 
     Attributes:
-        folder: of the run; it is made, and taken by no other run unless this one goes on with it.
+        folder: of the run; it is made, held by it, and taken by no other run unless this one goes on with it.
         prefixes: of the names of topics and services, e.g. /a/ or nothing, by each environment's namespace.
         on_policy: whether the method learns from what its present policy did, from nothing else.
 
@@ -35,7 +35,8 @@ class PlannedRun:
         self._policy_interval = settings.policy_interval
         self._learner = ALGORITHMS[settings.algorithm].learner
         self.on_policy: bool = self._learner.on_policy
-        self.folder = RunFolder(settings.algorithm, chosen)
+        # A trainer that was killed before its first checkpoint is started again by the stack.
+        self.folder = RunFolder(settings.algorithm, chosen, anew=settings.resume)
         self.folder.make()
         if not chosen.train.resume:
             self.folder.refuse_taken()

@@ -100,6 +100,7 @@ class Session:
             CannotBegin: see there.
             FloatingPointError: numbers were lost.
             OSError: the folder can't be written to.
+            CheckpointError: at the end, where the last checkpoint can't be written.
         """
         if self._begun and tick.num_envs != self.rows[source]:
             return False
@@ -144,20 +145,17 @@ class Session:
         """
         if not self._begun:
             return "nothing was learned yet: no observation came"
-        self._saved_steps = self._learner.env_steps
-        if not self._in_line:
-            self._out.hold()  # what comes meanwhile might be more than the inbox holds
         try:
-            self._learning.call(self._recorded.save).result()
+            self._save()
         except CheckpointError as error:
             self._out.warn("checkpoint", str(error))
             return str(error)
         return None
 
     def end(self) -> None:
-        """Save what a stop from outside would lose; raises as `save`."""
+        """Save what a stop from outside would lose; raises as `save`, and CheckpointError where that can't be."""
         if self._begun and self._saved_steps != self._learner.env_steps:
-            self.save()
+            self._save()
 
     def close(self) -> None:
         """End the learning and its files; nothing is saved."""
@@ -229,6 +227,12 @@ class Session:
         self._learning.call(partial(self._learner.renumber, running_version + 1)).result()
         self._publish_policy()
 
+    def _save(self) -> None:
+        self._saved_steps = self._learner.env_steps
+        if not self._in_line:
+            self._out.hold()  # what comes meanwhile might be more than the inbox holds
+        self._learning.call(self._recorded.save).result()
+
     def _before_update(self) -> None:
         self._update_began = time.perf_counter()
         if self._on_policy:
@@ -262,19 +266,22 @@ class Session:
             self._offer = None
 
     def _finish_if_done(self) -> None:
-        """End with checkpoint and policy once all steps were learned from."""
+        """End with checkpoint and policy once all steps were learned from; what is only told comes after them."""
         steps = self._learner.env_steps
         if steps < self._total or self._learning.behind or self.done:
             return
         self.done = True
-        self.save()
+        problem = self.save()
         policy, version = self._learning.call(self._export).result()
+        path = None if self._folder is None else self._folder.save_policy(policy)
         if version != self._sent_version:
             self._send_policy(policy, version)
         if self._recent or steps != self._told_steps:
             self._publish_progress()
-        if self._folder is not None:
-            self._out.say(f"{steps} steps learned from, policy in {self._folder.save_policy(policy)}")
+        if path is not None:
+            self._out.say(f"{steps} steps learned from, policy in {path}")
+        if problem:
+            raise CheckpointError(problem)
 
     # -- what goes out -----------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ class TrainerSettings(Settings):
                                           "own")
     seed: int = setting(0, "seed of networks and of the order of learning; one that is resumed goes on with its own",
                         minimum=0)
-    output: str = setting("runs/ros", "folder for checkpoint, curve and policy")
+    output: str = setting("runs/ros", "folder for checkpoint, curve and policy", path=True)
     checkpoint_interval: int = setting(0, "environment steps between checkpoints; 0: as many as in one process, or as "
                                        "the training was begun with", minimum=0)
     resume: bool = setting(False, "go on from the checkpoint in the output folder, if there is one, with the settings "

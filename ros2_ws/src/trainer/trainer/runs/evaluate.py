@@ -17,7 +17,7 @@ from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor
-from ant_rl_core.files import check_writable, write_atomically
+from ant_rl_core.files import check_not_an_input, check_writable, write_atomically
 from ant_rl_core.settings import Settings, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
@@ -44,7 +44,7 @@ class EvaluateConfig(Settings):
                            "has, such as int8")
     num_envs: int = setting(0, "robots at a time; 0 means as many as episodes, at most 32", minimum=0)
     num_threads: int = setting(0, "threads that step physics; 0 means one per core", minimum=0)
-    summary: str = setting("", "path for the result as JSON; empty means none")
+    summary: str = setting("", "path for the result as JSON; empty means none", path=True)
 
 
 def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_threads: int = 0,
@@ -100,9 +100,11 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
     """Evaluate a bundle (a path or the name of a shipped one); returns the exit code."""
     try:
         (config,) = settings.build([EvaluateConfig], arguments)
+        path = resolve_policy(bundle)
         if config.summary:
             check_writable("summary", config.summary)
-        policy = policy_bundle.read(resolve_policy(bundle))
+            check_not_an_input("summary", config.summary, [path])
+        policy = policy_bundle.read(path)
         policy.check_sizes(ANT.observation_size, ANT.action_size)
         actor = load_actor(policy, config.backend, config.variant)
     except ValueError as error:  # of the settings or of the bundle
@@ -114,15 +116,16 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
                         with_progress=True)
     summary = {"policy": bundle, "backend": config.backend, "variant": config.variant,
                **summarize(episodes, time.perf_counter() - start, timer)}
-    for episode in episodes:
-        print(f"seed {episode.seed}: return {episode.episode_return:8.1f}, {episode.length:4d} steps, "
-              f"{episode.distance:6.1f} m{', fell' if episode.terminated else ''}")
-    print(f"mean return {summary['mean_return']:.1f} ± {summary['std_return']:.1f} over {len(episodes)} episodes")
+    code = 0
     if config.summary:
         try:
             write_atomically(config.summary, json.dumps(summary, indent=2).encode())
         except OSError as error:
             print(f"can't write the summary {config.summary} ({error.strerror}): make room or choose another path",
                   file=sys.stderr)
-            return 1
-    return 0
+            code = 1
+    for episode in episodes:
+        print(f"seed {episode.seed}: return {episode.episode_return:8.1f}, {episode.length:4d} steps, "
+              f"{episode.distance:6.1f} m{', fell' if episode.terminated else ''}")
+    print(f"mean return {summary['mean_return']:.1f} ± {summary['std_return']:.1f} over {len(episodes)} episodes")
+    return code

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ant_rl_core.contracts import Learner
-from ant_rl_core.files import write_atomically
+from ant_rl_core.files import FolderBusyError, FolderLock, write_atomically
 from ant_rl_core.settings import ArgumentError
 from trainer import checkpoint, guard
 from trainer.runs import provenance
@@ -22,16 +25,23 @@ from trainer.runs.events import Events
 from trainer.runs.record import Record
 from trainer.runs.train_config import Chosen
 
+# What a training leaves beside its checkpoint, and can't be made again without it.
+_RESULTS = ("policy.zip", "curve.csv", "evaluation.csv", "curve.png")
+_CONFIG = "config.json"
+_LEFTOVER = re.compile(rf"\.({'|'.join(map(re.escape, (*_RESULTS, _CONFIG, 'checkpoint.npz')))})\.\d+\.part")
+
 
 class RunFolder:
     """Settings, curve, evaluations, events, checkpoint and policy of one training.
 
-    `begin` or `resume` comes first, and writes nothing where it refuses.
+    `begin` or `resume` comes first, and writes nothing where it refuses. From `make` on, which both do if it was not
+    done, the folder is this object's alone, until `close`.
 
     Args:
         algorithm: name of the method.
         chosen: settings of the run, of its method and of the shaped reward; those of a run that is resumed name the
             number of robots that it was begun with.
+        anew: whether rows of a run that was killed before its first checkpoint may be made again.
 
     Attributes:
         path: the folder.
@@ -39,13 +49,13 @@ class RunFolder:
         code_version: of all code that the run was made with.
     """
 
-    def __init__(self, algorithm: str, chosen: Chosen) -> None:
-        self.algorithm, self.chosen = algorithm, chosen
+    def __init__(self, algorithm: str, chosen: Chosen, anew: bool = False) -> None:
+        self.algorithm, self.chosen, self._anew = algorithm, chosen, anew
         self.path = chosen.train.folder(algorithm)
         self.curve, self.evaluations = Table(self.path / "curve.csv"), Table(self.path / "evaluation.csv")
         self.code_version = provenance.code_version()
-        self._events: Events
-        self._is_open = False
+        self._events: Events | None = None
+        self._lock: FolderLock | None = None
         self._row_steps, self._row_seconds = 0, 0.0
 
     @property
@@ -54,7 +64,7 @@ class RunFolder:
         return checkpoint.path_in(self.path)
 
     def make(self) -> None:
-        """Make the folder, if it is not there; ArgumentError where nothing can be written to it."""
+        """Make the folder, if it is not there, and hold it; ArgumentError where it can't be written or is another's."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -62,20 +72,33 @@ class RunFolder:
                                 "output:=") from error
         if not os.access(self.path, os.W_OK):
             raise ArgumentError(f"can't write to the output folder {self.path}: choose another output:=")
+        if self._lock is None:
+            try:
+                self._lock = FolderLock(self.path, "a training")
+            except FolderBusyError as error:
+                raise ArgumentError(str(error)) from error
 
     def refuse_taken(self) -> None:
-        """ArgumentError where the folder holds a training already."""
+        """ArgumentError where a new training would write over what is in the folder."""
         if self.checkpoint.exists():
             raise ArgumentError(f"{self.path} already holds a training: add resume:=true to go on with it, or choose "
                                 "another output:=")
+        found = [name for name in _RESULTS if _holds_something(self.path / name)]
+        if found and not (self._anew and "policy.zip" not in found):
+            raise ArgumentError(f"{self.path} already holds results of a training ({', '.join(found)}), without a "
+                                "checkpoint to go on from: move them away, or choose another output:=")
+        if not self._has_own_config():
+            raise ArgumentError(f"{self.path} already holds a {_CONFIG} that is of no training: choose another output:=")
 
     def begin(self, learner: Learner, record: Record) -> None:
-        """Begin a run; ArgumentError where the folder holds one."""
-        self.refuse_taken()
-        self._prepare(learner)
-        self.curve.clear()
-        self.evaluations.clear()
-        self._open(learner, record)
+        """Begin a run; ArgumentError where the folder holds one, or another training has it."""
+        with self._let_go_on_refusal():
+            self.make()
+            self.refuse_taken()
+            self._prepare(learner)
+            self.curve.clear()
+            self.evaluations.clear()
+            self._open(learner, record)
 
     def resume(self, learner: Learner, record: Record) -> Mapping[str, np.ndarray] | None:
         """Put learner and record into the state of the last checkpoint.
@@ -86,19 +109,21 @@ class RunFolder:
 
         Raises:
             CheckpointError: there is none that can be read.
-            ValueError: it is of other networks, or of another number of robots.
+            ValueError: it is of other networks, or of another number of robots, or another training has the folder.
         """
         self.check_num_envs(learner.num_envs)
-        saved = checkpoint.load(self.checkpoint)
-        learner.restore(checkpoint.Part(saved, "learner."))
-        record.restore(saved)
-        versions = [*str(saved["code_version"]).split(", "), self.code_version]
-        self.code_version = ", ".join(dict.fromkeys(versions))
-        self._prepare(learner)
-        # A killed run may have written rows after its last checkpoint; they will be made again.
-        self.curve.drop_after(learner.env_steps)
-        self.evaluations.drop_after(learner.env_steps)
-        self._open(learner, record)
+        with self._let_go_on_refusal():
+            self.make()
+            saved = checkpoint.load(self.checkpoint)
+            learner.restore(checkpoint.Part(saved, "learner."))
+            record.restore(saved)
+            versions = [*str(saved["code_version"]).split(", "), self.code_version]
+            self.code_version = ", ".join(dict.fromkeys(versions))
+            self._prepare(learner)
+            # A killed run may have written rows after its last checkpoint; they will be made again.
+            self.curve.drop_after(learner.env_steps)
+            self.evaluations.drop_after(learner.env_steps)
+            self._open(learner, record)
         env = checkpoint.Part(saved, "env.")
         if len(env):
             return env
@@ -158,16 +183,19 @@ class RunFolder:
                                           **{f"env.{name}": array for name, array in (env or {}).items()}})
 
     def save_policy(self, policy: bytes) -> Path:
-        """Write the bundle of a run that has ended; returns its path."""
+        """Write the bundle of a run that has learned from all its steps; returns its path."""
         path = self.path / "policy.zip"
         write_atomically(path, policy)
         return path
 
     def close(self) -> None:
-        """End the events."""
-        if self._is_open:
-            self._events.close()
-            self._is_open = False
+        """End the events, and let the folder go."""
+        events, self._events = self._events, None
+        if events is not None:
+            self._kept_beside(events.close)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def how_to_go_on(self) -> str:
         """What a user can do after a run that ended early."""
@@ -182,23 +210,62 @@ class RunFolder:
         return "there is none yet, so begin again with a setting changed, such as a learning rate"
 
     def _prepare(self, learner: Learner) -> None:
-        self.make()
         for leftover in self.path.glob(".*.part"):  # of a write that a kill interrupted
-            leftover.unlink()
+            if _LEFTOVER.fullmatch(leftover.name):
+                leftover.unlink()
         train = replace(self.chosen.train, num_envs=learner.num_envs)
         text = json.dumps({"algorithm": self.algorithm, "train": asdict(train), "learner": asdict(self.chosen.learner),
                            "shaping": asdict(self.chosen.shaping), "code_version": self.code_version}, indent=2)
-        write_atomically(self.path / "config.json", text.encode())
+        write_atomically(self.path / _CONFIG, text.encode())
 
     def _open(self, learner: Learner, record: Record) -> None:
         self._row_steps, self._row_seconds = learner.env_steps, record.seconds
-        self._events, self._is_open = Events(self.path, self._row_seconds), True
+        self._kept_beside(self._begin_events)
         for group, table in (("train", self.curve), ("evaluation", self.evaluations)):
-            self._events.add(group, table.read()[1])
+            self._tell(group, table.read()[1])
+
+    def _begin_events(self) -> None:
+        self._events = Events(self.path, self._row_seconds)
 
     def _add(self, group: str, table: Table, row: Mapping[str, Any]) -> None:
         table.add(row)
-        self._events.add(group, [row])
+        self._tell(group, [row])
+
+    def _tell(self, group: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        events = self._events
+        if events is not None:
+            self._kept_beside(lambda: events.add(group, rows))
+
+    def _kept_beside(self, do: Callable[[], None]) -> None:
+        """Events are a copy of the tables: a training goes on without them."""
+        try:
+            do()
+        except OSError as error:
+            self._events = None
+            print(f"events for TensorBoard can't be written to {self.path} ({error}): going on without, the tables have "
+                  "it all", file=sys.stderr)
+
+    @contextmanager
+    def _let_go_on_refusal(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _has_own_config(self) -> bool:
+        """Whether config.json, where there is one, is that of a training."""
+        try:
+            found = json.loads((self.path / _CONFIG).read_bytes())
+        except FileNotFoundError:
+            return True
+        except (OSError, ValueError):
+            return False
+        return isinstance(found, dict) and {"algorithm", "train", "learner"} <= set(found)
+
+
+def _holds_something(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def passed(interval: int, before: int, now: int) -> bool:

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
+import sys
+from collections.abc import Callable
 from pathlib import Path
+
+from ant_rl_core.files import write_atomically
+
+
+def attempt(name: str, draw: Callable[[], None]) -> None:
+    """Draw what nothing depends on; where that fails, for whatever reason, say so in a sentence."""
+    try:
+        draw()
+    except Exception as error:  # fonts, LaTeX, settings of the user, the disk: Matplotlib raises what they raise
+        reason = " ".join(str(error).split())[:200]
+        print(f"{name} can't be drawn ({type(error).__name__}: {reason}); all else is there", file=sys.stderr, flush=True)
 
 
 def save_curve(folder: Path, title: str) -> None:
@@ -24,7 +38,9 @@ def save_curve(folder: Path, title: str) -> None:
         axes.legend(fontsize="small")
     figure.axes[0].set_ylabel("mean return")
     figure.suptitle(title)
-    figure.savefig(folder / "curve.png", dpi=120)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    write_atomically(folder / "curve.png", buffer.getvalue())
 
 
 def _columns(path: Path) -> dict[str, list[float]]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ant_env_node import shaping
 from ant_env_node.make import make
-from ant_rl_core import bundle as policy_bundle, settings
+from ant_rl_core import bundle as policy_bundle, ending, settings
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
 from policy_node.actor import load_actor
@@ -67,11 +67,15 @@ class Run:
                 loop.run(self.env, self.learner, self.learner, self._start, self._on_step, self._on_update)
             if self.learner.env_steps < total:
                 return None
-            evaluation = self._evaluate() if self.config.evaluation_episodes else None
+            guard.check_weights(self.learner.weights(), self.learner.env_steps)
+            # The policy first: what comes after takes minutes, and can fail.
+            path = self.folder.save_policy(self.policy())
+            if self.config.evaluation_episodes:
+                path = self.folder.save_policy(self.policy(self._evaluate()))
         finally:
             self._progress.close()
-        plot.save_curve(self.folder.path, f"{self.algorithm}, {ANT.name}")
-        return self.folder.save_policy(self.policy(evaluation))
+        plot.attempt("curve.png", lambda: plot.save_curve(self.folder.path, f"{self.algorithm}, {ANT.name}"))
+        return path
 
     def stop(self) -> None:
         """Ask `train` to end after the update that it is at, with a checkpoint; from a signal's handler too."""
@@ -170,20 +174,28 @@ def _limit_threads(count: int) -> None:
 
 @contextmanager
 def _first_signal(do: Callable[[], None]) -> Iterator[None]:
-    """The first SIGINT or SIGTERM does this, and says so; another one interrupts.
+    """The first signal that asks for the end does this, and says so; one that insists interrupts.
 
-    Where the process was started to ignore SIGINT, as a shell's background jobs are, it goes on to.
+    What the process was started to ignore, as a shell's background jobs ignore SIGINT, it goes on to.
     """
-    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    asked: float | None = None
 
-    def first(number: int, frame: object) -> None:
-        for each in numbers:
-            signal.signal(each, signal.default_int_handler)
+    def answer(number: int, frame: object) -> None:
+        nonlocal asked
+        now = time.monotonic()
+        if asked is not None:
+            if number == signal.SIGINT or ending.insists(number, now - asked):
+                raise KeyboardInterrupt
+            return
+        asked = now
         do()
-        # Straight to the terminal: the signal may have come within a print.
-        os.write(2, b"\nstopping after this update, with a checkpoint; Ctrl-C once more stops at once\n")
+        try:
+            # Straight to the terminal: the signal may have come within a print.
+            os.write(2, b"\nstopping after this update, with a checkpoint; Ctrl-C once more stops at once\n")
+        except OSError:
+            pass  # a terminal that was closed, which may be what the signal says
 
-    before = {number: signal.signal(number, first) for number in numbers}
+    before = {number: signal.signal(number, answer) for number in ending.heard()}
     try:
         yield
     finally:

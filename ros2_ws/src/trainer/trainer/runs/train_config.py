@@ -28,7 +28,8 @@ class TrainConfig(Settings):
     num_threads: int = setting(0, "threads that step physics, and threads within one operation of TensorFlow; 0 means "
                                "one per core", minimum=0)
     seed: int = setting(0, "seed of networks, exploration and environments", minimum=0)
-    output: str = setting("", "folder for checkpoint, curve and policy; empty means runs/ALGORITHM-SEED")
+    output: str = setting("", "folder for checkpoint, curve and policy; empty means runs/ALGORITHM-SEED",
+                        path=True)
     checkpoint_interval: int = setting(250_000, "environment steps between checkpoints", minimum=1)
     curve_interval: int = setting(2048, "least environment steps between two rows of the curve; a row has the means "
                                   "since the last", minimum=1)

@@ -19,7 +19,7 @@ class LearnBenchConfig(SuiteConfig):
     seconds: float = changed(2.0)
     threads: int = setting(0, "threads of both sides; 0 means one per core", minimum=0)
     training: str = setting("", "folder of a run of ./run train with evaluation_interval:=…, for the rows "
-                            "wall_clock_2000 and wall_clock_4000; empty leaves them out")
+                            "wall_clock_2000 and wall_clock_4000; empty leaves them out", path=True)
 
     @property
     def num_threads(self) -> int:

@@ -44,7 +44,7 @@ class TD7Config(NoiseConfig, OffPolicyConfig):
     width: int = setting(256, "size of every hidden layer and of the embeddings", minimum=1)
     initial_policy: str = setting("", "policy to go on from, a bundle of this method and width or the name of a "
                                   "shipped one. It acts, with noise, instead of random actions, and its encoder of "
-                                  "observations stays as it is; empty for none")
+                                  "observations stays as it is; empty for none", path=True)
     actor_starts: int = setting(0, "gradient steps before the actor learns: until then critics learn what a given "
                                 "policy is worth", minimum=0)
 
