@@ -21,9 +21,9 @@ def texts() -> list[tuple[str, ast.Call]]:
     found = []
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(node.value, ast.Call)
-                    and isinstance(node.value.func, ast.Name) and node.value.func.id == "setting"
-                    and ast.unparse(node.annotation) == "str"):
+            if (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+                    and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name)
+                    and node.value.func.id == "setting" and ast.unparse(node.annotation) == "str"):
                 found.append((node.target.id, node.value))
     return found
 

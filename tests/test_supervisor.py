@@ -95,6 +95,23 @@ def test_a_failure_while_stopping_counts():
     assert "env ended with exit code 5 when asked to stop" in output
 
 
+def test_what_a_young_process_says_at_its_end_counts():
+    """One that is up, and whose summary can't be written, say."""
+    failing = NODE.replace("SIGINT", "SIGTERM").replace("sys.exit(0)", "sys.exit(1)")
+    process = start(python("env", NODE, main=True), python("status", failing, observer=True))
+    read_until(process, "[env] up", "[status] up")
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 1 and "status ended with exit code 1 when asked to stop" in output
+
+
+def test_text_of_all_kinds_passes_in_an_ascii_terminal():
+    code = "import sys\nprint(chr(0xb1), sys.stdout.encoding, sys.getfilesystemencoding())"
+    found, output = finish(start(python("env", code, main=True), before=("env", "LC_ALL=C", "PYTHONUTF8=0",
+                                                                       "PYTHONIOENCODING=ascii")))
+    assert found == 0 and "[env] \\xb1 utf-8 utf-8" in output
+
+
 def test_a_process_that_is_still_starting_leaves_no_traceback():
     importing = "import time; print('up', flush=True); time.sleep(60)"
     process = start(python("env", importing, main=True))

@@ -79,7 +79,8 @@ class StatusNode(StackNode):
             try:
                 write_atomically(Path(self.settings.summary), text.encode())
             except OSError as error:
-                self.get_logger().error(f"the summary can't be written: {error}")
+                self.get_logger().error(f"can't write the summary {self.settings.summary} ({error.strerror}): make "
+                                        "room or choose another path")
                 self.exit_code = 1
 
     def _others(self) -> bool:

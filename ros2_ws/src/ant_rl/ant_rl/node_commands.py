@@ -41,6 +41,7 @@ def node_command(entry: NodeEntry, params_files: Sequence[str], environment: Map
     for path in params_files:
         arguments += ["--params-file", path]
     for name, value in entry.parameters.items():
-        arguments += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML with the type kept: "1" stays text
+        # JSON is YAML with the type kept: "1" stays text. Its codes for characters are not always YAML's: they stay.
+        arguments += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
     return Command(entry.name, [str(program), *arguments], environment, entry.respawn, entry.main, entry.observer,
                    prefix=not entry.display, saving=entry.saving)

@@ -25,6 +25,9 @@ from ant_rl_core import ending
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CLEAN = (0, -signal.SIGINT, 128 + signal.SIGINT)  # return codes of a process that ended as SIGINT asked
+_CLEAN_WHEN_YOUNG = (*_CLEAN, -signal.SIGTERM, 128 + signal.SIGTERM)  # and of one that SIGTERM found still starting
+# Whatever the terminal's encoding is, which the console sees to.
+_SPEECH = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"}
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -55,8 +58,7 @@ class Patience:
 
     interrupt: float = 6.0  # from SIGINT to SIGTERM, where none of those that are waited for needs longer to save
     terminate: float = 2.0  # from SIGTERM to SIGKILL
-    starting: float = 3.0  # younger processes get SIGTERM at once, and may end with any code: an import that is
-    # interrupted by SIGINT would print a traceback
+    starting: float = 3.0  # younger processes get SIGTERM at once: an import that SIGINT interrupts prints a traceback
     first_delay: float = 0.5  # before the first respawn; doubles with each early death
     longest_delay: float = 30.0
     early: float = 10.0  # a process that dies sooner than this after its start died early
@@ -134,7 +136,7 @@ class Supervisor:
             code = await self._run_once(command)
             lived = time.monotonic() - self._started[command.name]
             if self._end.is_set():
-                if code not in _CLEAN and lived > self._patience.starting:
+                if code not in (_CLEAN if lived > self._patience.starting else _CLEAN_WHEN_YOUNG):
                     self._say(f"{command.name} ended with {_cause(code)} when asked to stop")
                     self._finish(_exit_code(code))
                 return
@@ -173,7 +175,7 @@ class Supervisor:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command.argv, stdin=asyncio.subprocess.DEVNULL, stdout=write_end, stderr=write_end,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **command.environment},
+                env={**os.environ, **_SPEECH, **command.environment},
                 # Ctrl-C in the terminal reaches the supervisor alone, which then stops the others in order.
                 start_new_session=True, preexec_fn=die_with(os.getpid()))
         except OSError as error:

@@ -19,7 +19,7 @@ def run(code, variables=None, **more):
 
 @pytest.mark.parametrize("variables", [ASCII, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "ascii:strict"}])
 def test_what_an_encoding_lacks_is_written_as_its_code(variables):
-    done = run("print('5 ± 1', '\\udcff'); print('…', file=sys.stderr)", variables, capture_output=True)
+    done = run(r"print('5 \xb1 1', '\udcff'); print('\u2026', file=sys.stderr)", variables, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"5 \\xb1 1 \\udcff\n", b"\\u2026\n")
 
 

@@ -49,8 +49,8 @@ def test_results_without_a_checkpoint_are_not_written_over(tmp_path, left):
     with pytest.raises(ArgumentError) as caught:
         begin(tmp_path)
     found = ", ".join(name for name in ("policy.zip", "curve.csv", "evaluation.csv", "curve.png") if name in left)
-    assert str(caught.value) == (f"{tmp_path} already holds results of a training ({found}), without a checkpoint to go "
-                                 "on from: move them away, or choose another output:=")
+    assert str(caught.value) == (f"{tmp_path} already holds results of a training ({found}), without a checkpoint to "
+                                 "go on from: move them away, or choose another output:=")
     with pytest.raises(ArgumentError, match="already holds results"):
         PlannedRun(TrainerSettings(output=str(tmp_path)))
     if "policy.zip" in left:

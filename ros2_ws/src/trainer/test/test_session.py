@@ -439,3 +439,16 @@ def test_a_finished_run_is_finished_again(eager, tmp_path):
     session, out = resumed("ppo", tmp_path, 2)
     assert session.done and out.said[-1] == f"32 steps learned from, policy in {tmp_path / 'policy.zip'}"
     assert (tmp_path / "policy.zip").exists()
+
+
+def test_without_room_for_the_last_checkpoint_the_policy_is_there_and_it_is_no_success(eager, tmp_path, monkeypatch):
+    assert train.main("ppo", small(tmp_path, total_steps="32")) == 0
+    (tmp_path / "policy.zip").unlink()
+
+    def full(*_):
+        raise checkpoint.CheckpointError("no room")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(checkpoint.CheckpointError, match="no room"):
+        resumed("ppo", tmp_path, 2)
+    assert (tmp_path / "policy.zip").exists()

@@ -283,7 +283,7 @@ def test_episodes_to_learn_from_can_be_shorter_those_to_evaluate_not(tmp_path):
 # -- the end -----------------------------------------------------------------------------------------------------------
 
 def test_the_policy_comes_before_all_that_can_fail(tmp_path, monkeypatch, capsys):
-    """An evaluation that is cut short, a picture that can't be drawn: the policy is there, and nothing is to be redone."""
+    """An evaluation that is cut short, a picture that can't be drawn: the policy is there, nothing is to be redone."""
     path, evaluated = tmp_path / "policy.zip", []
 
     def interrupted(*_, **__):
@@ -301,8 +301,8 @@ def test_the_policy_comes_before_all_that_can_fail(tmp_path, monkeypatch, capsys
     assert len(evaluated) == 1 and "evaluation" not in evaluated[0]
     capsys.readouterr()
     assert train.main("ppo", {"output": str(tmp_path), "resume": "true"}) == 0
-    assert sentence(capsys) == ("curve.png can't be drawn (RuntimeError: Failed to process string with tex because latex "
-                                "could not be found second line); all else is there")
+    assert sentence(capsys) == ("curve.png can't be drawn (RuntimeError: Failed to process string with tex because "
+                                "latex could not be found second line); all else is there")
     assert "evaluation" in policy_bundle.read(path).manifest.provenance and len(rows(tmp_path, "evaluation.csv")) == 1
     monkeypatch.undo()
     assert train.main("ppo", {"output": str(tmp_path), "resume": "true", "evaluation_episodes": "0"}) == 0

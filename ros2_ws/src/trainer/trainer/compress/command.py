@@ -13,8 +13,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ant_rl_core import bundle as policy_bundle, settings
-from ant_rl_core.files import (FolderBusyError, FolderLock, check_not_an_input, check_writable,
-                               write_atomically)
+from ant_rl_core.files import FolderBusyError, FolderLock, check_not_an_input, check_writable, write_atomically
 from ant_rl_core.settings import ArgumentError
 from ant_rl_core.shipped import resolve_policy
 from trainer.compress import report, variants
@@ -72,8 +71,8 @@ def _held(config: CompressConfig, given: Path) -> Iterator[Path]:
     with FolderLock(folder, "a compression"):
         found = [name for name in (_BUNDLE, _PAGE, _FIGURES, _PICTURE, "checkpoint.npz") if (folder / name).exists()]
         if found:
-            raise ArgumentError(f"output must be a folder without results of a compression or a training, found {folder} "
-                                f"with {', '.join(found)}; name another or move them away")
+            raise ArgumentError(f"output must be a folder without results of a compression or a training, found "
+                                f"{folder} with {', '.join(found)}; name another or move them away")
         if config.summary:
             check_writable("summary", config.summary)
             check_not_an_input("summary", config.summary, [given])

@@ -88,7 +88,8 @@ class RunFolder:
             raise ArgumentError(f"{self.path} already holds results of a training ({', '.join(found)}), without a "
                                 "checkpoint to go on from: move them away, or choose another output:=")
         if not self._has_own_config():
-            raise ArgumentError(f"{self.path} already holds a {_CONFIG} that is of no training: choose another output:=")
+            raise ArgumentError(f"{self.path} already holds a {_CONFIG} that is of no training: choose another "
+                                "output:=")
 
     def begin(self, learner: Learner, record: Record) -> None:
         """Begin a run; ArgumentError where the folder holds one, or another training has it."""
@@ -242,8 +243,8 @@ class RunFolder:
             do()
         except OSError as error:
             self._events = None
-            print(f"events for TensorBoard can't be written to {self.path} ({error}): going on without, the tables have "
-                  "it all", file=sys.stderr)
+            print(f"events for TensorBoard can't be written to {self.path} ({error}): going on without, the tables "
+                  "have it all", file=sys.stderr)
 
     @contextmanager
     def _let_go_on_refusal(self) -> Iterator[None]:

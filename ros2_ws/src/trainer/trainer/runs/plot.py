@@ -17,7 +17,7 @@ def attempt(name: str, draw: Callable[[], None]) -> None:
         draw()
     except Exception as error:  # fonts, LaTeX, settings of the user, the disk: Matplotlib raises what they raise
         reason = " ".join(str(error).split())[:200]
-        print(f"{name} can't be drawn ({type(error).__name__}: {reason}); all else is there", file=sys.stderr, flush=True)
+        print(f"{name} can't be drawn ({type(error).__name__}: {reason}); all else is there", file=sys.stderr)
 
 
 def save_curve(folder: Path, title: str) -> None:
