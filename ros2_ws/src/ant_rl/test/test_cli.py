@@ -1,6 +1,7 @@
 """The words of a command line: help, and what is said about those that can't be understood."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -103,3 +104,39 @@ def test_arrangement_that_is_not_built(capsys, monkeypatch):
     code, _, err = said(capsys, "sim")
     assert code == 2
     assert "is not built, or not sourced" in err and err.count("\n") == 1
+
+
+def test_the_end_of_what_is_printed_is_not_the_end_of_a_verb(tmp_path):
+    """Nobody reads, a full disk, an ASCII terminal, a signal: what is to be kept is, and the exit code tells."""
+    (tmp_path / "some_verbs.py").write_text(
+        "import signal, sys\nfrom pathlib import Path\nfrom ant_rl_core.verbs import Verb\n"
+        "def keep(words):\n    print('5 \\xb1 1' * 10_000)\n    print('\\xb1', file=sys.stderr)\n"
+        "    Path(words[0]).write_text('kept')\n    return 0\n"
+        "def wait(words):\n    try:\n        signal.raise_signal(getattr(signal, words[0]))\n"
+        "    finally:\n        print('tidied')\n"
+        "KEEP = Verb('keep', '', 0, keep, lambda words: '')\nWAIT = Verb('wait', '', 0, wait, lambda words: '')\n")
+    package = tmp_path / "some-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: some\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[ant_rl.verbs]\nkeep = some_verbs:KEEP\nwait = some_verbs:WAIT\n")
+
+    def run(*words, **more):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+                       "LC_ALL": "C", "PYTHONUTF8": "0"}
+        return subprocess.run([sys.executable, "-m", "ant_rl", *words], env=environment, timeout=60,
+                              preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in signals], **more)
+
+    signals = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # whatever the tests were started to ignore
+    read, write = os.pipe()
+    os.close(read)
+    assert run("keep", str(tmp_path / "a"), stdout=write, stderr=write).returncode == 0
+    assert run("--help", stdout=write, stderr=write).returncode == 0
+    os.close(write)
+    with open("/dev/full", "wb") as full:
+        done = run("keep", str(tmp_path / "b"), stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and done.stderr.splitlines()[1:] == [
+        b"ant_rl: what it printed could not be written (No space left on device); all else was done"]
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == "kept"
+    for number in signals:
+        done = run("wait", number.name, capture_output=True)
+        assert (done.returncode, done.stdout, done.stderr) == (130, b"tidied\n", b"ant_rl: stopped\n")

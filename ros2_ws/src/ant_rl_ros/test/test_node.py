@@ -176,8 +176,11 @@ def test_ros_arguments_that_cannot_be_read():
         assert "ROS refused the arguments" in process.said() and "Traceback" not in process.said()
 
 
+needs_hup = pytest.mark.skipif(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, reason="started by nohup")
+
+
 @pytest.mark.parametrize("wait", ["wait_set", "executor"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=needs_hup)])
 def test_a_signal_ends_it_at_once_and_its_last_words_arrive(number, wait):
     with Echo(wait=wait) as echo:
         echo.meet()
