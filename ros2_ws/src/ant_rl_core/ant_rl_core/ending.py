@@ -35,8 +35,11 @@ def heard(always: Collection[int] = ()) -> list[signal.Signals]:
 
 
 def insists(number: int, seconds: float) -> bool:
-    """Whether a further signal, so long after the first [s], asks to wait no longer; a closed terminal never does."""
-    return number != signal.SIGHUP and seconds > _SECOND_SIGNAL
+    """Whether a further signal, so long after the first [s], asks to wait no longer; those that nobody sends don't.
+
+    A closed terminal sends SIGHUP several times, and who has used up a limit of CPU time gets SIGXCPU every second.
+    """
+    return number not in (signal.SIGHUP, signal.SIGXCPU) and seconds > _SECOND_SIGNAL
 
 
 def interrupt_on_signals() -> None:

@@ -74,4 +74,4 @@ def test_every_signal_that_asks_for_the_end_does_what_ctrl_c_does():
 def test_what_insists():
     assert ending.insists(signal.SIGTERM, 2.0) and ending.insists(signal.SIGINT, 2.0)
     assert not ending.insists(signal.SIGTERM, 0.1), "a terminal and a launch system may pass on the same wish"
-    assert not ending.insists(signal.SIGHUP, 100.0), "nobody presses that"
+    assert not ending.insists(signal.SIGHUP, 100.0) and not ending.insists(signal.SIGXCPU, 2.0), "nobody sends those"
