@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ PATH_WORDS = re.compile(r"\b(paths?|files?|folders?|bundles?|directory)\b(?! tha
 NO_PATHS = {"variant", "namespace"}
 
 
+@cache
 def texts() -> list[tuple[str, ast.Call]]:
     """Every setting of the stack whose default is a text, by its name."""
     found = []
