@@ -83,7 +83,8 @@ class Party:
         self.serve_anew()
         try:
             self.until(client.service_is_ready, f"service {name}", timeout_s)
-            end, asked, future = time.monotonic() + timeout_s, -math.inf, Future()
+            end, asked = time.monotonic() + timeout_s, -math.inf
+            future: Future[Any] = Future()
             while not future.done():
                 if time.monotonic() > end:
                     raise Timeout(f"waited {timeout_s} s in vain for an answer of {name}{self.situation()}")
