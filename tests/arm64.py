@@ -220,7 +220,7 @@ def read_bundles(words: Sequence[str]) -> dict[Path, Bundle]:
     paths = [resolve_policy(word) for word in words] or sorted(shipped_policies().values())
     found = {path: bundle.read(path) for path in paths}
     for path, read in found.items():
-        read.check_sizes(ANT.observation_size, ANT.action_size)
+        read.check_robot(ANT.name, ANT.observation_size, ANT.action_size)
         if not read.variants(".tflite"):
             raise BundleError(f"{path}: expected a bundle with LiteRT graphs, found {', '.join(read.members)} only: "
                               "export the policy anew")

@@ -66,10 +66,16 @@ def test_ctrl_c(tmp_path):
     read_until(process, "ticks/s, round trip")
     nodes = descendants(process)
     assert len(nodes) == 4
+    for second in ("sim", "pi"):
+        code, output = finish(start(second, "namespace:=robot1"))
+        assert code == 2 and output.count("\n") == 1, output
+        assert f" runs in ROS domain {os.environ['ROS_DOMAIN_ID']} already (process {process.pid})" in output
+        assert "ROS_DOMAIN_ID=" in output and "namespace:=" in output
     code, output = finish(process, signal.SIGINT)
     assert code == 0, output
     assert "Summary" in output
-    assert json.loads(path.read_text())["ticks"] > 0
+    summary = json.loads(path.read_text())
+    assert summary["ticks"] > 0 and summary["contested"] is False
     assert_gone(nodes)
 
 

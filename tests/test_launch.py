@@ -35,6 +35,8 @@ def expanded(arrangement, **given):
     actions = []
     for entity in get_launch_description_from_python_launch_file(path(arrangement)).entities:
         actions += entity.visit(context) or []
+    while launch_actions.claims:
+        launch_actions.claims.pop().close()
     return actions, context
 
 

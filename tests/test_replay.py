@@ -30,6 +30,7 @@ from ant_rl_core.shipped import resolve_policy, shipped_policies
 from ant_rl_core.spec import ACTUATOR_NAMES, ANT
 from ant_rl_core.step import Previous
 from ant_rl_tools.recorded import Recording
+from ant_rl_tools.report.reading import read
 from policy_node.actor import load_actor
 from recorder_node.bag import BagWriter
 from recorder_node.definitions import Definition
@@ -71,6 +72,43 @@ def edited(bag, path, edit, **fields):
             writer.write([Message(ids[name], stamp, stamp, 0, data)])
         writer.close()
     return path
+
+
+def with_its_clock_set(bag, path, by, storage="mcap"):
+    """A copy of a bag that a recorder wrote whose clock was set by so much [ns], beginning with tick 140."""
+    with Reader(bag) as reader:
+        writer, ids, set_by = BagWriter(path, storage, "test"), {}, 0
+        for connection, stamp, data in reader.messages():
+            name = connection.topic.lstrip("/")
+            if name == "observation" and deserialize_message(data, Observation).step_id >= 140:
+                set_by = by
+            if name not in ids:
+                definition = Definition(connection.msgtype, connection.msgdef.data, connection.digest)
+                ids[name] = writer.add_topic(Topic(connection.topic, definition))
+            if name in ("observation", "joint_torques"):  # their stamps too
+                (sec,) = struct.unpack_from("<i", data, 4)
+                data = data[:4] + struct.pack("<i", sec + set_by // 10**9) + data[8:]
+            writer.write([Message(ids[name], stamp + set_by, stamp + set_by, 0, data)])
+        writer.close()
+    return path
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_clock_that_was_set_back_changes_nothing(tmp_path, storage):
+    bag = with_its_clock_set(GOLDEN / "default", tmp_path / "bag", -3600 * 10**9, storage)
+    code, said, found = replay(bag, "env", tmp_path=tmp_path)
+    assert code == 0 and found["ticks"] == 251 and said.endswith("passed: bit-equal\n"), said
+    assert re.search(r"the bag \S+: the clock that stamped its messages was set back by 3600 s, \d+\.\d s after", said)
+    with Recording(bag) as recording, Recording(GOLDEN / "default") as golden:
+        assert [tick.step_id for tick in recording.ticks()] == list(range(251))
+        seconds = [1e-9 * (end - start) for start, end in (recording.span, golden.span)]
+        assert seconds[0] == pytest.approx(seconds[1], abs=0.2)
+        set_back, undisturbed = read(recording, "a"), read(golden, "b")
+    assert len(set_back.ticks.time) == 251 and set_back.ticks.unrecorded == 0
+    assert set_back.tick_rate == pytest.approx(undisturbed.tick_rate)
+    np.testing.assert_allclose(set_back.ticks.time, undisturbed.ticks.time, atol=0.2)
+    assert len(undisturbed.answers.delay) - 2 <= len(set_back.answers.delay)
+    assert set_back.answers.delay.max() < 1.0 and set_back.answers.delay.min() > 0.0
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -52,6 +52,17 @@ def test_the_exit_code_is_the_main_process_s(code, expected):
     assert "[supervisor] env ended" in output
 
 
+def test_a_main_process_in_whose_run_another_took_part_ends_it_and_is_not_started_again():
+    code, output = finish(start(python("env", "raise SystemExit(3)", main=True, respawn=True)))
+    assert code == 3 and "env ended with exit code 3, as another one took part in its run: stopping" in output
+    process = start(python("env", NODE, main=True), python("policy", NODE.replace("sys.exit(0)", "sys.exit(3)"),
+                                                           respawn=True), **GROWN)
+    read_until(process, "[env] up", "[policy] up")
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 3 and "policy ended with exit code 3, as another one took part in its run when asked" in output
+
+
 def test_output_has_a_prefix_and_loses_nothing():
     code = ("import sys\nfor i in range(3000): print('line', i)\nprint('x' * 200_000)\n"
             "sys.stdout.write('no newline at the end')")

@@ -140,6 +140,9 @@ class EnvNode(StackNode):
         self.say("rival", f"two policy nodes answer on {self._inbox_topic}: using the run {used}, "
                           f"not {other}; stop one, or give each its own namespace:=")
 
+    def contested(self, other: int) -> None:
+        self.contest("policies", f"two policy nodes answered at once on {self._inbox_topic}: one is run {other}")
+
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of the executable `env_node`."""

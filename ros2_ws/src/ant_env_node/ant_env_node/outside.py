@@ -22,3 +22,6 @@ class Outside(Protocol):
 
     def rival(self, used: int | None, other: int) -> None:
         """A second policy node answers, whose torques are dropped; both by the random numbers of their runs."""
+
+    def contested(self, other: int) -> None:
+        """That one was no successor: both answered at the same time. Told at every look."""

@@ -38,6 +38,7 @@ class EnvServices:
         seed = int(request.seed) if request.use_seed else None
         self._stepper.begin_session(seed)
         self._topics.session(self._stepper.tick.session, reseeded=seed is not None)
+        self._node.report(force=True)  # whose session it is, before its first episode ends
         response.success, response.session = True, self._stepper.tick.session
         response.message = f"new session, {'random streams go on' if seed is None else f'seed {seed}'}"
         return response

@@ -124,9 +124,9 @@ class Stepper(ABC):
         return self._ledger.add(self.tick.time_step, self.tick.policy_version)
 
     def values(self) -> dict[str, float]:
-        """Of the first robot: episode_step, episode_return, forward_speed [m/s] since the last call; and step_id."""
+        """First robot's episode_step, episode_return, forward_speed [m/s] since the last call; session, step_id."""
         return {"episode_step": self.tick.time_step.step[0], "episode_return": self._ledger.episode_return[0],
-                "forward_speed": self._ledger.take_speed(), "step_id": self.tick.step_id}
+                "forward_speed": self._ledger.take_speed(), "session": self.tick.session, "step_id": self.tick.step_id}
 
     # What comes, and what does not
 
@@ -143,6 +143,8 @@ class Stepper(ABC):
             self._counters["rival"] += 1
             self._outside.rival(self._lock.owner, policy_node)
             return False
+        if self._lock.beside is not None:
+            self._outside.contested(self._lock.beside)
         return True
 
     @abstractmethod

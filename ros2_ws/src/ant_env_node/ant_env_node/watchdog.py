@@ -17,12 +17,16 @@ class PolicyLock:
         silence: seconds after which a silent policy loses the lock to another one [s].
         owner: random number of the run of the policy node that holds the lock; None before the first answer.
         rival: another one that was heard meanwhile; None without one.
+        beside: one that was there beside the owner, which was heard before and after it; None without one. A policy
+            node that is started anew makes none.
     """
 
     silence: float
     owner: int | None = None
     rival: int | None = None
+    beside: int | None = None
     _heard: float = field(default=0.0, repr=False)
+    _former: set[int] = field(default_factory=set, repr=False)
 
     def admit(self, policy_node: int, now: float) -> bool:
         """Whether an answer of this policy node, heard at time `now` [s], may count."""
@@ -30,8 +34,14 @@ class PolicyLock:
             if self.owner is not None and now - self._heard < self.silence:
                 self.rival = policy_node
                 return False
+            if policy_node in self._former:
+                self.beside = self.owner
+            if self.owner is not None:
+                self._former.add(self.owner)
             self.owner = policy_node
             self.rival = None
+        elif self.rival is not None:
+            self.beside = self.rival
         self._heard = now
         return True
 

@@ -205,6 +205,8 @@ def test_two_policies_one_is_used_and_both_are_named():
         assert np.array_equal(stage.next(2).action, torque_of(tick))
         stage.said("using the run 11, not 12")
         stage.timings.until_counter("rival")
+        stage.timings.until_counter("contested")
+        stage.said("two policy nodes answered at once on")
         tick = stage.next(2)  # sent again: the first one is silent now
         end = time.monotonic() + 20
         while time.monotonic() < end:

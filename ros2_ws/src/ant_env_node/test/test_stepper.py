@@ -58,6 +58,9 @@ class Stage:
     def rival(self, used, other):
         self.told.append(("rival", used, other))
 
+    def contested(self, other):
+        self.told.append(("contested", other))
+
     def take_told(self):
         told, self.told = self.told, []
         return told
@@ -167,6 +170,7 @@ def test_a_rival_is_told_and_dropped_until_the_first_is_silent(kind):
         assert not stage.answer(action=np.ones((1, 8), np.float32), policy_node=12)
         assert stage.take_told() == [("rival", 11, 12)] and stage.counters == {"rival": 1}
         assert stage.answer() or stage.after(stage.stepper.patience())
+        assert stage.take_told() == [("contested", 12)]
         assert np.array_equal(stage.tick.action, torque_of(1))
         stage.send()
         stage.now += 0.6

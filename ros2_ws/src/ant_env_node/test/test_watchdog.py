@@ -18,6 +18,20 @@ def test_the_lock_turns_to_another_policy_after_silence():
     assert lock.owner == 8
 
 
+def test_the_lock_tells_a_successor_from_one_that_is_there_beside_the_owner():
+    lock = PolicyLock(silence=1.0)
+    assert lock.admit(7, 10.0) and not lock.admit(8, 10.9) and lock.admit(8, 11.0) and lock.admit(8, 11.1)
+    assert lock.beside is None, "7 was never heard again"
+    assert not lock.admit(9, 11.2) and lock.admit(8, 11.3)
+    assert lock.beside == 9
+
+
+def test_the_lock_tells_of_one_that_comes_back():
+    lock = PolicyLock(silence=1.0)
+    assert lock.admit(7, 10.0) and lock.admit(8, 12.0) and lock.admit(7, 14.0)
+    assert lock.beside == 8
+
+
 def test_torque_counts_until_its_observation_is_too_old():
     watchdog = TorqueWatchdog(timeout=0.1)
     assert watchdog.current(0.0) is None and not watchdog.heard

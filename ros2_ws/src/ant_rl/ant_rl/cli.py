@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from ant_rl import stack
 from ant_rl_core import ending, verbs
+from ant_rl_core.identity.names import NameTakenError
 from ant_rl_core.settings import ArgumentError, split
 from ant_rl_core.verbs import Verb
 
@@ -52,7 +53,7 @@ def main(words: Sequence[str]) -> int:
     """Run the verb in `words`; returns the exit code. 2 and one sentence where the words can't be understood."""
     try:
         return _run(list(words))
-    except ArgumentError as error:
+    except (ArgumentError, NameTakenError) as error:
         print(f"ant_rl: {error}", file=sys.stderr)
         return _USAGE_ERROR
 
@@ -108,14 +109,19 @@ def _start(arrangement: str, given: dict[str, str], quiet: bool) -> int:
         config = share_folder() / "config"
         environment = stack.environment(arrangement, os.environ, config)
         params_files = [str(path) for path in (config / "stack.yaml", values["params_file"]) if path]
+        wanted = stack.nodes(arrangement, values)
+        claim, entries = stack.claim(wanted, os.environ)
         commands = [node_command(_styled(entry, console.live and not quiet), params_files, environment)
-                    for entry in stack.nodes(arrangement, values)]
+                    for entry in entries]
     except NotBuiltError as error:
         print(f"ant_rl: {error}", file=sys.stderr)
         return _USAGE_ERROR
+    if len(entries) < len(wanted):
+        console.write("supervisor", stack.SPARE_MONITOR)
     # Where something is kept, or is for another machine, it is of use that nobody reads along.
     keeps = arrangement != "sim" or any(values[name] for name in ("record", "summary", "viewer_path", "trainer"))
-    return Supervisor(commands, console, unread=keeps).run()
+    with claim:
+        return Supervisor(commands, console, unread=keeps).run()
 
 
 def _styled(entry: stack.NodeEntry, live: bool) -> stack.NodeEntry:

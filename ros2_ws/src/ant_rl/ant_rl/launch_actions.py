@@ -16,10 +16,12 @@ from launch_ros.actions import Node
 
 from ant_rl import stack
 from ant_rl.argument import Argument
+from ant_rl_core.identity.names import RunClaim
 from ant_rl_core.settings import ArgumentError
 
 _RESPAWN_DELAY = 1.0  # [s]
 _SIGTERM_TIMEOUT, _SIGKILL_TIMEOUT = 6.0, 2.0  # [s]
+claims: list[RunClaim] = []  # of the names of the nodes; held until this process ends
 
 
 def description(arrangement: str) -> LaunchDescription:
@@ -45,7 +47,12 @@ def _start(context: LaunchContext, arrangement: str) -> list[Any]:
     notes = [LogInfo(msg=sentence) for sentence in _unknown(context, arrangement, names)]
     values = stack.parse(arrangement, {name: context.launch_configurations[name] for name in names})
     params_files = [str(path) for path in (_config() / "stack.yaml", values["params_file"]) if path]
-    return [*notes, *(_node(entry, params_files) for entry in stack.nodes(arrangement, values))]
+    wanted = stack.nodes(arrangement, values)
+    claim, entries = stack.claim(wanted, {**os.environ, **context.environment})
+    claims.append(claim)
+    if len(entries) < len(wanted):
+        notes.append(LogInfo(msg=stack.SPARE_MONITOR))
+    return [*notes, *(_node(entry, params_files) for entry in entries)]
 
 
 def _unknown(context: LaunchContext, arrangement: str, known: list[str]) -> list[str]:
@@ -75,6 +82,6 @@ def _ended(entry: stack.NodeEntry, event: ProcessExited, context: LaunchContext)
     code = event.returncode
     if context.is_shutdown:
         return []
-    if code == stack.CONFIGURATION_ERROR or (entry.main and (code == 0 or not entry.respawn)):
+    if code == stack.CONFIGURATION_ERROR or (entry.main and (code in (0, stack.CONTESTED) or not entry.respawn)):
         return [EmitEvent(event=Shutdown(reason=f"{entry.name} ended with exit code {code}"))]
     return []

@@ -67,7 +67,7 @@ class StatusNode(StackNode):
 
     def finished(self) -> None:
         """Print the summary and write it where a path was given."""
-        if not self.active:
+        if not self.active or self.exit_code:
             return
         summary = self._record.summary(time.monotonic(), self._arguments)
         if self.settings.style == "frames":
@@ -101,6 +101,9 @@ class StatusNode(StackNode):
                 self._record.add_stats(stats)
         for episode in self.take(self._episodes, decode_episode, "episodes"):
             self._record.add_episode(episode)
+        if self._record.contested:
+            self.contest("environments", "a second environment tells of itself under this one's name: its episodes and "
+                         "figures are left out; stop one, or give each its own namespace:=")
 
 
 def _title(arguments: dict[str, str]) -> str:

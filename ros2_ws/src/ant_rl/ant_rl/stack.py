@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
@@ -17,6 +17,7 @@ from typing import Any
 
 from ant_rl.argument import Argument, check_outputs
 from ant_rl_core import viewers
+from ant_rl_core.identity.names import NODE, RUN, RunClaim, domain_of, full_name, is_held
 from ant_rl_core.modes import MODES
 from ant_rl_core.settings import ArgumentError
 
@@ -30,6 +31,9 @@ ARRANGEMENTS = {
 
 # Exit code of a node that can't run with the configuration it was given: starting it again can't help.
 CONFIGURATION_ERROR = 2
+SPARE_MONITOR = "another run's monitor measures this machine already: none is started"
+# Exit code of a node that did its work, but another one took part in it.
+CONTESTED = 3
 
 # Fast DDS 3, of Kilted and newer, and Fast DDS 2, of Jazzy and older: variable and file of the profiles.
 _FAST_DDS_3 = ("FASTDDS_DEFAULT_PROFILES_FILE", "fastdds.xml")
@@ -239,6 +243,26 @@ def nodes(arrangement: str, arguments: Mapping[str, Any]) -> list[NodeEntry]:
         result.append(replace(part.entry, namespace=f"/{namespace}" if namespace else "", parameters=parameters,
                               respawn=respawn, log_level=arguments["log_level"]))
     return result
+
+
+def claim(found: Sequence[NodeEntry], current: Mapping[str, str]) -> tuple[RunClaim, list[NodeEntry]]:
+    """Hold the names of these nodes while they run; returns what holds them, and the nodes that are to be started.
+
+    A second monitor is left out: the one that is there measures every node on this machine.
+
+    Args:
+        found: nodes of an arrangement.
+        current: environment variables.
+
+    Raises:
+        NameTakenError: another run has one of the names.
+    """
+    domain = domain_of(current)
+    names = {full_name(entry.namespace, entry.name): entry for entry in found}
+    spare = [name for name, entry in names.items()
+             if entry.name == "monitor" and len(names) > 1 and any(is_held(kind, domain, name) for kind in (RUN, NODE))]
+    wanted = [name for name in names if name not in spare]
+    return RunClaim(domain, wanted), [names[name] for name in wanted]
 
 
 def environment(arrangement: str, current: Mapping[str, str], config: Path) -> dict[str, str]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ant_rl.own_env import OwnEnvironment
+from ant_rl.tick_rate import TickRate
 from ant_rl_core.telemetry import NAN, Episode, Stats, Timing, short_name
 
 _ORDER = ("env", "policy", "trainer", "monitor", "recorder", "viewer", "status")
@@ -29,19 +31,35 @@ class Record:
         self._started = started
         self._title = title
         self._timing: dict[str, Timing] = {}
-        self._first_ticks: Timing | None = None  # the environment's first report of a window with ticks
+        self._environment = OwnEnvironment()
+        self._rate = TickRate()
         self._windows: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
         self._stats: dict[str, Stats] = {}
         self._cpu: dict[str, list[float]] = {}
         self._peak_rss: dict[str, float] = {}
-        self.episodes: list[Episode] = []
+        self._episodes: list[Episode] = []
+
+    @property
+    def contested(self) -> bool:
+        """Whether a second environment was heard beside this run's; its figures and episodes are left out."""
+        return self._environment.contested
+
+    @property
+    def episodes(self) -> list[Episode]:
+        """Finished episodes of this run's environment."""
+        if not self.contested:
+            return self._episodes
+        return [episode for episode in self._episodes if self._environment.owns(episode.session)]
 
     def add_timing(self, timing: Timing) -> None:
         """Take what a node says about itself, once per second."""
+        is_env = short_name(timing.node) == "env"
+        if is_env and not self._environment.hears(timing):
+            return
         self._timing[timing.node] = timing
         ticks = timing.loop_rate if math.isfinite(timing.loop_rate) else 0.0
-        if short_name(timing.node) == "env" and ticks and self._first_ticks is None:
-            self._first_ticks = timing
+        if is_env:
+            self._rate.add(timing)
         for stage, figures in timing.stages.items():
             self._windows.setdefault((timing.node, stage), []).append((max(ticks, 1.0), *figures))
 
@@ -55,7 +73,7 @@ class Record:
 
     def add_episode(self, episode: Episode) -> None:
         """Take a finished episode."""
-        self.episodes.append(episode)
+        self._episodes.append(episode)
 
     # The live view
 
@@ -129,7 +147,7 @@ class Record:
         """
         returns = np.array([episode.episode_return for episode in self.episodes])
         env = self._env().values
-        rate = self._tick_rate()
+        rate = self._rate.ticks_per_second
         return _without_nan({
             "mean_return": float(returns.mean()) if len(returns) else None,
             "std_return": float(returns.std()) if len(returns) else None,
@@ -137,6 +155,7 @@ class Record:
                           "duration": e.duration, "terminated": e.terminated, "row": e.row,
                           "episode_id": e.episode_id, "session": e.session, "policy_version": e.policy_version}
                          for e in self.episodes],
+            "contested": self.contested,
             "ticks": env.get("ticks"), "env_steps": env.get("env_steps"),
             "wall_time_s": now - self._started,
             "rates": {"ticks_per_second": rate,
@@ -173,17 +192,6 @@ class Record:
                          f"{_number(figures['rss_mib'], 0)} MiB")
         problems = self._problems()
         return [*lines, f"  counted       {problems}"] if problems else lines
-
-    def _tick_rate(self) -> float:
-        """Ticks per second, without the window in which they began: it holds the wait for the others too.
-
-        A run of a single window has that window's rate, which is then too low.
-        """
-        first, last = self._first_ticks, self._env()
-        if first is None:
-            return NAN
-        rate = _ratio(last.values.get("ticks", NAN) - first.values.get("ticks", NAN), last.stamp - first.stamp)
-        return first.loop_rate if math.isnan(rate) else rate
 
     def _latencies(self) -> dict[str, dict[str, float]]:
         names = [stage for _, stage in self._windows]

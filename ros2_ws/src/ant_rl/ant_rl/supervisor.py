@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from ant_rl.console import Console
-from ant_rl.stack import CONFIGURATION_ERROR
+from ant_rl.stack import CONFIGURATION_ERROR, CONTESTED
 from ant_rl_core import ending
 
 _PR_SET_PDEATHSIG = 1
@@ -91,7 +91,8 @@ class Supervisor:
         """Run until the end; return the exit code.
 
         0: the main process ended well, or a signal (`ending.ENDING`) asked for the end and everything stopped in time;
-        2: a process refused its configuration; else the code of the process whose failure ended the stack.
+        2: a process refused its configuration; 3: another run took part in this one; else the code of the process whose
+        failure ended the stack.
         """
         return asyncio.run(self._run())
 
@@ -141,7 +142,7 @@ class Supervisor:
                     self._finish(_exit_code(code))
                 return
             deaths = deaths + 1 if lived < self._patience.early else 1
-            if command.main and (code == 0 or not command.respawn):
+            if command.main and (code in (0, CONTESTED) or not command.respawn):
                 self._say(f"{command.name} ended{'' if code == 0 else ' with ' + _cause(code)}: stopping the others")
                 return self._finish(_exit_code(code))
             if code == CONFIGURATION_ERROR:
@@ -270,6 +271,8 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 def _cause(code: int) -> str:
+    if code == CONTESTED:
+        return f"exit code {code}, as another one took part in its run"
     return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from ant_rl import stack
 from ant_rl_core import viewers
+from ant_rl_core.identity.names import NameTakenError
 from ant_rl_core.settings import ArgumentError, split
 
 
@@ -183,3 +184,30 @@ def test_dds_profiles():
     assert found(ROS_DISTRO="kilted") == {"FASTDDS_DEFAULT_PROFILES_FILE": "/c/fastdds.xml"}
     assert found(ROS_DISTRO="jazzy") == {"FASTRTPS_DEFAULT_PROFILES_FILE": "/c/fastrtps.xml"}
     assert found(FASTDDS_DEFAULT_PROFILES_FILE="/mine.xml") == {}
+
+
+def test_a_run_has_its_names_to_itself_and_a_second_monitor_is_left_out():
+    here = {"ROS_DOMAIN_ID": f"test {os.getpid()}"}
+
+    def claimed(arrangement, **given):
+        claim, entries = stack.claim(stack.nodes(arrangement, stack.parse(arrangement, given)), here)
+        return claim, [entry.name for entry in entries]
+
+    first, _ = claimed("sim")
+    with first:
+        for arrangement in ("sim", "train", "desktop", "pi"):
+            with pytest.raises(NameTakenError, match="a node /(status|env|policy) runs in ROS domain .* already"):
+                claimed(arrangement)
+        other, nodes = claimed("sim", namespace="robot2")
+        with other:
+            assert nodes == ["status", "env", "policy", "monitor"]
+        beside, nodes = claimed("record")
+        with beside:
+            assert nodes == ["recorder"]
+            with pytest.raises(NameTakenError, match="a node /recorder runs"):
+                claimed("record")
+    pi, _ = claimed("pi")
+    with pi:
+        desktop, nodes = claimed("desktop")
+        assert nodes == ["status", "env"]
+        desktop.close()

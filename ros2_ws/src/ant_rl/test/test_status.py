@@ -62,6 +62,42 @@ def test_rates_leave_out_the_window_in_which_the_ticks_began():
     assert rates == {"ticks_per_second": 300.0, "env_steps_per_second": 1200.0}
 
 
+def test_rates_go_by_the_environment_s_own_clock_whatever_the_stamps_say():
+    """A clock that is set by an hour, back and forward, and simulated time."""
+    for stamps in ([1.0, 2.0, 3.0, 3.5], [1.0, 2.0, -3597.0, -3596.5], [1.0, 2.0, 3603.0, 3603.5],
+                   [0.0, 0.25, 15.25, 22.75]):
+        found = Record(0.0)
+        for stamp, uptime, rate, ticks in zip(stamps, (1.0, 2.0, 3.0, 3.5), (math.nan, 5.0, 300.0, 300.0),
+                                              (0, 5, 305, 455), strict=True):
+            found.add_timing(env(rate=rate, stamp=stamp, ticks=ticks, env_steps=4 * ticks, uptime=uptime, run=1))
+        assert found.summary(4.0, {})["rates"] == {"ticks_per_second": 300.0, "env_steps_per_second": 1200.0}
+
+
+def test_an_environment_that_was_started_again_counts_anew():
+    found = Record(0.0)
+    for run, uptime, ticks in ((1, 1.0, 100), (1, 2.0, 200), (1, 3.0, 300), (2, 1.0, 50), (2, 2.0, 150)):
+        found.add_timing(env(rate=100.0, ticks=ticks, env_steps=ticks, uptime=uptime, run=run))
+    assert found.summary(4.0, {})["rates"]["ticks_per_second"] == 100.0 and not found.contested
+
+
+def test_a_summary_counts_its_own_environment_only():
+    found = Record(0.0)
+    for _ in range(2):
+        found.add_timing(env(ticks=10, run=1, session=5))
+    found.add_episode(episode(10.0, session=5))
+    found.add_timing(env(ticks=900, run=2, session=6))  # it may have taken the place of the first …
+    found.add_episode(episode(70.0, session=6))
+    assert not found.contested and len(found.episodes) == 2
+    found.add_timing(env(ticks=20, run=1, session=5))  # … but that one is there as well
+    found.add_timing(env(ticks=990, run=2, session=7))
+    found.add_episode(episode(80.0, session=7))
+    found.add_timing(env(ticks=30, run=1, session=8))  # reset
+    found.add_episode(episode(20.0, session=8))
+    summary = found.summary(9.0, {})
+    assert summary["contested"] and summary["ticks"] == 30
+    assert [each["return"] for each in summary["episodes"]] == [10.0, 20.0] and summary["mean_return"] == 15.0
+
+
 def test_latencies_are_medians_of_the_windows_weighted_by_their_ticks():
     found = Record(0.0)
     for _ in range(2):  # start-up: few ticks, and slow

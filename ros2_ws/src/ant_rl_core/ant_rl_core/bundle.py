@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import stat
 import zipfile
@@ -123,17 +124,28 @@ class Bundle:
                 found[member.removeprefix("actor_").removesuffix(suffix)] = member
         return found
 
-    def check_sizes(self, observation_size: int, action_size: int) -> None:
-        """BundleError unless the actor fits a robot of these sizes."""
-        found = (self.manifest.observation_size, self.manifest.action_size)
+    def check_robot(self, robot: str, observation_size: int, action_size: int) -> None:
+        """BundleError unless the actor was made for the robot of this name, with these sizes, as far as it tells."""
+        manifest = self.manifest
+        if manifest.robot != robot:
+            raise BundleError(f"expected a policy for {robot or 'a robot without a name'}, found one for "
+                              f"{_short(manifest.robot)}: choose one that was made for it")
+        found = (manifest.observation_size, manifest.action_size)
         if found != (observation_size, action_size):
             raise BundleError(f"the robot has {observation_size} observations and {action_size} actions, "
                               f"but the bundle was made for {found[0]} and {found[1]}")
+        _check_statistics(manifest)
 
 
 def member_name(variant: str, suffix: str) -> str:
     """Name of the member that holds a variant of the actor, in the form of this suffix; see `Bundle.variant`."""
     return f"actor{suffix}" if variant == FLOAT32 else f"actor_{variant}{suffix}"
+
+
+def variant_of(member: str) -> str:
+    """The variant of the actor that the member of this name holds; empty where it holds none."""
+    stem = member.rpartition(".")[0]
+    return FLOAT32 if stem == "actor" else stem.removeprefix("actor_") if stem.startswith("actor_") else ""
 
 
 def pack(manifest: Manifest, members: Mapping[str, bytes], details: Mapping[str, Mapping[str, Any]],
@@ -250,7 +262,8 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "stochastic": ("true or false", lambda value: isinstance(value, bool)),
     "state_shapes": ("a list of lists of positive integers", lambda value: isinstance(value, list)
                      and all(isinstance(shape, list) and all(map(_is_size, shape)) for shape in value)),
-    "observation_statistics": ("a table", lambda value: isinstance(value, dict)),
+    "observation_statistics": ("a table, its mean and variance a number for each observation",
+                               lambda value: isinstance(value, dict)),
     "provenance": ("a table", lambda value: isinstance(value, dict)),
     "signature": ("text or null", lambda value: value is None or isinstance(value, str)),
     "exploration": ("a table with kind, scale, levels and limit", lambda value: value is None or isinstance(value, dict)
@@ -261,17 +274,21 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "memory": (" or ".join(MEMORIES), lambda value: value in MEMORIES),
     "memory_id": ("text or null", lambda value: value is None or isinstance(value, str)),
 }
+# What runs the members that end so.
+_BACKENDS = {".tflite": "litert", ".keras": "keras"}
 # Written only where they differ from what a manifest without them means.
 _LATER = ("exploration", "inputs", "memory", "memory_id")
 
 
 def _read_manifest(text: bytes) -> Manifest:
     try:
-        fields = json.loads(text)
+        fields = json.loads(text, object_pairs_hook=_each_once)
         found = fields["format_version"]
+    except BundleError:
+        raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{MANIFEST} is not a manifest: {error!r}") from error
-    if found != FORMAT_VERSION:
+    if type(found) is not int or found != FORMAT_VERSION:
         raise BundleError(f"the bundle has format version {_short(found)}, this software reads {FORMAT_VERSION}")
     unknown = sorted(set(fields) - set(_FIELDS) - {"format_version"})
     if unknown:
@@ -289,6 +306,25 @@ def _read_manifest(text: bytes) -> Manifest:
     if fields.get("exploration") is not None:
         fields["exploration"] = _read_exploration(fields["exploration"], fields.get("stochastic", False))
     return Manifest(**fields)
+
+
+def _check_statistics(manifest: Manifest) -> None:
+    size = manifest.observation_size
+    for name, least in (("mean", -math.inf), ("variance", 0.0)):
+        found = manifest.observation_statistics.get(name, [0.0] * size)
+        if not (isinstance(found, list) and len(found) == size
+                and all(type(value) in (int, float) and value >= least for value in found)):
+            raise BundleError(f"{MANIFEST}: observation_statistics must be {_FIELDS['observation_statistics'][0]}, "
+                              f"found another {name}")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of JSON; of two fields of one name each reader could take another."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        twice = next(name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1)
+        raise BundleError(f"{MANIFEST} has each field once, found {_short(twice)} more than once")
+    return table
 
 
 def _read_exploration(fields: Mapping[str, Any], stochastic: bool) -> Exploration:
@@ -318,3 +354,13 @@ def _check_members(manifest: Manifest, files: Mapping[str, bytes]) -> None:
             raise BundleError(f"{name} should have {entry.get('bytes')} bytes, found {len(data)}")
         if entry.get("sha256") != sha256(data):
             raise BundleError(f"{name} was altered: sha256 should be {entry.get('sha256')}, found {sha256(data)}")
+        _check_labels(name, entry)
+
+
+def _check_labels(name: str, entry: Mapping[str, Any]) -> None:
+    """A member is what the manifest calls it: another variant, or one for another backend, was put in its place."""
+    _, _, suffix = name.rpartition(".")
+    for label, expected in (("precision", variant_of(name)), ("backend", _BACKENDS.get(f".{suffix}", ""))):
+        if expected and label in entry and entry[label] != expected:
+            raise BundleError(f"the {label} of {name} should be {expected}, found {_short(entry[label])} in "
+                              f"{MANIFEST}")

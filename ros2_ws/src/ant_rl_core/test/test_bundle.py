@@ -113,9 +113,11 @@ def test_a_bundle_says_what_it_lacks():
     assert found.member("actor.keras") == MEMBERS["actor.keras"]
     with pytest.raises(BundleError, match="no actor_int8.tflite; it holds actor.keras, actor.tflite"):
         found.member("actor_int8.tflite")
-    found.check_sizes(105, 8)
+    found.check_robot("Ant-v5", 105, 8)
     with pytest.raises(BundleError, match="27 observations and 8 actions.* 105 and 8"):
-        found.check_sizes(27, 8)
+        found.check_robot("Ant-v5", 27, 8)
+    with pytest.raises(BundleError, match="expected a policy for Spot, found one for Ant-v5"):
+        found.check_robot("Spot", 105, 8)
 
 
 def test_variants_are_found_by_name_in_each_form():
@@ -193,6 +195,7 @@ def test_what_is_no_manifest_is_refused(text, found):
 @pytest.mark.parametrize("fields, sentence", [
     ({"format_version": 2}, "format version 2, this software reads 1"),
     ({"format_version": "1" * 200}, "format version 1111"),
+    ({"format_version": True}, "format version True, this software reads 1"),
     ({"color": "red", "anchor": 1}, "unknown fields: anchor, color"),
     ({"version": None}, "has no version"),
     ({"members": None}, "has no members"),
@@ -228,6 +231,32 @@ def test_what_is_no_manifest_is_refused(text, found):
 ])
 def test_a_manifest_that_lies_is_refused(fields, sentence):
     assert sentence in refusal(rezipped(**fields))
+
+
+@pytest.mark.parametrize(("name", "label", "found", "expected"), [
+    ("actor.tflite", "precision", "int8", "float32"), ("actor_int8.tflite", "precision", "float32", "int8"),
+    ("actor_int8.tflite", "backend", "keras", "litert"), ("actor.keras", "backend", "litert", "keras")])
+def test_a_member_is_what_the_manifest_calls_it(name, label, found, expected):
+    right = bundle.pack(MANIFEST, {**MEMBERS, name: b"x"}, {name: {label: expected}})
+    assert bundle.unpack(right).manifest.members[name][label] == expected
+    wrong = bundle.pack(MANIFEST, {**MEMBERS, name: b"x"}, {name: {label: found}})
+    assert f"the {label} of {name} should be {expected}, found {found} in manifest.json" in refusal(wrong)
+
+
+def test_statistics_are_of_every_observation():
+    def check(statistics):
+        bundle.unpack(rezipped(observation_statistics=statistics)).check_robot("Ant-v5", 105, 8)
+
+    check({"mean": [0.0] * 105, "variance": [1.0] * 105})
+    for wrong in ({"mean": [0.0] * 104}, {"mean": "x"}, {"variance": [-1.0] * 105}, {"mean": [None] * 105}):
+        with pytest.raises(BundleError, match=r"observation_statistics must be .* found another (mean|variance)"):
+            check(wrong)
+
+
+def test_a_manifest_has_each_field_once():
+    text = parts()["manifest.json"].replace(b'"robot"', b'"robot": "Spot", "robot"')
+    assert "manifest.json has each field once, found robot more than once" in refusal(
+        zipped({**parts(), "manifest.json": text}.items()))
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/b", "a\\b", ".hidden", "C:x", "folder/", "new\nline"])

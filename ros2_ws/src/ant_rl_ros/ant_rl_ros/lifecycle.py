@@ -14,6 +14,7 @@ from ant_rl_ros import parameters, wait_loop
 from ant_rl_ros.wait_loop import WaitLoop
 
 EXIT_CONFIGURATION = 2
+EXIT_CONTESTED = 3  # it did its work, but another one took part in it
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ class ManagedNode(LifecycleNode):
     def cleanup(self) -> None:
         """Undo `configure`; called only after it succeeded."""
 
+    def meet(self) -> None:
+        """Between `configure` and `activate` at the start: find out what has to be known of others, in bounded time."""
+
     # For use by the node
 
     def finish(self, exit_code: int = 0) -> None:
@@ -77,10 +81,12 @@ class ManagedNode(LifecycleNode):
         """Configure and activate; a refusal ends the process, for whoever started it asked for a running node."""
         if not self._autostart:
             return
-        for trigger in (self.trigger_configure, self.trigger_activate):
-            if trigger() != TransitionCallbackReturn.SUCCESS:
-                self.finish(EXIT_CONFIGURATION)
-                return
+        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+            self.finish(EXIT_CONFIGURATION)
+            return
+        self.meet()
+        if self.exit_code is None and self.trigger_activate() != TransitionCallbackReturn.SUCCESS:
+            self.finish(EXIT_CONFIGURATION)
 
     # The transitions, as rclpy calls them
 

@@ -21,14 +21,17 @@ from rclpy.duration import Duration
 from rclpy.parameter import Parameter as ParameterMessage
 from rclpy.publisher import Publisher
 
+from ant_rl_core.identity.names import NODE, NameClaim, taken
 from ant_rl_core.settings import Settings, settings_of
 from ant_rl_core.telemetry import NAN, Timing
+from ant_rl_core.tick import new_run_number
 from ant_rl_core.timing import StageTimer
 from ant_rl_ros import parameters, qos
-from ant_rl_ros.lifecycle import ManagedNode
+from ant_rl_ros.lifecycle import EXIT_CONFIGURATION, ManagedNode
 from ant_rl_ros.parameters import ParameterError
 from ant_rl_ros.stamps import system_stamp
 from ant_rl_ros.telemetry import encode_timing
+from ant_rl_ros.twins import Standing, Twins
 
 T = TypeVar("T")
 
@@ -55,14 +58,22 @@ class StackNode(ManagedNode):
         counters: events since start, by name.
         ticks: control ticks since start; the published loop rate is made from it.
         interrupted_by_signal: whether it ends because a signal asked for it.
+        run_number: random number of this process, by which others tell it from another one of its name.
+        contests: sentences about others that took part in what is this node's own, by key; see `contest`.
         loop, state, detail, configured, active, exit_code: see `ManagedNode`; state and detail go out with the timing.
 
     Raises:
         ParameterError: a parameter was given a value that it can't have.
+        NameTakenError: a node of its name runs on this machine already.
     """
+
+    # Whether each machine may have one, such as a monitor; of others there is one in the whole graph.
+    per_host = False
 
     def __init__(self, name: str, settings: type[Settings] = Settings, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
+        self._domain = str(self.context.get_domain_id())
+        self._claim = NameClaim(NODE, self._domain, self.get_fully_qualified_name())
         self._setting_names = {each.name for each in settings_of(settings)}
         self.settings: Any = parameters.declare(self, settings)
         self.add_on_set_parameters_callback(self._check_parameters)
@@ -72,6 +83,7 @@ class StackNode(ManagedNode):
         self.stages = StageTimer()
         self.counters: Counter[str] = Counter()
         self.ticks = 0
+        self.run_number, self.contests = new_run_number(), dict[str, str]()
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._system_time = not self.get_parameter("use_sim_time").value
         self._said: dict[str, float] = {}
@@ -79,6 +91,7 @@ class StackNode(ManagedNode):
         self._timing = self.create_publisher(NodeTiming, "timing", qos.profile("timing"),
                                              qos_overriding_options=qos.overriding())
         self._last_words: list[Publisher[Any]] = [self._timing]
+        self._twins = Twins(self, self.run_number)
 
     # Hooks, beside those of `ManagedNode`
 
@@ -163,12 +176,32 @@ class StackNode(ManagedNode):
         self._reported, self._ticks_reported = now, self.ticks
         summary = self.stages.summary()
         self.stages.clear()
-        values = self.values()
+        values = {**self.values(), **self._twins.values()}
         timing = Timing(self.get_fully_qualified_name(), self._host, self._pid, self.state, self.detail,
                         ticks / window if ticks else NAN,
                         {name: (stage.p50, stage.p99, stage.max) for name, stage in summary.items()},
                         self.counters, values)
         self.send(self._timing, encode_timing(timing, self.stamp()))
+        self._mind_twins()
+
+    def contest(self, key: str, sentence: str) -> None:
+        """Say once that another one took part in what is this node's own; the exit code will tell of it too."""
+        if key not in self.contests:
+            self.contests[key] = sentence
+            self.counters["contested"] += 1
+            self.get_logger().error(sentence)
+
+    def _mind_twins(self) -> None:
+        """End, or say so, where a node of this name runs on another machine."""
+        found, other = self._twins.look()
+        if self.per_host or other is None or self.exit_code is not None:
+            return
+        sentence = taken(self._domain, other.node, other.pid, other.host)
+        if found is Standing.REFUSED:
+            self.get_logger().fatal(sentence)
+            self.finish(EXIT_CONFIGURATION)
+        else:
+            self.contest("twin", f"two runs have met that can't share their names: {sentence}")
 
     def take(self, inbox: deque[Any], decode: Callable[[Any], T], what: str) -> Iterator[T]:
         """Empty an inbox, decoded; what `decode` refuses by ValueError is left out, counted as `invalid_<what>`."""
@@ -206,6 +239,15 @@ class StackNode(ManagedNode):
 
     # The loop
 
+    def meet(self) -> None:
+        """Find out whether a node of this name is there already."""
+        if not self.per_host:
+            self._twins.await_first(self._while_meeting)
+
+    def _while_meeting(self) -> None:
+        self._mind_twins()
+        self.report()
+
     def serve(self) -> None:
         """The loop of the node, until `finish` is called or ROS shuts down."""
         self.start_if_asked()
@@ -236,3 +278,4 @@ class StackNode(ManagedNode):
             self.cleanup()
         self.loop.close()
         self.destroy_node()
+        self._claim.close()

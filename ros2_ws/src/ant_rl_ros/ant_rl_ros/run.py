@@ -12,7 +12,8 @@ from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
 from ant_rl_core import ending
-from ant_rl_ros.lifecycle import EXIT_CONFIGURATION
+from ant_rl_core.identity.names import NameTakenError
+from ant_rl_ros.lifecycle import EXIT_CONFIGURATION, EXIT_CONTESTED
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.parameters import ParameterError
 
@@ -21,7 +22,8 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
     """Main function of a node: build it, run it until it ends or a signal asks for that; returns the exit code.
 
     0 after a clean end, a signal's included; 2, with one sentence, where parameters or what they name can't be
-    used; 130 where a second signal, a second or more after the first, had to interrupt. Anything else is raised.
+    used, or where another process has its name; 3 where another one took part in what it did (`StackNode.contest`);
+    130 where a second signal, a second or more after the first, had to interrupt. Anything else is raised.
     """
     node: StackNode | None = None
     asked = 0.0
@@ -50,8 +52,8 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
             node = make_node()
             node.serve()
             node.end()
-            return node.exit_code or 0
-        except ParameterError as error:
+            return node.exit_code or (EXIT_CONTESTED if node.contests else 0)
+        except (ParameterError, NameTakenError) as error:
             get_logger("ant_rl").fatal(str(error))
             return EXIT_CONFIGURATION
         finally:

@@ -59,6 +59,7 @@ class WaitLoop:
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         self._data: list[tuple[Subscription[Any], deque[Any], bool]] = []  # with its inbox; whether info is wanted
+        self._overheard: list[tuple[Subscription[Any], deque[Any]]] = []
         # Plain subscriptions, timers, clients and services of the node.
         self._others: tuple[list[Any], list[Any], list[Any], list[Any]] = ([], [], [], [])
         self._data_set: Any = None
@@ -95,6 +96,26 @@ class WaitLoop:
         self._data.append((subscription, inbox, info))
         self.refresh()
         return inbox
+
+    def overhear(self, msg_type: type, topic: str, qos: QoSProfile) -> deque[Any]:
+        """Subscribe to what is looked at now and then, by `take_overheard`; returns the inbox.
+
+        No wait ends because of such a message, so that it costs the loop nothing.
+        """
+        inbox: deque[Any] = deque(maxlen=max(1, qos.depth))
+        subscription = self._node.create_subscription(msg_type, topic, lambda message: inbox.append(message), qos)
+        self._overheard.append((subscription, inbox))
+        self.refresh()
+        return inbox
+
+    def take_overheard(self, inbox: deque[Any]) -> None:
+        """Fill the inbox of `overhear` with what has come."""
+        if not self._fast:
+            return  # the executor has
+        (subscription,) = (subscription for subscription, other in self._overheard if other is inbox)
+        while len(inbox) != inbox.maxlen and (
+                received := subscription.handle.take_message(subscription.msg_type, subscription.raw)) is not None:
+            inbox.append(received[0])
 
     def unsubscribe(self, inbox: deque[Any]) -> None:
         """End the subscription that fills `inbox`."""
@@ -163,9 +184,9 @@ class WaitLoop:
 
     def refresh(self) -> None:
         """Look again at which subscriptions, services and timers the node has, where they changed outside `wait`."""
-        data = [subscription for subscription, *_ in self._data]
-        node = self._node
-        self._others = ([s for s in node.subscriptions if s not in data], list(node.timers), list(node.clients),
+        data, node = [subscription for subscription, *_ in self._data], self._node
+        apart = [*data, *(subscription for subscription, _ in self._overheard)]
+        self._others = ([s for s in node.subscriptions if s not in apart], list(node.timers), list(node.clients),
                         list(node.services))
         timers, clients, services = map(len, self._others[1:])
         sizes = (len(data) + len(self._others[0]), timers, clients, services)
@@ -179,6 +200,7 @@ class WaitLoop:
     def close(self) -> None:
         """Let go of the node, which may then be destroyed."""
         self._data.clear()
+        self._overheard.clear()
         self._data_set = self._full_set = None
         self._executor.remove_node(self._node)
         self._executor.shutdown(timeout_sec=0)

@@ -112,7 +112,9 @@ def test_timing_tells_who_it_is_and_how_it_runs():
         assert message.node == f"{echo.namespace}/echo" and message.pid == echo.process.pid and message.host
         assert message.loop_rate > 0
         assert 0 < message.stage_p50[0] <= message.stage_p99[0] <= message.stage_max[0] < 1.0
-        assert dict(zip(message.value_names, message.value_values, strict=True)) == {"gain": 1.0}
+        values = dict(zip(message.value_names, message.value_values, strict=True))
+        assert (set(values), values["gain"]) == ({"gain", "run", "uptime"}, 1.0)
+        assert values["run"] == int(values["run"]) and 0.0 < values["uptime"] < 600.0
         assert message.header.stamp.sec == pytest.approx(time.time(), abs=60)
 
 

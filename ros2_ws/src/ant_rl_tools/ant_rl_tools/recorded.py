@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from ament_index_python.packages import get_package_share_directory
 from ant_rl_interfaces.msg import JointTorques, Observation
@@ -20,6 +20,8 @@ from recorder_node.bag_reader import BagReader
 from recorder_node.codec import STATS, TOPICS, type_name
 from recorder_node.definitions import read_definition
 from recorder_node.storage import BagError
+
+T = TypeVar("T")
 
 _QUICKLY = (Observation, JointTorques)
 
@@ -58,16 +60,33 @@ class Recording(BagReader):
 
     def stamped_ticks(self) -> Iterator[tuple[int, int, Tick]]:
         """As `ticks`, with when each came and its stamp [ns since 1970] before it."""
-        newest: tuple[int, int] | None = None
-        for _, time_ns, stamp_ns, message in self.stamped("observation"):
-            if newest is not None and message.session == newest[0] and message.step_id <= newest[1]:
+        newest: dict[int, int] = {}
+        for _, time_ns, stamp_ns, message in self._observations():
+            if message.step_id <= newest.get(message.session, -1):
                 continue
-            newest = message.session, message.step_id
+            newest[message.session] = message.step_id
             try:
                 tick = decode_observation(message, ANT)
             except ValueError as error:
                 raise BagError(f"the bag {self.path} must be of an {ANT.name}: {error}") from error
             yield time_ns, stamp_ns, tick
+
+    def _observations(self) -> Iterable[tuple[str, int, int, Any]]:
+        """As `stamped`, in the order of their ticks."""
+        return self.in_order(self.stamped("observation"), lambda found: found[3])
+
+    def in_order(self, found: Iterable[T], tick: Callable[[T], Any]) -> Iterable[T]:
+        """What was found of ticks, in the order of their sessions and step_ids; kept in memory where it lies otherwise.
+
+        Args:
+            found: as it lies in the bag.
+            tick: what has session and step_id of one of these.
+        """
+        if not (self.order.mixed or self.order.beside):
+            return found
+        sessions: dict[int, int] = {}
+        kept = [(sessions.setdefault(tick(each).session, len(sessions)), tick(each).step_id, each) for each in found]
+        return [each for _, _, each in sorted(kept, key=lambda entry: entry[:2])]
 
     def reader(self, topic: str) -> Callable[[bytes], Any]:
         """What makes a message of its bytes, ValueError where they are damaged.
@@ -111,6 +130,10 @@ class Recording(BagReader):
         except settings.ArgumentError as error:
             raise BagError(f"{what} of the bag {self.path} can't be made again: {error}") from error
         return built
+
+    def notes(self) -> list[str]:
+        """Sentences about its order, where that is not what it seems."""
+        return [f"the bag {self.path}: {sentence}" for sentence in self.order.sentences()]
 
     @cached_property
     def _hashes(self) -> dict[str, str]:

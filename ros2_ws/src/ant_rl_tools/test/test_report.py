@@ -110,6 +110,55 @@ def run(tmp_path_factory):
         return read(recording, "story")
 
 
+def long_story(set_by=0, simulated=False, seconds=30):
+    """Real time; in the middle the clock is set by so much [ns], or stamps are of simulated time."""
+    for step_id in range(20 * seconds):
+        at = step_id * TICK
+        by = set_by if step_id >= 10 * seconds else 0
+        stamp = at if simulated else START + at + by
+        yield "/observation", at + by, observation(1, step_id, stamp, first=not step_id)
+        answer = stamped(JointTorques(session=1, step_id=step_id, inference_time=1e-3), stamp + 2_000_000)
+        yield "/joint_torques", at + by + 2_500_000, answer
+        if step_id % 20 == 19:
+            timing = stamped(NodeTiming(node="/env", host="desk", pid=7, loop_rate=20.0), stamp)
+            timing.value_names, timing.value_values = ["ticks"], [step_id + 1.0]
+            yield "/timing", at + by + 1000, timing
+
+
+def as_written(path, messages):
+    """A bag whose messages lie in the order in which they are given."""
+    writer, ids = BagWriter(path, "mcap", "kilted"), {}
+    for count, (topic, at, message) in enumerate(messages):
+        if topic not in ids:
+            ids[topic] = writer.add_topic(Topic(topic, read_definition(type_name(type(message)),
+                                                                       get_package_share_directory)))
+        writer.write([Message(ids[topic], START + at, START + at, count, serialize_message(message))])
+    writer.close()
+    with Recording(path) as recording:
+        return read(recording, path.name), recording.notes()
+
+
+HOUR = 3_600_000_000_000
+
+
+@pytest.mark.parametrize("set_by", [-HOUR, HOUR])
+def test_a_clock_that_is_set_changes_no_figure(tmp_path, set_by):
+    run, notes = as_written(tmp_path / "set", long_story(set_by))
+    undisturbed, no_notes = as_written(tmp_path / "plain", long_story())
+    assert not no_notes and len(notes) == 1 and f"set {'back' if set_by < 0 else 'forward'} by 3600 s" in notes[0]
+    assert run.tick_rate == undisturbed.tick_rate == pytest.approx(20.0)
+    assert run.seconds == pytest.approx(undisturbed.seconds, abs=0.2)
+    np.testing.assert_array_equal(run.ticks.step_id, np.arange(600))
+    np.testing.assert_allclose(run.ticks.time, undisturbed.ticks.time, atol=0.2)
+    assert (np.diff(run.ticks.time) >= 0).all()
+    np.testing.assert_allclose(run.answers.delay, 0.002, atol=1e-6)
+
+
+def test_of_simulated_stamps_no_duration_is_made(tmp_path):
+    run, _ = as_written(tmp_path / "simulated", long_story(simulated=True))
+    assert run.tick_rate == pytest.approx(20.0) and len(run.answers.delay) == 0 and len(run.ticks.time) == 600
+
+
 def test_every_tick_of_a_bag_is_read_once(run):
     ticks = run.ticks
     assert ticks.step_id.tolist() == [10, 11, 12, 14, 15, 0, 1] and ticks.session.tolist() == [1] * 5 + [2] * 2

@@ -28,6 +28,7 @@ class MonitorNode(StackNode):
     """Hears `timing` of each node, looks at the process behind it once per period."""
 
     settings: MonitorSettings
+    per_host = True
 
     def __init__(self) -> None:
         super().__init__("monitor", MonitorSettings)

@@ -12,7 +12,6 @@ from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate
 from ant_rl_interfaces.srv import LoadPolicy
 
 from ant_rl_core.spec import ANT
-from ant_rl_core.tick import new_run_number
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_observation, encode_torques
 from ant_rl_ros.node import StackNode
@@ -43,7 +42,7 @@ class PolicyNode(StackNode):
         self._slot = ActorSlot(load, ANT, settings.max_policy_bytes)
         if settings.policy:
             self.get_logger().info(self._slot.load_named(settings.policy))
-        self._responder = Responder(self._slot, ANT, new_run_number(), self.counters, self.stages)
+        self._responder = Responder(self._slot, ANT, self.run_number, self.counters, self.stages)
         self._torques = self.publisher(JointTorques, "joint_torques", settings.mode)
         self._inbox = self.loop.subscribe(Observation, "observation",
                                           qos.asking("observation", settings.mode), qos.overriding(), raw=True)
@@ -91,7 +90,10 @@ class PolicyNode(StackNode):
             self.detail = f"no torque for {self._inbox_topic()}: {error}"
             self.say("invalid", self.detail)
             return
-        if standing == "outdated":
+        if self._responder.sessions.rival is not None:
+            self.contest("environments", f"two environments publish on {self._inbox_topic()} at once: the first is "
+                                         "answered; stop one, or give each its own namespace:=")
+        if standing in ("outdated", "foreign"):
             return
         if tick is not None:
             torques = self._responder.answer(tick)

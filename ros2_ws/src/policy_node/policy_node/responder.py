@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ant_rl_core.identity.sessions import SessionLock
 from ant_rl_core.spec import RobotSpec
 from ant_rl_core.step import Previous, TimeStep
 from ant_rl_core.tick import Tick, Torques
@@ -16,7 +17,7 @@ from ant_rl_core.timing import StageTimer
 from policy_node.safety import make_safe
 from policy_node.slot import ActorSlot, Loaded
 
-Standing = Literal["new", "resent", "outdated"]
+Standing = Literal["new", "resent", "outdated", "foreign"]
 
 
 class Responder:
@@ -31,8 +32,11 @@ class Responder:
         slot: where the running actor is; exchanged at the start of a tick only.
         spec: the robot's sizes.
         node_id: random number of this run of the node, sent with each answer.
-        counters: counts answered, resent, outdated, swaps, clipped (elements), zeroed (rows).
+        counters: counts answered, resent, outdated, foreign, swaps, clipped (elements), zeroed (rows).
         stages: durations of `inference`.
+
+    Attributes:
+        sessions: which environment is answered.
     """
 
     def __init__(self, slot: ActorSlot, spec: RobotSpec, node_id: int, counters: Counter[str],
@@ -42,6 +46,7 @@ class Responder:
         self._node_id = node_id
         self._counters = counters
         self._stages = stages
+        self.sessions = SessionLock()
         self._session: int | None = None
         self._step_id = -1
         self._running: Loaded | None = None
@@ -53,7 +58,11 @@ class Responder:
 
         new: it is to be answered. resent: it is the one that was answered last, and is to get the same answer again, so
         that neither the actor's memory nor its random numbers advance twice. outdated: it was overtaken, and gets none.
+        foreign: it is of a second environment, and gets none.
         """
+        if not self.sessions.admit(session):
+            self._counters["foreign"] += 1
+            return "foreign"
         if session != self._session or step_id > self._step_id:
             return "new"
         standing: Standing = "outdated" if step_id < self._step_id else "resent"

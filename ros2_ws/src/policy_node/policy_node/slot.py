@@ -151,7 +151,7 @@ class ActorSlot:
         if found != sha256.lower():
             raise BundleError(f"expected bytes with the sha256 {sha256 or '(none)'}, found {found}")
         checked = bundle.unpack(data, self._max_bytes)
-        checked.check_sizes(self._spec.observation_size, self._spec.action_size)
+        checked.check_robot(self._spec.name, self._spec.observation_size, self._spec.action_size)
         actor = self._load(checked)
         if self.num_envs:
             actor.warm_up(self.num_envs)

@@ -219,6 +219,7 @@ def test_refused_updates_keep_the_old_actor_and_say_why(env, start):
         (bytes(tampered), 6, None, "not a whole bundle"),
         (small(6), 7, None, "the update says version 7, its bundle says 6"),
         (small(6, observation_size=27), 6, None, "the bundle was made for 27 and 8"),
+        (small(6, changes={"robot": "Spot"}), 6, None, "expected a policy for Ant-v5, found one for Spot"),
         (small(6, observation_size=27, changes={"observation_size": 105}), 6, None, "found one that takes observation"),
         (b"", 6, None, "not a whole bundle"),
     ]

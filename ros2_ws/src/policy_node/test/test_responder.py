@@ -233,3 +233,22 @@ def test_an_actor_that_takes_no_memory_over_is_told_of_no_time_before():
     run.step(np.zeros((2, 8), np.float32))
     run.answer()
     assert [arguments[3].tolist() for arguments in given] == [[True, True], [False, False]]
+
+
+def test_of_two_environments_at_once_the_first_is_answered():
+    run, undisturbed = Run(), Run()
+    first = [run.answer(), undisturbed.answer()]
+    for each, answer in zip((run, undisturbed), first, strict=True):
+        each.step(answer.action)
+    run.answer(), undisturbed.answer()
+    other = FakeVectorEnv(2, lengths=(3, 4))
+    taken = [run.answer(Tick(12, 0, other.reset()))]  # it may have been started anew …
+    assert taken[0].session == 12 and run.responder.sessions.rival is None
+    run.step(first[0].action)
+    assert run.answer().session == 11  # … but the first goes on
+    assert run.responder.sessions.rival == 12
+    for step_id in range(1, 10):
+        assert run.responder.standing(12, step_id) == "foreign"
+        run.step(first[0].action)
+        assert run.answer().step_id == run.tick.step_id
+    assert run.counters["foreign"] == 9

@@ -133,6 +133,7 @@ def test_of_several_offers_the_newest_wins_and_those_between_are_not_loaded(slot
     (4, packed(4, observation_size=27), None, "the robot has 105 observations and 8 actions, but the bundle was made "
                                               "for 27 and 8"),
     (4, packed(4, action_size=6), None, "made for 105 and 6"),
+    (4, packed(4, robot="Spot"), None, "expected a policy for Ant-v5, found one for Spot"),
     (4, packed(4, provenance={"fail": "expected a graph, found none"}), None, "expected a graph, found none"),
     (4, bytes(70_000_000), "0", "it has 70000000 bytes, at most 67108864 are allowed"),
 ])

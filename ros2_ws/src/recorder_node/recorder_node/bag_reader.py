@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rosbags.rosbag2 import Reader
 
 from recorder_node.bag import METADATA
+from recorder_node.order import Order, find_order, written
 from recorder_node.storage import BagError
 
 _TICKS, _TICK_TYPE = "observation", "ant_rl_interfaces/msg/Observation"
@@ -59,8 +61,25 @@ class BagReader:
             self.close()
             raise
 
+    @cached_property
+    def order(self) -> Order:
+        """In which order and at which times its messages are read: the whole bag is looked through for that once."""
+        if self._reader.compression_mode == "message":  # whose order in the file nobody has looked at
+            return Order()
+        try:
+            return find_order(self._files(), f"{self.namespace}/{_TICKS}", f"{self.namespace}/timing")
+        except Exception:  # of a damaged bag: whoever reads its messages is told of it
+            return Order()
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Time of the first and of the last message as `raw_messages` has them [ns since 1970]."""
+        return self.order.start or self.start, self.order.end or self.end
+
     def raw_messages(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
         """Messages of these topics in the order in which they came: topic, time [ns since 1970], serialized (CDR).
+
+        Where the clock that stamped them was set, times go on evenly from there.
 
         Raises:
             BagError: the bag has no such topic, or is damaged where it is read.
@@ -69,8 +88,26 @@ class BagReader:
         if not topics:  # the library takes that for all of them
             return
         with self._reading("read to its end"):
+            if self.order.jumps:
+                yield from self._as_written(topics)
+                return
             for connection, time_ns, data in self._reader.messages([self._connections[topic] for topic in topics]):
                 yield self._relative(connection.topic), time_ns, data
+
+    def _as_written(self, topics: tuple[str, ...]) -> Iterator[tuple[str, int, bytes]]:
+        wanted = {self._connections[topic].topic: topic for topic in topics}
+        jumps = list(reversed(self.order.jumps))
+        set_by = 0
+        for place, (topic, time_ns, data) in enumerate(written(self._files())):
+            while jumps and jumps[-1].place <= place:
+                set_by += jumps.pop().by
+            if topic in wanted:
+                yield wanted[topic], time_ns - set_by, data
+
+    def _files(self) -> list[Path]:
+        """The files with the messages, as the library reads them: it unpacks those that are compressed."""
+        storage: Any = self._reader.storage
+        return [Path(part.path) for part in getattr(storage, "storages", [storage])]
 
     def require(self, *topics: str) -> None:
         """BagError unless the bag has all of these topics."""

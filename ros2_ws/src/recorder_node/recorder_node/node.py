@@ -33,6 +33,7 @@ class RecorderNode(StackNode):
     """Subscribes to every topic of its namespace's stack, in their wire form."""
 
     settings: RecorderSettings
+    per_host = True
 
     def __init__(self) -> None:
         super().__init__("recorder", RecorderSettings)
@@ -109,6 +110,9 @@ class RecorderNode(StackNode):
     def _take(self, recording: Recording) -> None:
         self.loop.drain()
         self.ticks += recording.take()
+        if by := recording.clock_set:
+            self.get_logger().warning(f"the system's clock was set {'back' if by < 0 else 'forward'} by "
+                                      f"{abs(by) / 1e9:.1f} s: the times in the bag go on as if it had not been")
 
     def _describe(self, topic: Recorded) -> Topic:
         """A topic as the bag has it, with what its publishers offer now that they are known."""

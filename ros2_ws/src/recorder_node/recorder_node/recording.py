@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder_node.bag import BagWriter
+from recorder_node.log_clock import LogClock
 from recorder_node.storage import Contents, Message, Topic
 
 _FLUSH_PERIOD = 1.0  # [s]
@@ -26,6 +27,7 @@ class Recorded:
         has_one_publisher: whether never more than one publishes on it.
         topic_id: in the bag; None until its first message.
         newest: sequence number of each publisher's newest message.
+        latest: time of its newest message [ns].
     """
 
     name: str
@@ -34,6 +36,7 @@ class Recorded:
     has_one_publisher: bool
     topic_id: int | None = None
     newest: dict[bytes, int] = field(default_factory=dict)
+    latest: int = 0
 
     def missed(self, info: Mapping[str, Any]) -> int:
         """How many messages did not come between this one and the one before, of the same publisher.
@@ -65,6 +68,7 @@ class Recording:
         path: folder of the bag.
         topics: what is recorded, in the order in which it is taken.
         messages, bytes: how many are written.
+        clock_set: how far the system's clock was set, as `take` found last [ns]; 0 where it was not.
 
     Raises:
         BagError: see `BagWriter`; every method raises it where the bag can't be written.
@@ -73,7 +77,8 @@ class Recording:
     def __init__(self, path: Path, storage: str, distro: str, describe: Callable[[Recorded], Topic],
                  counters: Counter[str]) -> None:
         self.path, self.topics = path, list[Recorded]()
-        self.messages = self.bytes = 0
+        self.messages = self.bytes = self.clock_set = 0
+        self._clock = LogClock()
         self._bag = BagWriter(path, storage, distro)
         self._describe, self._counters = describe, counters
         self._queued, self._flushed = 0, time.monotonic()
@@ -81,6 +86,7 @@ class Recording:
     def take(self) -> int:
         """Write everything that has come, in the order in which it came; returns how many messages that was."""
         batch: list[Message] = []
+        self.clock_set = self._clock.look()
         for topic in self.topics:
             if not topic.inbox:
                 continue
@@ -88,7 +94,8 @@ class Recording:
             if topic.topic_id is None:
                 topic.topic_id = self._bag.add_topic(self._describe(topic))
             for data, info in topic.inbox:
-                batch.append(Message(topic.topic_id, info["received_timestamp"], info["source_timestamp"],
+                topic.latest = max(topic.latest, self._clock.even(info["received_timestamp"]))
+                batch.append(Message(topic.topic_id, topic.latest, info["source_timestamp"],
                                      (info["publication_sequence_number"] or 0) & 0xFFFFFFFF, data))
                 if missed := topic.missed(info):
                     self._counters["dropped"] += missed

@@ -157,3 +157,19 @@ def test_what_waits_for_a_silent_source_is_bounded_and_the_oldest_go(monkeypatch
 def test_an_unknown_source_is_an_error():
     with pytest.raises(KeyError):
         Collector(["a"]).add("b", ticks(1)[0], 1)
+
+
+def test_of_two_environments_on_one_topic_the_first_is_learned_from():
+    collector, alone = Collector(["a"]), Collector(["a"])
+    own, other = ticks(40), ticks(40, session=2)
+    for mine, theirs in zip(own, other, strict=True):
+        for tick in (mine, theirs):
+            if collector.admits("a", tick):
+                collector.add("a", tick, 1)
+        alone.add("a", mine, 1)
+    assert collector.contested == ["a"] and alone.contested == []
+    found, expected = drain(collector), drain(alone)
+    assert len(found) == len(expected) - 1, "the one tick at which it looked like a new start"
+    for one, same in zip(found, expected[1:], strict=True):
+        assert np.array_equal(one.observation, same.observation) and np.array_equal(one.action, same.action)
+    assert collector.dropped_rows >= 38

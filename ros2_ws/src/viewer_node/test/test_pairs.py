@@ -13,6 +13,14 @@ def test_the_newest_pair_once_and_the_other_half_later():
     assert pairs.newest({}, {5: "b5"}) == ("a5", "b5")
 
 
+def test_a_clock_that_is_set_back_hides_no_newer_pair():
+    pairs = Pairs()
+    assert pairs.newest({moment: "old" for moment in range(1000, 1020)}, {1000: "b"}) == ("old", "b")
+    for moment in range(30):
+        assert pairs.newest({moment: f"a{moment}"}, {}) is None
+        assert pairs.newest({}, {moment: f"b{moment}"}) == (f"a{moment}", f"b{moment}")
+
+
 def test_a_topic_that_is_silent_takes_no_memory():
     pairs = Pairs()
     for moment in range(100):

@@ -16,6 +16,7 @@ import rerun as rr
 import rerun.blueprint as rrb
 import rerun_cli
 
+from viewer_node.even_times import EvenTimes
 from viewer_node.mirror import Mirror
 
 _TIMELINE = "time"
@@ -70,6 +71,7 @@ class RerunView:
         names = [name or f"{model.joint(int(model.body_jntadr[body])).name}_link" for body, name in enumerate(names)]
         self.bodies = {body: f"world/{name}" for body, name in enumerate(names) if body}
         self._frames: list[_Frame] = []
+        self._times = EvenTimes()
         self._stream = rr.RecordingStream("ant_rl")
         layout = _blueprint()
         self._window: subprocess.Popen[bytes] | None = None
@@ -103,7 +105,7 @@ class RerunView:
         on_feet = [sum(float(np.linalg.norm(contact.force)) for contact in contacts if contact.body == foot)
                    for foot in self._mirror.feet.values()]
         self._frames.append(_Frame(
-            time, data.xpos.copy(), data.xquat[:, [1, 2, 3, 0]],
+            self._times.even("robot", time), data.xpos.copy(), data.xquat[:, [1, 2, 3, 0]],
             np.array([contact.position for contact in contacts]).reshape(-1, 3),
             np.array([contact.force for contact in contacts]).reshape(-1, 3), on_feet,
             data.actuator_force * self._mirror.model.actuator_gear[:, 0]))
@@ -112,7 +114,7 @@ class RerunView:
 
     def figures(self, time: float, values: Mapping[str, float]) -> None:
         """Draw figures over time: {path of the series, such as cpu/env: value}."""
-        self._stream.set_time(_TIMELINE, timestamp=time)
+        self._stream.set_time(_TIMELINE, timestamp=self._times.even(next(iter(values), ""), time))
         for path, value in values.items():
             self._stream.log(path, rr.Scalars(value))
 

@@ -16,6 +16,7 @@ from ant_rl_core.files import check_not_an_input, check_writable, write_atomical
 from ant_rl_core.machine import machine
 from ant_rl_core.settings import ArgumentError, setting
 from ant_rl_core.shipped import resolve_policy
+from ant_rl_core.spec import ANT
 from ant_rl_tools.bench import report
 from ant_rl_tools.bench.learn import suite as learn
 from ant_rl_tools.bench.learn.bench_config import LearnBenchConfig
@@ -128,7 +129,7 @@ def help_text(suite: str = "") -> str:
 
 def _check(config: BenchConfig, names: Sequence[str]) -> None:
     if {*_POLICY_ROWS, "lockstep_1", "lockstep_64"} & set(names):
-        bundle.read(resolve_policy(config.policy))
+        bundle.read(resolve_policy(config.policy)).check_robot(ANT.name, ANT.observation_size, ANT.action_size)
 
 
 def _groups(config: BenchConfig) -> list[Group]:

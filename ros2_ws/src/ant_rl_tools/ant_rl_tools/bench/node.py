@@ -14,7 +14,7 @@ from std_srvs.srv import SetBool
 
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
-from ant_rl_core.tick import Tick
+from ant_rl_core.tick import Tick, new_run_number
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_torques, encode_observation
 from ant_rl_ros.stamps import system_stamp
@@ -51,7 +51,7 @@ class PlayedEnvironment:
     def __init__(self, own: OwnNode) -> None:
         self._loop, self._asker = own.loop, Asker(own.node, own.loop)
         self._wire, self._message = FlatCodec(Observation), Observation()
-        self._session = time.time_ns()
+        self._session = new_run_number()
         self._ids = itertools.count()
         random = np.random.default_rng(0)
         no = np.zeros(1, bool)
@@ -125,14 +125,14 @@ class WatchedEnvironment:
                 return (ticks - first_ticks) / (now - first_time)
 
     def _next_mark(self, processes: list[NodeProcess]) -> tuple[float, float]:
-        """Time [s] and number of ticks at the next report of the environment."""
+        """Time since its start [s] and number of ticks at the next report of the environment."""
         mark: list[tuple[float, float]] = []
 
         def is_there() -> bool:
             while self._inbox and not mark:
                 timing = decode_timing(self._inbox.popleft())
-                if timing.node == self._process.name and "ticks" in timing.values:
-                    mark.append((timing.stamp, timing.values["ticks"]))
+                if timing.node == self._process.name and {"ticks", "uptime"} <= set(timing.values):
+                    mark.append((timing.values["uptime"], timing.values["ticks"]))
             return bool(mark)
 
         self._wait_until(is_there, processes, "doesn't report its timing")

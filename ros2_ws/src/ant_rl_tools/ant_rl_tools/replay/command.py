@@ -67,6 +67,8 @@ def main(bag: str, target: str, arguments: Mapping[str, str]) -> int:
         check_not_an_input("summary", config.summary, filter(None, (bag, getattr(config, "policy", ""))))
     try:
         with Recording(Path(bag), config.namespace or None) as recording:
+            for note in recording.notes():
+                print(f"ant_rl: {note}", file=sys.stderr)
             outcome = _replay(recording, target, config)
     except (BagError, Unavailable, bundle.BundleError, FloatingPointError) as error:
         print(f"ant_rl: {error}", file=sys.stderr)

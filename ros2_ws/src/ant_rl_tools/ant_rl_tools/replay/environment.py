@@ -13,6 +13,7 @@ from ant_env_node.codec import software
 from ant_env_node.make import make
 from ant_env_node.shaping import ShapingConfig
 from ant_rl_core.contracts import VectorEnv
+from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
 from ant_rl_core.tick import Tick
 from ant_rl_tools.recorded import Recording
@@ -106,6 +107,9 @@ class _Player:
         if tick.step_id:
             raise BagError(f"the bag {self._path} must hold session {tick.session} from tick 0, found tick "
                            f"{tick.step_id} first: record from the start, by record:=")
+        if begun.robot != ANT.name:
+            raise BagError(f"session {tick.session} of the bag {self._path} must be of an {ANT.name}, found one of "
+                           f"{begun.robot}")
         if len(begun.seed) != tick.num_envs:
             raise BagError(f"session {tick.session} of the bag {self._path} must have one seed for each of its "
                            f"{tick.num_envs} robots, found {len(begun.seed)}")

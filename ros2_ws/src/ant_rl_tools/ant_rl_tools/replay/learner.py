@@ -135,6 +135,8 @@ def _policies(recording: Recording) -> dict[int, Bundle]:
     """What the trainer published, by version; those of the first start of a trainer."""
     found = {message.version: bundle.unpack(message.bundle.tobytes())
              for _, _, message in recording.messages("policy")}
+    for policy in found.values():
+        policy.check_robot(ANT.name, ANT.observation_size, ANT.action_size)
     if not found:
         raise BagError(f"the bag {recording.path} must hold the trainer's policies, found none on the topic policy")
     return found

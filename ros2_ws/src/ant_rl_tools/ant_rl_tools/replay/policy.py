@@ -182,7 +182,7 @@ def _questions(recording: Recording) -> list[_Question]:
     torques: dict[tuple[int, int], Any] = {}
     for _, _, message in recording.messages("joint_torques"):
         torques.setdefault((message.session, message.step_id), message)
-    found = list(_match(recording, torques))
+    found = list(recording.in_order(_match(recording, torques), lambda question: question))
     if not found:
         raise BagError(f"the bag {recording.path} must hold observations and the torques that answer them, found "
                        f"{recording.topics['observation']} and {len(torques)} that don't belong together")

@@ -76,6 +76,8 @@ def _read(names: Sequence[str], namespace: str | None) -> list[Run]:
     runs = []
     for name, title in zip(names, _titles(names), strict=True):
         with Recording(Path(name), namespace) as recording:
+            for note in recording.notes():
+                print(f"ant_rl: {note}", file=sys.stderr)
             runs.append(read(recording, title))
     return runs
 

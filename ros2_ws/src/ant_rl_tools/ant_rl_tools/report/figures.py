@@ -33,7 +33,7 @@ _MEAN_OF = 20  # [episodes]
 _PART_COLORS = {"forward": "#332288", "survive": "#88CCEE", "ctrl": "#882255", "contact": "#DDCC77"}
 _CLOCK = "time since the recording began [s]"
 _NO_EPISODE = "No episode was finished in this recording."
-_NO_ANSWER = "No torque that answers an observation is in this recording."
+_NO_ANSWER = "No torque that answers an observation is in this recording, or their stamps are of simulated time."
 
 
 def charts(runs: Sequence[Run]) -> dict[str, list[Chart]]:

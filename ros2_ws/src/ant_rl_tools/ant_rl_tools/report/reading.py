@@ -17,6 +17,8 @@ from recorder_node.storage import BagError
 from trainer.runs.progress import track
 
 _HEIGHT, _JOINTS, _SPEED = 0, slice(5, 13), 13  # in the observation, see docs/messages.md
+_SIMULATED = 10**18  # [ns] stamps below this, of 2001, are of simulated time
+_CLOCK_SET = 0.5  # [s] clocks don't drift so far within a recording, they are set
 _OTHERS = ("joint_torques", "timing", "episode", "policy")
 
 
@@ -31,7 +33,8 @@ def read(recording: Recording, name: str) -> Run:
         BagError: the recording is damaged or has no observation.
     """
     ticks, stamps, num_envs = _read_ticks(recording)
-    heard, topics = _Heard(recording.start), _topics(recording)
+    start, end = recording.span
+    heard, topics = _Heard(start), _topics(recording)
     total = sum(recording.topics[topic] for topic in topics)
     for topic, time_ns, stamp_ns, message in track(recording.stamped(*topics), total, "message"):
         try:
@@ -40,7 +43,7 @@ def read(recording: Recording, name: str) -> Run:
             raise BagError(f"the bag {recording.path} is damaged: {error}") from error
     summary = heard.record.summary(0.0, {})
     return Run(
-        name, recording.start, 1e-9 * (recording.end - recording.start), num_envs, ticks,
+        name, start, 1e-9 * (end - start), num_envs, ticks,
         _answers(ticks, stamps, heard.answers), heard.round_trips(), heard.resources(), heard.counters(),
         tuple(heard.episodes), tuple(heard.published), heard.hosts,
         summary["rates"]["ticks_per_second"] or np.nan, summary["latencies_ms"])
@@ -56,13 +59,14 @@ def _read_ticks(recording: Recording) -> tuple[Ticks, np.ndarray, int]:
     torques: list[np.ndarray] = []
     angles: list[np.ndarray] = []
     stamps: list[int] = []
+    start, _ = recording.span
     nothing, num_envs = np.full(ANT.action_size, np.nan, np.float32), 1
     for time_ns, stamp_ns, tick in track(recording.stamped_ticks(), recording.topics["observation"], "tick"):
         step, action = tick.time_step, tick.action
         begins = action is None
         reward = unshaped_reward(step)
         observation = step.observation[0]
-        numbers.append((time_ns - recording.start, tick.session, tick.step_id, tick.policy_version, begins,
+        numbers.append((time_ns - start, tick.session, tick.step_id, tick.policy_version, begins,
                         step.step[0], np.nan if begins else reward[0], observation[_SPEED], observation[_HEIGHT]))
         torques.append(nothing if action is None else action[0])
         angles.append(observation[_JOINTS])
@@ -87,12 +91,17 @@ def _simulated(session: np.ndarray, step_id: np.ndarray) -> np.ndarray:
     return np.cumsum(steps) * ANT.control_period
 
 
-def _answers(ticks: Ticks, stamps: np.ndarray, found: dict[tuple[int, int], tuple[int, float]]) -> Answers:
+def _answers(ticks: Ticks, stamps: np.ndarray, found: dict[tuple[int, int], tuple[float, int, float]]) -> Answers:
+    """Where stamps tell how long answers took: not those of simulated time, nor two between which a clock was set."""
     rows = [(i, *found[key]) for i, key in enumerate(zip(ticks.session.tolist(), ticks.step_id.tolist(), strict=True))
-            if key in found]
-    columns = zip(*rows, strict=True) if rows else [np.empty(0, int)] * 3
-    index, answered, inference = map(np.array, columns)
-    return Answers(ticks.time[index], 1e-9 * (answered - stamps[index]), inference.astype(np.float64))
+            if key in found and stamps[i] > _SIMULATED]
+    columns = zip(*rows, strict=True) if rows else [np.empty(0, int)] * 4
+    index, came, answered, inference = map(np.array, columns)
+    delay = 1e-9 * (answered - stamps[index])
+    # What stamps and the recorder's own clock differ by: what the clocks of two hosts differ by, and always the same.
+    difference = delay - (came - ticks.time[index])
+    told = np.abs(difference - np.median(difference)) < _CLOCK_SET if rows else np.zeros(0, bool)
+    return Answers(ticks.time[index][told], delay[told], inference.astype(np.float64)[told])
 
 
 class _Heard:
@@ -101,7 +110,8 @@ class _Heard:
     def __init__(self, start: int) -> None:
         self._start = start
         self.record = Record(0.0)
-        self.answers: dict[tuple[int, int], tuple[int, float]] = {}  # (session, step_id) -> stamp, inference time
+        # (session, step_id) -> when the torques came, their stamp, inference time
+        self.answers: dict[tuple[int, int], tuple[float, int, float]] = {}
         self.episodes: list[tuple[float, Episode]] = []
         self.published: list[tuple[float, int]] = []
         self.hosts: dict[str, str] = {}
@@ -112,7 +122,7 @@ class _Heard:
         """Take one message that came at `time_ns`."""
         time = 1e-9 * (time_ns - self._start)
         if topic == "joint_torques":  # one that is sent again is the same
-            self.answers.setdefault((message.session, message.step_id), (stamp_ns, message.inference_time))
+            self.answers.setdefault((message.session, message.step_id), (time, stamp_ns, message.inference_time))
         elif topic == "timing":
             timing = decode_timing(message)
             self.record.add_timing(timing)

@@ -209,7 +209,7 @@ def load(word: str, variant: str = policy_bundle.FLOAT32) -> Actor:
     """The actor of BUNDLE or BUNDLE:VARIANT."""
     path, own = bundle_of(word)
     policy = policy_bundle.read(path)
-    policy.check_sizes(ANT.observation_size, ANT.action_size)
+    policy.check_robot(ANT.name, ANT.observation_size, ANT.action_size)
     return load_actor(policy, "litert", own or variant)
 
 

@@ -88,7 +88,7 @@ class _Compression:
         if manifest.robot != ANT.name:
             raise BundleError(f"expected a policy for {ANT.name}, on whose rollouts variants are calibrated and "
                               f"judged, found one for {manifest.robot}")
-        policy.check_sizes(ANT.observation_size, ANT.action_size)
+        policy.check_robot(ANT.name, ANT.observation_size, ANT.action_size)
         model = policy.member(policy.variant(FLOAT32, _SUFFIX))
         load_actor(policy)  # whether it runs, and is what the manifest says
         self._policy, self._config, self._command, self._tell = policy, config, command, tell

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ant_rl_core.identity.sessions import SessionLock
 from ant_rl_core.step import Previous, Transition, unshaped_reward
 from ant_rl_core.tick import Tick
 
@@ -22,15 +23,29 @@ class Collector:
         sources: name of each environment, in the order of their rows in a batch.
 
     Attributes:
-        dropped_rows: transitions not passed on: another policy version, a gap in the step ids, no partner.
+        dropped_rows: transitions not passed on: another policy version, a gap in the step ids, no partner, a second
+            environment.
         gaps: missed ticks, as far as step ids tell; what was missed when a session ended can't be known.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
         self._before: dict[str, Tick | None] = dict.fromkeys(sources)
         self._waiting: dict[str, deque[Transition]] = {source: deque() for source in sources}
+        self._sessions = {source: SessionLock() for source in sources}
         self.dropped_rows = 0
         self.gaps = 0
+
+    def admits(self, source: str, tick: Tick) -> bool:
+        """Whether a tick is of the environment that is learned from, not of a second one beside it."""
+        if self._sessions[source].admit(tick.session):
+            return True
+        self.dropped_rows += tick.num_envs
+        return False
+
+    @property
+    def contested(self) -> list[str]:
+        """Sources on which a second environment was found."""
+        return [source for source, lock in self._sessions.items() if lock.rival is not None]
 
     def num_envs(self) -> int | None:
         """Rows of a batch, None until every environment was heard of."""

@@ -117,6 +117,9 @@ class TrainerNode(StackNode):
             self.say("rows", f"{self._topics[ns]} must go on with {self._session.rows[ns]} robots, found "
                              f"{tick.num_envs}: start the trainer anew to learn from others")
             return
+        for other in self._session.contested:
+            self.contest(f"environments {other}", f"two environments publish on {self._topics[other]} at once: the "
+                         "first is learned from; stop one, or give each its own namespace:=")
         self.ticks += 1
         self.state, self.detail = "running", self._session.detail
         if self.unsay("waiting"):

@@ -102,6 +102,8 @@ class Session:
             OSError: the folder can't be written to.
             CheckpointError: at the end, where the last checkpoint can't be written.
         """
+        if not self._collector.admits(source, tick):
+            return True
         if self._begun and tick.num_envs != self.rows[source]:
             return False
         self.rows[source], self.detail = tick.num_envs, ""
@@ -151,6 +153,11 @@ class Session:
             self._out.warn("checkpoint", str(error))
             return str(error)
         return None
+
+    @property
+    def contested(self) -> list[str]:
+        """Names under which a second environment was found, whose ticks are left out."""
+        return self._collector.contested
 
     def end(self) -> None:
         """Save what a stop from outside would lose; raises as `save`, and CheckpointError where that can't be."""

@@ -105,7 +105,7 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
             check_writable("summary", config.summary)
             check_not_an_input("summary", config.summary, [path])
         policy = policy_bundle.read(path)
-        policy.check_sizes(ANT.observation_size, ANT.action_size)
+        policy.check_robot(ANT.name, ANT.observation_size, ANT.action_size)
         actor = load_actor(policy, config.backend, config.variant)
     except ValueError as error:  # of the settings or of the bundle
         print(error, file=sys.stderr)

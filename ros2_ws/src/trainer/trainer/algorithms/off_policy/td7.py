@@ -185,7 +185,7 @@ class TD7(OffPolicyLearner):
     def _begin_from(self, policy: str, network: keras.Model) -> None:
         """Give actor and encoders of observations the weights of a policy; ValueError where it has others."""
         bundle = policy_bundle.read(resolve_policy(policy))
-        bundle.check_sizes(self.observation_size, self.action_size)
+        bundle.check_robot(self.robot, self.observation_size, self.action_size)
         given = load_model(bundle.member("actor.keras")).get_weights()
         if [value.shape for value in given] != [variable.shape for variable in network.weights]:
             raise ValueError(f"initial_policy must be one of td7 with width {self.config.width} and observations as "

@@ -1,0 +1,1 @@
+"""Who is who where names are not enough."""
