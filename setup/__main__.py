@@ -7,7 +7,7 @@ wheels, `.venv-system` for a ROS 2 that is already sourced. In it lie the Python
 
 Asked for `comparison` it makes `.venv-sb3`, for `./run bench learn`, and prints the path of its Python.
 
-Messages for people go to stderr; stdout carries `export NAME=VALUE` lines for the shell that calls.
+Messages for people go to stderr; stdout carries `unset NAME` and `export NAME=VALUE` lines for the shell that calls.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import comparison
 import prerequisites
 from environment import WHEELS, Environment
 from report import SetupError, say
+from surroundings import NOT_TAKEN_OVER, forget
 
 
 def main() -> int:
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--rebuild", action="store_true", help="build every package from nothing")
     parser.add_argument("--tests", action="store_true", help="tests follow: see to what only they need, too")
     arguments = parser.parse_args()
+    forget()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         if arguments.ros == "comparison":
@@ -52,6 +54,7 @@ def main() -> int:
     except KeyboardInterrupt:
         say("interrupted; the next ./run starts from a clean state")
         return 130
+    print(f"unset {' '.join(NOT_TAKEN_OVER)}")
     for name, value in environment.variables().items():
         print(f"export {name}={shlex.quote(value)}")
     return 0

@@ -9,17 +9,21 @@ import re
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import prerequisites
 from report import SetupError, discard, locked, run_logged, say
+from surroundings import entries, is_in, workspaces
 from workspace import Workspace, digest
 
 WHEELS = ("kilted", "jazzy")
 # Quick discovery among the nodes of one machine: the variable and the file by release (see the files themselves).
 FAST_DDS_PROFILES = {"jazzy": ("FASTRTPS_DEFAULT_PROFILES_FILE", "fastrtps.xml"),
                      "kilted": ("FASTDDS_DEFAULT_PROFILES_FILE", "fastdds.xml")}
+# Folders of packages with libraries that programs find by LD_LIBRARY_PATH before they look beside themselves.
+OWN_LIBRARIES = ("mujoco", "tensorflow")
 
 
 @dataclass
@@ -93,7 +97,9 @@ class Environment:
         """Digest of everything that decides what is installed."""
         included = [self.root / "requirements" / name for name in ("pi.txt", "lint.txt")]  # by desktop.txt, dev.txt
         files = [*self.requirements(), self.constraints(), *included]
-        return digest(self.underlay().encode(), *(file.read_bytes() for file in files))
+        # Beside a ROS of the system, packages in a user's own folder were once taken for installed.
+        apart = [b"without the user's packages"] if self.ros == "system" else []
+        return digest(self.underlay().encode(), *apart, *(file.read_bytes() for file in files))
 
     def underlay(self) -> str:
         """Which ROS 2 the workspace is built upon: the wheels' versions, or the folder of the sourced one."""
@@ -243,12 +249,11 @@ class Environment:
             built: with the built workspace; else what it is built with.
         """
         # A ROS 2 that is sourced must not leak into one of wheels; our own folders are put in anew.
-        sourced = os.environ.get("AMENT_PREFIX_PATH", "").split(":") if self.ros in WHEELS else []
-        left_out = [str(self.folder), *filter(None, sourced)]
+        sourced = entries("AMENT_PREFIX_PATH")
+        left_out = [str(self.folder), *(sourced if self.ros in WHEELS else [])]
 
-        def path(name: str, *first: Path) -> str:
-            rest = [entry for entry in os.environ.get(name, "").split(":") if entry and not any(
-                entry == folder or entry.startswith(f"{folder}/") for folder in left_out)]
+        def path(name: str, *first: Path, rest: Sequence[str] | None = None) -> str:
+            rest = [entry for entry in (entries(name) if rest is None else rest) if not is_in(entry, left_out)]
             return ":".join([*map(str, first), *rest])
 
         wheels = [self.folder] if self.ros in WHEELS else []
@@ -259,8 +264,13 @@ class Environment:
             "VIRTUAL_ENV": str(self.folder),
             "PATH": path("PATH", self.folder / "bin"),
             "AMENT_PREFIX_PATH": path("AMENT_PREFIX_PATH", *prefixes),
-            "CMAKE_PREFIX_PATH": path("CMAKE_PREFIX_PATH", *prefixes),
-            "PYTHONPATH": path("PYTHONPATH", *([self.workspace.site_packages] if built else [])),
+            "CMAKE_PREFIX_PATH": path("CMAKE_PREFIX_PATH", *prefixes, rest=[] if wheels else None),
+            # Of other people's modules only those of the ROS that is sourced: a clone of Gymnasium would be taken
+            # for ours, ROS 1 for ROS 2.
+            "PYTHONPATH": path("PYTHONPATH", *([self.workspace.site_packages] if built else []),
+                               rest=[] if wheels else [entry for entry in entries("PYTHONPATH")
+                                                       if is_in(entry, workspaces(sourced))]),
+            "PYTHONNOUSERSITE": "1",
             "ROS_AUTOMATIC_DISCOVERY_RANGE": os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"),
         }
         if self.ros in WHEELS:
@@ -268,10 +278,13 @@ class Environment:
             # Without the last one each Python of the wheels starts itself again, to set LD_LIBRARY_PATH.
             values |= {"ROS_DISTRO": self.ros, "ROS_VERSION": "2", "ROS_PYTHON_VERSION": "3",
                        "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1"}
+        if not built:
+            values["COLCON_HOME"] = str(self.folder / "colcon")  # a user's defaults and mixins are for their packages
         if built and not os.environ.keys() & {variable for variable, _ in FAST_DDS_PROFILES.values()}:
             distro = self.ros if self.ros in WHEELS else os.environ.get("ROS_DISTRO", "")
             variable, file = FAST_DDS_PROFILES["jazzy" if distro == "jazzy" else "kilted"]
             values[variable] = str(self.workspace.install / "share" / "ant_rl" / "config" / file)
+        libraries += [self.site_packages / name for name in OWN_LIBRARIES]
         return {**values, "LD_LIBRARY_PATH": path("LD_LIBRARY_PATH", *libraries)}
 
 

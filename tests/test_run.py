@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT / "setup"))  # a program, no package: its modules ar
 import environment as environments  # noqa: E402
 import prerequisites  # noqa: E402
 import report  # noqa: E402
+import surroundings  # noqa: E402
 import workspace as workspaces  # noqa: E402
 
 
@@ -193,10 +194,68 @@ def test_a_changed_requirement_is_installed(done, changed):
 def test_nothing_of_a_sourced_ros_leaks_into_that_of_wheels(done, monkeypatch):
     monkeypatch.setenv("AMENT_PREFIX_PATH", "/opt/ros/jazzy")
     monkeypatch.setenv("PYTHONPATH", "/opt/ros/jazzy/lib/python3.12/site-packages:/own")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/ros/jazzy/lib:/usr/local/cuda/lib64")
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
     variables = done.variables()
     assert not [name for name, value in variables.items() if "/opt/ros" in value]
-    assert variables["PYTHONPATH"] == f"{done.workspace.site_packages}:/own"
+    assert variables["LD_LIBRARY_PATH"].endswith(":/usr/local/cuda/lib64")
     assert variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET"
     monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE")
     assert done.variables()["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+
+
+ELSEWHERE = ["/home/me/gymnasium", "/opt/ros/noetic/lib/python3/dist-packages"]
+
+
+def test_of_python_s_paths_only_our_own_are_there(done, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", ":".join(ELSEWHERE))
+    monkeypatch.setenv("CMAKE_PREFIX_PATH", "/opt/conda")
+    variables = done.variables()
+    assert variables["PYTHONPATH"] == str(done.workspace.site_packages)
+    assert variables["CMAKE_PREFIX_PATH"] == f"{done.workspace.install}:{done.folder}"
+    assert variables["PYTHONNOUSERSITE"] == "1"
+
+
+def test_a_sourced_ros_keeps_its_own_paths_and_those_of_its_workspaces(done, monkeypatch):
+    ours = ["/opt/ros/jazzy/lib/python3.12/site-packages", "/ws/install/mine/lib/python3.12/site-packages", "/ws/build/mine"]
+    monkeypatch.setenv("AMENT_PREFIX_PATH", "/ws/install/mine:/opt/ros/jazzy")
+    monkeypatch.setenv("PYTHONPATH", ":".join([*ELSEWHERE, *ours, "/ws/built"]))
+    found = environments.Environment(done.root, "system").variables()["PYTHONPATH"]
+    assert found.split(":")[1:] == ours
+
+
+# How it is called
+
+
+@pytest.fixture
+def shell(done):
+    """A checkout whose environment is complete and holds this Python; what is printed there is what it was told."""
+    shutil.copy(ROOT / "run", done.root)
+    shutil.copytree(ROOT / "setup", done.root / "setup")
+    return done.root
+
+
+@pytest.mark.parametrize("variables", [{"CDPATH": ".:/tmp:/"}, {"CDPATH": "/"}, {"BASH_FUNC_cd%%": "() { echo elsewhere; }"}])
+def test_what_the_shell_does_with_cd_does_not_matter(shell, variables):
+    found = run("exec", "printenv", "VIRTUAL_ENV", at=shell, **variables)
+    assert (found.returncode, found.stdout) == (0, f"{shell}/.venv\n"), found.stderr
+
+
+def test_links_lead_to_the_checkout(shell, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "bin").mkdir()
+    (elsewhere / "ant").symlink_to(os.path.relpath(shell / "run", elsewhere))
+    (elsewhere / "bin" / "walk").symlink_to("../ant")
+    for words in ([elsewhere / "bin" / "walk"], ["walk"], ["bash", "bin/walk"]):
+        found = subprocess.run([*words, "exec", "printenv", "VIRTUAL_ENV"], cwd=elsewhere, text=True, capture_output=True,
+                               env={"PATH": f"{elsewhere}/bin:{os.environ['PATH']}"}, timeout=60)
+        assert (found.returncode, found.stdout) == (0, f"{shell}/.venv\n"), found.stderr
+
+
+def test_variables_that_decide_what_python_runs_are_taken_back(shell):
+    hostile = {name: "1" for name in surroundings.NOT_TAKEN_OVER} | {"PYTHONPATH": ELSEWHERE[0]}
+    found = run("exec", "env", at=shell, PYTHONUTF8="1", **hostile)
+    assert found.returncode == 0, found.stderr
+    there = dict(line.split("=", 1) for line in found.stdout.splitlines())
+    assert not there.keys() & surroundings.NOT_TAKEN_OVER and there["PYTHONUTF8"] == "1"
+    assert ELSEWHERE[0] not in there["PYTHONPATH"]

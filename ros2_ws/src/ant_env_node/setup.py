@@ -16,5 +16,8 @@ setup(
     install_requires=["setuptools"],
     extras_require={"test": ["pytest"]},  # colcon test then runs pytest
     zip_safe=True,
-    entry_points={"console_scripts": ["env_node = ant_env_node.node:main"]},
+    entry_points={
+        "console_scripts": ["env_node = ant_env_node.node:main"],
+        "ant_rl.settings": ["env_node = ant_env_node.settings:EnvSettings"],
+    },
 )

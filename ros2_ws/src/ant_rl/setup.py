@@ -20,5 +20,8 @@ setup(
     install_requires=["setuptools"],
     extras_require={"test": ["pytest"]},  # colcon test then runs pytest
     zip_safe=True,
-    entry_points={"console_scripts": ["status_node = ant_rl.node:main"]},
+    entry_points={
+        "console_scripts": ["status_node = ant_rl.node:main"],
+        "ant_rl.settings": ["status_node = ant_rl.settings:StatusSettings"],
+    },
 )

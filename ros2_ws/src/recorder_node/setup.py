@@ -18,6 +18,7 @@ setup(
     zip_safe=True,
     entry_points={
         "console_scripts": ["recorder_node = recorder_node.node:main"],
+        "ant_rl.settings": ["recorder_node = recorder_node.settings:RecorderSettings"],
         "ant_rl.verbs": ["repair = recorder_node.verbs:REPAIR"],
     },
 )

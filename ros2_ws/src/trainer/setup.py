@@ -18,6 +18,7 @@ setup(
     zip_safe=True,
     entry_points={
         "console_scripts": ["trainer_node = trainer.ros.node:main"],
+        "ant_rl.settings": ["trainer_node = trainer.ros.settings:TrainerSettings"],
         "ant_rl.methods": ["trainer = trainer.algorithms.table:ALGORITHMS"],
         "ant_rl.verbs": ["train = trainer.verbs:TRAIN", "eval = trainer.verbs:EVALUATE",
                          "compress = trainer.verbs:COMPRESS"],

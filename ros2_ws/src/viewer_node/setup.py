@@ -16,5 +16,8 @@ setup(
     install_requires=["setuptools"],
     extras_require={"test": ["pytest"]},  # colcon test then runs pytest
     zip_safe=True,
-    entry_points={"console_scripts": ["viewer_node = viewer_node.node:main"]},
+    entry_points={
+        "console_scripts": ["viewer_node = viewer_node.node:main"],
+        "ant_rl.settings": ["viewer_node = viewer_node.settings:ViewerSettings"],
+    },
 )

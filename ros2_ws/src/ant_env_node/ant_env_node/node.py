@@ -12,7 +12,7 @@ from ant_rl_core.spec import ANT
 from ant_rl_ros import qos
 from ant_rl_ros.messages import decode_torques
 from ant_rl_ros.node import StackNode
-from ant_rl_ros.run import peer_hint, run
+from ant_rl_ros.run import parted, peer_hint, run
 from ant_rl_ros.wire import FlatCodec
 
 
@@ -108,7 +108,7 @@ class EnvNode(StackNode):
             self._stepper.resume()
             return
         self.state, self.detail = "waiting", f"waits for {wanted} listener(s) of {self._topics.episode_topic}"
-        self.say("listeners", self.detail)
+        self.say("listeners", self.detail + parted(self))
         self.loop.wait(0.02)
         self.loop.discard()
 

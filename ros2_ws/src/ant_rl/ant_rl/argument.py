@@ -15,6 +15,8 @@ from ant_rl_core.settings import ArgumentError, with_home
 # Of these ~ is the home of the user.
 _PATHS = ("policy", "input", "output", "folder", "new_folder")
 
+LONGEST_NAMESPACE = 180
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -67,8 +69,10 @@ class Argument:
             return text.split() or [""]  # at least one item: ROS can't tell the type of an empty list
         if self.is_path:
             text = with_home(self.name, text)
-        if self.kind == "name" and not re.fullmatch(r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", text):
-            raise self._refused("a ROS name (letters, digits, _ and /, no digit first)", text)
+        if self.kind == "name" and not re.fullmatch(r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", text, re.ASCII):
+            raise self._refused("a ROS name (letters from a to z, digits, _ and /, no digit first)", text)
+        if self.kind == "name" and len(text) > LONGEST_NAMESPACE:
+            raise self._refused(f"at most {LONGEST_NAMESPACE} characters, so that names of topics fit behind it", text)
         if self.kind == "input" and text and not os.access(text, os.R_OK):
             raise self._refused("a file that can be read", text)
         if self.kind == "output" and text:

@@ -102,7 +102,7 @@ def _start(arrangement: str, given: dict[str, str], quiet: bool) -> int:
     """Run an arrangement of nodes as processes, until it ends; `quiet` shows lines only, on a terminal too."""
     values = stack.parse(arrangement, given)
     from ant_rl.console import Console
-    from ant_rl.node_commands import NotBuiltError, node_command, share_folder
+    from ant_rl.node_commands import NotBuiltError, check_params_file, node_command, share_folder
     from ant_rl.supervisor import Supervisor
     console = Console(sys.stdout)
     try:
@@ -110,6 +110,8 @@ def _start(arrangement: str, given: dict[str, str], quiet: bool) -> int:
         environment = stack.environment(arrangement, os.environ, config)
         params_files = [str(path) for path in (config / "stack.yaml", values["params_file"]) if path]
         wanted = stack.nodes(arrangement, values)
+        for note in check_params_file(values["params_file"], wanted) if values["params_file"] else ():
+            print(f"ant_rl: {note}", file=sys.stderr)
         claim, entries = stack.claim(wanted, os.environ)
         commands = [node_command(_styled(entry, console.live and not quiet), params_files, environment)
                     for entry in entries]

@@ -16,6 +16,7 @@ from launch_ros.actions import Node
 
 from ant_rl import stack
 from ant_rl.argument import Argument
+from ant_rl.node_commands import check_params_file
 from ant_rl_core.identity.names import RunClaim
 from ant_rl_core.settings import ArgumentError
 
@@ -48,6 +49,8 @@ def _start(context: LaunchContext, arrangement: str) -> list[Any]:
     values = stack.parse(arrangement, {name: context.launch_configurations[name] for name in names})
     params_files = [str(path) for path in (_config() / "stack.yaml", values["params_file"]) if path]
     wanted = stack.nodes(arrangement, values)
+    if values["params_file"]:
+        notes += [LogInfo(msg=sentence) for sentence in check_params_file(values["params_file"], wanted)]
     claim, entries = stack.claim(wanted, {**os.environ, **context.environment})
     claims.append(claim)
     if len(entries) < len(wanted):

@@ -7,8 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ant_rl.stack import NodeEntry
+from ant_rl.stack import NODE_NAMES, NodeEntry
 from ant_rl.supervisor import Command
+from ant_rl_ros import params_file
 
 _BUILD_FIRST = "run `./run build`, or `colcon build` in ros2_ws and source its install/setup.bash"
 
@@ -44,4 +45,12 @@ def node_command(entry: NodeEntry, params_files: Sequence[str], environment: Map
         # JSON is YAML with the type kept: "1" stays text. Its codes for characters are not always YAML's: they stay.
         arguments += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
     return Command(entry.name, [str(program), *arguments], environment, entry.respawn, entry.main, entry.observer,
-                   prefix=not entry.display, saving=entry.saving)
+                    prefix=not entry.display, saving=entry.saving)
+
+
+def check_params_file(path: str, entries: Sequence[NodeEntry]) -> list[str]:
+    """Sentences on what in a parameter file is for none of these nodes; ArgumentError where it is for none at all."""
+    settings = params_file.settings_by_executable()
+    targets = [params_file.Target(f"{entry.namespace}/{entry.name}", settings[entry.executable], entry.parameters)
+               for entry in entries]
+    return params_file.check(path, targets, NODE_NAMES)

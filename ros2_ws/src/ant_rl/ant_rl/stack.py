@@ -20,6 +20,8 @@ from ant_rl_core import viewers
 from ant_rl_core.identity.names import NODE, RUN, RunClaim, domain_of, full_name, is_held
 from ant_rl_core.modes import MODES
 from ant_rl_core.settings import ArgumentError
+from ant_rl_core.surroundings import ros
+from ant_rl_core.surroundings.libraries import OWN_SETTINGS
 
 ARRANGEMENTS = {
     "sim": "env, policy and monitor on this machine: watch a policy walk",
@@ -187,6 +189,9 @@ _PARTS = (
     _Part(NodeEntry("monitor_node", "monitor_node", "monitor"), _STACKS, "monitor", ()),
 )
 
+# Of all nodes, those that run beside each other and those that never do.
+NODE_NAMES = tuple(dict.fromkeys(part.entry.name for part in _PARTS))
+
 
 def arguments_of(arrangement: str) -> tuple[Argument, ...]:
     """Arguments of `arrangement`, in the order in which help lists them, with what installed packages let them be."""
@@ -270,8 +275,11 @@ def environment(arrangement: str, current: Mapping[str, str], config: Path) -> d
 
     DDS stays on this machine unless the arrangement spans machines or the user has decided; Fast DDS, if that is what
     is used, gets the profiles of the folder `config` unless the user has some.
+
+    Raises:
+        ArgumentError: ROS can't run with what is there.
     """
-    result = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}
+    result = {**ros.variables(current), **OWN_SETTINGS, "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}
     if arrangement not in ("desktop", "pi"):
         result["ROS_AUTOMATIC_DISCOVERY_RANGE"] = current.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "LOCALHOST"
     if not any(current.get(name) for name, _ in (_FAST_DDS_2, _FAST_DDS_3)):

@@ -113,6 +113,9 @@ def test_train_learns_from_scratch_and_explores():
     ({"backend": "x"}, ["litert or keras", "backend:=x"]),
     ({"monitor": "yes"}, ["true or false", "monitor:=yes"]),
     ({"namespace": "1st"}, ["ROS name", "namespace:=1st"]),
+    ({"namespace": "röbot"}, ["letters from a to z", "namespace:=röbot"]),
+    ({"namespace": "a//b"}, ["ROS name"]), ({"namespace": "~"}, ["ROS name"]), ({"namespace": "a/"}, ["ROS name"]),
+    ({"namespace": "a" * 300}, ["at most 180 characters"]),
     ({"log_level": "loud"}, ["debug or info", "log_level:=loud"]),
     ({"params_file": "/nowhere/x.yaml"}, ["file that can be read", "/nowhere/x.yaml"]),
     ({"summary": "/nowhere/x.json"}, ["folder that exists", "make /nowhere first"]),
@@ -183,7 +186,7 @@ def test_dds_profiles():
         return {name: value for name, value in variables.items() if name.endswith("PROFILES_FILE")}
     assert found(ROS_DISTRO="kilted") == {"FASTDDS_DEFAULT_PROFILES_FILE": "/c/fastdds.xml"}
     assert found(ROS_DISTRO="jazzy") == {"FASTRTPS_DEFAULT_PROFILES_FILE": "/c/fastrtps.xml"}
-    assert found(FASTDDS_DEFAULT_PROFILES_FILE="/mine.xml") == {}
+    assert found(FASTDDS_DEFAULT_PROFILES_FILE=__file__) == {}
 
 
 def test_a_run_has_its_names_to_itself_and_a_second_monitor_is_left_out():

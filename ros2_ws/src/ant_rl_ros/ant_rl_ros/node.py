@@ -57,6 +57,7 @@ class StackNode(ManagedNode):
         stages: durations of the loop's stages; published and cleared once per second.
         counters: events since start, by name.
         ticks: control ticks since start; the published loop rate is made from it.
+        begun: when it was made, by time.monotonic() [s].
         interrupted_by_signal: whether it ends because a signal asked for it.
         run_number: random number of this process, by which others tell it from another one of its name.
         contests: sentences about others that took part in what is this node's own, by key; see `contest`.
@@ -79,6 +80,7 @@ class StackNode(ManagedNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._parameters_set)
 
+        self.begun = time.monotonic()
         self.interrupted_by_signal = False
         self.stages = StageTimer()
         self.counters: Counter[str] = Counter()

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 
 import rclpy
+from rclpy.exceptions import NameValidationException
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
 from ant_rl_core import ending
 from ant_rl_core.identity.names import NameTakenError
+from ant_rl_core.settings import ArgumentError
+from ant_rl_core.surroundings import ros
+from ant_rl_core.surroundings.libraries import use_own_settings
+from ant_rl_ros import params_file
 from ant_rl_ros.lifecycle import EXIT_CONFIGURATION, EXIT_CONTESTED
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.parameters import ParameterError
+
+_LONG = 10.0  # [s] for nodes that were started together to find each other
 
 
 def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -> int:
@@ -42,19 +51,27 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
     # A launch system in the background may have been started to ignore the first two, and yet stops its nodes by them.
     for signum in ending.heard(always=(signal.SIGINT, signal.SIGTERM)):
         signal.signal(signum, stop)
+    words = sys.argv[1:] if args is None else list(args)
+    use_own_settings()
     try:
         try:
-            rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+            os.environ.update(ros.variables(os.environ, together=False))
+            _refuse_other_words(words)
+            rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+        except ArgumentError as error:
+            print(error, file=sys.stderr)
+            return EXIT_CONFIGURATION
         except RuntimeError as error:  # the base of what rclpy raises for arguments that it can't read
             print(f"ROS refused the arguments: {' '.join(str(error).split())}", file=sys.stderr)
             return EXIT_CONFIGURATION
         try:
             node = make_node()
+            params_file.check_node(words, node.get_fully_qualified_name(), type(node.settings))
             node.serve()
             node.end()
             return node.exit_code or (EXIT_CONTESTED if node.contests else 0)
-        except (ParameterError, NameTakenError) as error:
-            get_logger("ant_rl").fatal(str(error))
+        except (ParameterError, ArgumentError, NameTakenError, NameValidationException) as error:
+            get_logger("ant_rl").fatal(" ".join(str(error).split()))
             return EXIT_CONFIGURATION
         finally:
             rclpy.try_shutdown()
@@ -62,8 +79,20 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
         return ending.INTERRUPTED if asked else 0
 
 
+def _refuse_other_words(words: Sequence[str]) -> None:
+    """ArgumentError where some are not for ROS: nobody else would read them."""
+    others = remove_ros_args(list(words))
+    if others:
+        name, _, value = others[0].partition(":=")
+        hint = f": parameters are given as --ros-args -p {name}:={value}" if value else ""
+        raise ArgumentError(f"a node takes arguments of ROS only, found {others[0]}{hint}")
+
+
 def peer_hint(node: StackNode, topic: str, msg_type: str) -> str:
-    """Where else in the graph somebody publishes or subscribes this topic: the end of a sentence, or nothing.
+    """What may keep a node from the one that it waits for: the end of a sentence, or nothing.
+
+    That is somebody elsewhere in the graph who publishes or subscribes this topic, or, where the node has waited long
+    since its start, variables that part it from others.
 
     Args:
         node: the node that waits.
@@ -80,4 +109,9 @@ def peer_hint(node: StackNode, topic: str, msg_type: str) -> str:
         for verb, found in (("publishes", node.count_publishers(name)), ("listens", node.count_subscribers(name))):
             if found:
                 return f"; one {verb} on {name}: give both the same namespace:="
-    return ""
+    return parted(node)
+
+
+def parted(node: StackNode) -> str:
+    """Variables that may part a node from others, where it has waited long since its start: the end of a sentence."""
+    return ros.apart(os.environ) if not node.ticks and time.monotonic() - node.begun > _LONG else ""

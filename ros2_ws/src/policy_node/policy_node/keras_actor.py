@@ -9,7 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from ant_rl_core.bundle import BundleError
+from ant_rl_core.surroundings.libraries import settle_keras
 
+settle_keras()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings about missing GPUs are no news; before the import
 
 import keras  # noqa: E402

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from statistics import median
 
+from ant_rl_core.surroundings.python import module_command
 from trainer.compress.limits import Confinement, Limits, enforced
 from trainer.compress.probe import Figures, Job
 
@@ -51,7 +51,7 @@ def measure(job: Job, limits: Limits | None = None, runs: int = 3, timeout_s: fl
 
 def _run(job: Job, confinement: Confinement | None, limits: Limits | None, timeout_s: float) -> Figures | str:
     """The figures of one process, or why it gave none."""
-    command = [sys.executable, "-m", "trainer.compress.probe"]
+    command = module_command("trainer.compress.probe")
     try:
         done = subprocess.run(confinement.command(command) if confinement else command, input=json.dumps(asdict(job)),
                               capture_output=True, text=True, timeout=timeout_s)

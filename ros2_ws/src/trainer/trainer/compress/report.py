@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from trainer.compress.measure import Speed
+from trainer.look import own_look
 
 _ON_A_TERMINAL = ("variant", "file", "return", "falls", "p50 / p99", "at full speed / 20 Hz", "RSS / USS")
 
@@ -119,6 +120,7 @@ def markdown(found: Report) -> str:
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items()) + ".", ""])
 
 
+@own_look()
 def picture(found: Report) -> bytes:
     """Return over file size and over processor time of a decision, as PNG."""
     # Takes a second to import and is needed once, at the end.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ant_rl_core.files import write_atomically
+from trainer.look import own_look
 
 
 def attempt(name: str, draw: Callable[[], None]) -> None:
@@ -20,6 +21,7 @@ def attempt(name: str, draw: Callable[[], None]) -> None:
         print(f"{name} can't be drawn ({type(error).__name__}: {reason}); all else is there", file=sys.stderr)
 
 
+@own_look()
 def save_curve(folder: Path, title: str) -> None:
     """Draw the returns in a run's curve.csv and evaluation.csv over environment steps and time, as its curve.png."""
     # Takes a second to import and is needed once, at the end.

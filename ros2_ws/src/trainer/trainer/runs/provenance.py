@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -19,4 +20,6 @@ def code_version() -> str:
 
 def _git(folder: Path, *arguments: object) -> str:
     command = ["git", "-C", str(folder), *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    # GIT_DIR and its like name another repository, as they do in hooks.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=variables).stdout.strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -11,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from ant_rl_core.spec import ANT
+from ant_rl_core.surroundings.python import module_command
 from ant_rl_tools.bench.learn import matmul_rate
 from ant_rl_tools.bench.learn.bench_config import LearnBenchConfig
 from ant_rl_tools.bench.learn.installation import reference_environment, reference_python
@@ -27,7 +27,7 @@ _LIBRARIES = ("numpy", "tensorflow", "xla")
 
 def our_worker(kind: str, threads: int, **arguments: Any) -> Worker:
     """A process with segments of `ours`."""
-    return Worker([sys.executable, "-m", "ant_rl_tools.bench.learn.stack_worker"], threads, {"kind": kind, **arguments})
+    return Worker(module_command("ant_rl_tools.bench.learn.stack_worker"), threads, {"kind": kind, **arguments})
 
 
 def reference_worker(kind: str, threads: int, **arguments: Any) -> Worker:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ant_rl_tools.unavailable import Unavailable
 
 # Of this environment and of ROS: another interpreter must not see them.
-_OURS = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+_OURS = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
 
 def reference_python() -> Path:
