@@ -122,6 +122,14 @@ class ManagedNode(LifecycleNode):
         self.finish(0)
         return TransitionCallbackReturn.SUCCESS
 
+    def destroy_node(self) -> None:
+        """Leave the graph, and let go of the state machine, which rclpy forgets.
+
+        It would keep the middleware's participant, whose shared memory then stays behind when the process ends.
+        """
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     def _transition(self, hook: Callable[[], None], name: str) -> TransitionCallbackReturn:
         try:
             hook()

@@ -74,7 +74,9 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
             get_logger("ant_rl").fatal(" ".join(str(error).split()))
             return EXIT_CONFIGURATION
         finally:
+            context = rclpy.get_default_context()
             rclpy.try_shutdown()
+            context.destroy()  # and with it, as nobody holds it any more, the shared memory of Fast DDS
     except KeyboardInterrupt:
         return ending.INTERRUPTED if asked else 0
 
