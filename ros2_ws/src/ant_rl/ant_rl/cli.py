@@ -17,6 +17,7 @@ from ant_rl import stack
 from ant_rl_core import ending, verbs
 from ant_rl_core.identity.names import NameTakenError
 from ant_rl_core.settings import ArgumentError, split
+from ant_rl_core.surroundings import ros
 from ant_rl_core.verbs import Verb
 
 _SHELL = {
@@ -83,6 +84,8 @@ def _may_name_a_method(words: list[str]) -> bool:
 
 
 def _run_verb(verb: Verb, words: list[str], wants_help: bool, quiet: bool) -> int:
+    if verb.uses_ros:
+        ros.check_middleware(os.environ)
     if wants_help:
         print(verb.help(words))
         return 0
@@ -101,6 +104,7 @@ def _unknown(name: str, found: Iterable[str]) -> str:
 def _start(arrangement: str, given: dict[str, str], quiet: bool) -> int:
     """Run an arrangement of nodes as processes, until it ends; `quiet` shows lines only, on a terminal too."""
     values = stack.parse(arrangement, given)
+    ros.check_middleware(os.environ)
     from ant_rl.console import Console
     from ant_rl.node_commands import NotBuiltError, check_params_file, node_command, share_folder
     from ant_rl.supervisor import Supervisor

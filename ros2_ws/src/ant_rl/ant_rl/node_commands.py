@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ant_rl.stack import NODE_NAMES, NodeEntry
 from ant_rl.supervisor import Command
-from ant_rl_ros import params_file
 
 _BUILD_FIRST = "run `./run build`, or `colcon build` in ros2_ws and source its install/setup.bash"
 
@@ -50,6 +49,7 @@ def node_command(entry: NodeEntry, params_files: Sequence[str], environment: Map
 
 def check_params_file(path: str, entries: Sequence[NodeEntry]) -> list[str]:
     """Sentences on what in a parameter file is for none of these nodes; ArgumentError where it is for none at all."""
+    from ant_rl_ros import params_file  # takes ROS itself, half a second
     settings = params_file.settings_by_executable()
     targets = [params_file.Target(f"{entry.namespace}/{entry.name}", settings[entry.executable], entry.parameters)
                for entry in entries]

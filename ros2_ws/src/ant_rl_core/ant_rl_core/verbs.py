@@ -28,6 +28,7 @@ class Verb:
         run: does it, given the words that follow the name; returns the exit code. ArgumentError has one sentence
             about words that can't be understood.
         help: the text of --help, given the same words, --help among them; raises ArgumentError likewise.
+        uses_ros: whether its modules import rclpy, which then has to be possible.
         show_lines_only: called before `run` where --quiet was given; None where no progress is drawn.
     """
 
@@ -37,6 +38,7 @@ class Verb:
     run: Callable[[Sequence[str]], int]
     help: Callable[[Sequence[str]], str]
     show_lines_only: Callable[[], None] | None = None
+    uses_ros: bool = False
 
     @property
     def name(self) -> str:

@@ -70,10 +70,10 @@ def _suite(words: Sequence[str], suites: Collection[str]) -> str:
 
 
 REPORT = Verb("report BAG …", "one HTML page with the story of a recorded run, or of several side by side", 40, _report,
-              _report_help, show_lines_only)
+              _report_help, show_lines_only, uses_ros=True)
 REPLAY = Verb("replay BAG [env]", "play a recording to a policy node, to env or to trainer, and compare with what was "
-              "recorded", 50, _replay, _replay_help, show_lines_only)
+              "recorded", 50, _replay, _replay_help, show_lines_only, uses_ros=True)
 VIDEO = Verb("video BUNDLE …", "policies walking side by side, as an MP4, e.g. ./run video default default:int8 "
              "steps:=200", 60, _video, _video_help, show_lines_only)
 BENCH = Verb("bench [learn]", "measure speed and memory and compare with what is to be reached: the stack, or the "
-             "learners", 80, _bench, _bench_help)
+             "learners", 80, _bench, _bench_help, uses_ros=True)

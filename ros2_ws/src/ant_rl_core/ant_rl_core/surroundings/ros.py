@@ -32,7 +32,7 @@ def variables(environ: Mapping[str, str], together: bool = True) -> dict[str, st
     Raises:
         ArgumentError: ROS can't run with what is there; the text is one sentence.
     """
-    _check_middleware(environ)
+    check_middleware(environ)
     _check_discovery(environ, together)
     for name in _PROFILES:
         if environ.get(name) and not os.access(environ[name], os.R_OK):
@@ -54,7 +54,8 @@ def _is_own_profile(path: str) -> bool:
     return path.endswith(("/ant_rl/config/fastdds.xml", "/ant_rl/config/fastrtps.xml"))
 
 
-def _check_middleware(environ: Mapping[str, str]) -> None:
+def check_middleware(environ: Mapping[str, str]) -> None:
+    """ArgumentError where it is not installed: ROS then ends a program that only imports rclpy."""
     wanted = environ.get("RMW_IMPLEMENTATION")
     folders = [Path(prefix, _MIDDLEWARES) for prefix in environ.get("AMENT_PREFIX_PATH", "").split(":") if prefix]
     there = sorted({file.name for folder in folders if folder.is_dir() for file in folder.iterdir()} - {_DISPATCHER})
