@@ -217,7 +217,8 @@ def test_of_python_s_paths_only_our_own_are_there(done, monkeypatch):
 
 
 def test_a_sourced_ros_keeps_its_own_paths_and_those_of_its_workspaces(done, monkeypatch):
-    ours = ["/opt/ros/jazzy/lib/python3.12/site-packages", "/ws/install/mine/lib/python3.12/site-packages", "/ws/build/mine"]
+    ours = ["/opt/ros/jazzy/lib/python3.12/site-packages", "/ws/install/mine/lib/python3.12/site-packages",
+            "/ws/build/mine"]
     monkeypatch.setenv("AMENT_PREFIX_PATH", "/ws/install/mine:/opt/ros/jazzy")
     monkeypatch.setenv("PYTHONPATH", ":".join([*ELSEWHERE, *ours, "/ws/built"]))
     found = environments.Environment(done.root, "system").variables()["PYTHONPATH"]
@@ -235,7 +236,8 @@ def shell(done):
     return done.root
 
 
-@pytest.mark.parametrize("variables", [{"CDPATH": ".:/tmp:/"}, {"CDPATH": "/"}, {"BASH_FUNC_cd%%": "() { echo elsewhere; }"}])
+@pytest.mark.parametrize("variables", [{"CDPATH": ".:/tmp:/"}, {"CDPATH": "/"},
+                                       {"BASH_FUNC_cd%%": "() { echo elsewhere; }"}])
 def test_what_the_shell_does_with_cd_does_not_matter(shell, variables):
     found = run("exec", "printenv", "VIRTUAL_ENV", at=shell, **variables)
     assert (found.returncode, found.stdout) == (0, f"{shell}/.venv\n"), found.stderr
@@ -247,8 +249,8 @@ def test_links_lead_to_the_checkout(shell, tmp_path_factory):
     (elsewhere / "ant").symlink_to(os.path.relpath(shell / "run", elsewhere))
     (elsewhere / "bin" / "walk").symlink_to("../ant")
     for words in ([elsewhere / "bin" / "walk"], ["walk"], ["bash", "bin/walk"]):
-        found = subprocess.run([*words, "exec", "printenv", "VIRTUAL_ENV"], cwd=elsewhere, text=True, capture_output=True,
-                               env={"PATH": f"{elsewhere}/bin:{os.environ['PATH']}"}, timeout=60)
+        found = subprocess.run([*words, "exec", "printenv", "VIRTUAL_ENV"], cwd=elsewhere, text=True,
+                               capture_output=True, env={"PATH": f"{elsewhere}/bin:{os.environ['PATH']}"}, timeout=60)
         assert (found.returncode, found.stdout) == (0, f"{shell}/.venv\n"), found.stderr
 
 

@@ -21,8 +21,8 @@ from ant_rl_ros.testing.process import TIMEOUT
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 # Modules that are taken for others, or run by themselves, where Python finds them first.
-TRAPS = ("random", "runpy", "json", "numpy", "yaml", "gymnasium", "mujoco", "keras", "tensorflow", "matplotlib", "psutil",
-         "rospy", "genpy", "std_msgs", "ant_rl", "trainer", "sitecustomize", "usercustomize")
+TRAPS = ("random", "runpy", "json", "numpy", "yaml", "gymnasium", "mujoco", "keras", "tensorflow", "matplotlib",
+         "psutil", "rospy", "genpy", "std_msgs", "ant_rl", "trainer", "sitecustomize", "usercustomize")
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +141,8 @@ def apart() -> list[str]:
     become = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount"]
     if subprocess.run([*become, "true"], capture_output=True).returncode:
         pytest.skip("no mount namespaces here")
-    return [*become, "sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && "$@"; code=$?; echo "left: $(ls /dev/shm)"; exit $code',
-            "sh"]
+    return [*become, "sh", "-c",
+            'mount -t tmpfs tmpfs /dev/shm && "$@"; code=$?; echo "left: $(ls /dev/shm)"; exit $code', "sh"]
 
 
 def test_nothing_stays_in_shared_memory(apart, ros_domain):
@@ -173,7 +173,8 @@ def test_only_what_nobody_uses_is_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(shared_memory, "_IN_THE_MAKING", -1.0)
     old = segment(tmp_path, "fastdds_0123456789abcdef", "_el")
     before = shared_memory.inodes(tmp_path)
-    dead, port = segment(tmp_path, "fastdds_1123456789abcdef", "_el"), segment(tmp_path, "fastrtps_port7000", "_el", "_sl")
+    dead = segment(tmp_path, "fastdds_1123456789abcdef", "_el")
+    port = segment(tmp_path, "fastrtps_port7000", "_el", "_sl")
     locked, mapped = segment(tmp_path, "fastdds_2123456789abcdef", "_el"), segment(tmp_path, "fastdds_port7001")
     other = segment(tmp_path, "fastdds_thesis")
     mapped.write_bytes(b"used")

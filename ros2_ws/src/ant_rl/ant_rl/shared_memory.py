@@ -1,8 +1,8 @@
 """What Fast DDS leaves in shared memory where one of several processes is killed, and how to take it away.
 
-Each process holds a lock on the files that it owns (flock on NAME_el); the files of one that was killed, and those that
-others had opened together with it, are left for ever. `fastdds shm clean` goes by the same locks, but takes away what all
-users of the machine have left.
+Each process holds a lock on the files that it owns (flock on NAME_el); the files of one that was killed, and those
+that others had opened together with it, are left for ever. `fastdds shm clean` goes by the same locks, but takes away
+what all programs of the machine have left.
 """
 
 from __future__ import annotations

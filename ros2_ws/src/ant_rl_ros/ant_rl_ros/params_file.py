@@ -1,8 +1,8 @@
 """Parameters that are given from outside, by file or word: what no node would take is said before it starts.
 
-ROS drops without a word what is meant for a node that is not there, a parameter that a node does not declare, and, where
-an earlier file gave a number, a text that a later one gives for it. Files are read as rcl reads them, which is not quite
-YAML: `1e3` is a number, `on` is true, and quotes make a text.
+ROS drops without a word what is meant for a node that is not there, a parameter that a node does not declare, and,
+where an earlier file gave a number, a text that a later one gives for it. Files are read as rcl reads them, which is
+not quite YAML: `1e3` is a number, `on` is true, and quotes make a text.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ def test_what_a_node_takes_is_let_through(file, text):
                                                       r"\(/a/env, /a/monitor\); did you mean /a/env\?"),
     ("env: {ros__parameters: {seed: 7}}", r"/env is none of the nodes .*; did you mean /a/env\?"),
     ("/b/env: {ros__parameters: {seed: 7}}", "/b/env is none of the nodes"),
-    ("/**/env:\n  ros__parameters:\n    torque_timout: 0.2", "line 3: /a/env has no parameter torque_timout; the nearest "
-                                                           "one is torque_timeout"),
+    ("/**/env:\n  ros__parameters:\n    torque_timout: 0.2", "line 3: /a/env has no parameter torque_timout; the "
+                                                           "nearest one is torque_timeout"),
     ("/**/env: {ros__parameters: {period: 0.2}}", "/a/env has no parameter period"),
     ("/**: {ros__parameters: {periode: 0.2}}", "/a/env and /a/monitor has no parameter periode; .* is period"),
     ("/**/env: {ros__parameters: {torque: {timeout: 0.2}}}", "no parameter torque.timeout; .* torque_timeout"),
@@ -115,13 +115,14 @@ def test_what_is_for_others_is_none_of_its_business(file):
     params_file.check_node(words, "/a/env", RobotSettings)
 
 
-SCALARS = ["1", "-1", "0x1F", "010", "1e3", "1.5", ".5", "1_000", "1:30", "yes", "On", "n", "true", "'1'", '"on"', ".inf",
-           "-.inf", "abc", "2026-01-01", "a b"]
+SCALARS = ["1", "-1", "0x1F", "010", "1e3", "1.5", ".5", "1_000", "1:30", "yes", "On", "n", "true", "'1'", '"on"',
+           ".inf", "-.inf", "abc", "2026-01-01", "a b"]
 
 
 def test_it_is_read_as_ros_reads_it(file):
     """Every name of a node and every kind of value, through a node of rclpy."""
-    patterns = ["/**", "/**/env", "/*/env", "/*", "/**/*", "/a/env", "a/env", "/b/env", "/**/a/env", "env", "/env", "a/b/env"]
+    patterns = ["/**", "/**/env", "/*/env", "/*", "/**/*", "/a/env", "a/env", "/b/env", "/**/a/env", "env", "/env",
+                "a/b/env"]
     lines = [f"{pattern}:\n  ros__parameters:\n    p{index}: 1\n" for index, pattern in enumerate(patterns)]
     values = "".join(f"    v{index}: {value}\n" for index, value in enumerate(SCALARS))
     path = file("".join(lines) + f"/*/*:\n  ros__parameters:\n{values}")

@@ -72,8 +72,8 @@ def _check_discovery(environ: Mapping[str, str], together: bool) -> None:
     if found and found not in _RANGES:
         raise ArgumentError(f"ROS_AUTOMATIC_DISCOVERY_RANGE must be {' or '.join(_RANGES)}, found {found}")
     if together and found == "OFF":
-        raise ArgumentError("ROS_AUTOMATIC_DISCOVERY_RANGE=OFF keeps the nodes from finding each other: unset it, or set "
-                            "it to LOCALHOST")
+        raise ArgumentError("ROS_AUTOMATIC_DISCOVERY_RANGE=OFF keeps the nodes from finding each other: unset it, or "
+                            "set it to LOCALHOST")
 
 
 def _log_folder(environ: Mapping[str, str]) -> dict[str, str]:
