@@ -42,10 +42,10 @@ def prepare(root: Path) -> Path:
         needs = [need for need in prerequisites.missing(False) if need == prerequisites.VENV]
         prerequisites.provide(needs, Path(f"{folder}.apt.log"))
         log = Path(f"{folder}.log")
-        run_logged(f"making {folder.name}", [prerequisites.base_python(), "-m", "venv", str(folder)], log)
+        run_logged(f"making {folder.name}", [prerequisites.base_python(), "-I", "-m", "venv", str(folder)], log)
         run_logged(f"installing PyTorch and stable-baselines3 into {folder.name} (1 GB; several where pip finds no "
-                   "CPU build)", [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
-                                  "-r", str(requirements), "-c", str(constraints)], log)
+                   "CPU build)", [str(python), "-I", "-m", "pip", "install", "--disable-pip-version-check",
+                                  "--no-input", "-r", str(requirements), "-c", str(constraints)], log)
         log.replace(folder / "install.log")
         mark.write_text(wanted)
     return python

@@ -166,7 +166,7 @@ class Environment:
         if is_new:
             shared = ["--system-site-packages"] if self.ros == "system" else []
             run_logged(f"making {self.folder.name}",
-                       [prerequisites.base_python(), "-m", "venv", *shared, str(self.folder)], log)
+                       [prerequisites.base_python(), "-I", "-m", "venv", *shared, str(self.folder)], log)
         if self.ros == "system" and not self.has_rclpy():
             raise SetupError("the sourced ROS 2 can't be imported in Python "
                              f"{prerequisites.python_version()}: name the Python that it is for, such as "
@@ -188,8 +188,8 @@ class Environment:
     def pip_install(self, what: str, requirements: list[Path], log: Path) -> None:
         """Install files of requirements, with the constraints."""
         files = [part for file in requirements for part in ("-r", str(file))]
-        run_logged(what, [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *files,
-                          "-c", str(self.constraints())], log, self.variables())
+        run_logged(what, [str(self.python), "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
+                          *files, "-c", str(self.constraints())], log, self.variables())
 
     def provide_viewer(self) -> None:
         """Install what viewer:=rerun needs, which is large and which only tests need in any case."""
@@ -207,7 +207,8 @@ class Environment:
 
     def has_rclpy(self) -> bool:
         """Whether the environment's Python can import the sourced ROS 2."""
-        return subprocess.run([self.python, "-c", "import rclpy"], capture_output=True).returncode == 0
+        return subprocess.run([self.python, "-c", "import rclpy"], cwd=self.folder, capture_output=True,
+                              env={**os.environ, **self.variables(built=False)}).returncode == 0
 
     def repair_cmake_files(self) -> None:
         """Point the wheels' CMake files to this Python: they name folders of where they were built."""

@@ -3,12 +3,18 @@
 The bring-up imports none of the nodes, as some are absent on a Raspberry Pi, so both have to be written down.
 """
 
+import re
+from pathlib import Path
+
 import pytest
 
 from ant_env_node.settings import EnvSettings
-from ant_rl import stack
+from ant_rl import cli, stack
+from ant_rl.node_commands import check_params_file
 from ant_rl.settings import StatusSettings
+from ant_rl.supervisor import Supervisor
 from ant_rl_core.settings import settings_of
+from ant_rl_ros.params_file import settings_by_executable
 from monitor_node.settings import MonitorSettings
 from policy_node.settings import PolicySettings
 from recorder_node.settings import RecorderSettings
@@ -71,3 +77,32 @@ def test_all_that_a_node_is_given_are_parameters_of_it(arrangement, tmp_path):
     for entry in entries:
         for name, value in entry.parameters.items():
             NODES[entry.name][name].check(value)
+
+
+# Parameter files
+
+
+@pytest.mark.parametrize("arrangement", stack.ARRANGEMENTS)
+def test_our_own_file_is_for_nodes_that_take_it(arrangement):
+    own = Path(stack.__file__).resolve().parents[1] / "config" / "stack.yaml"
+    entries = stack.nodes(arrangement, stack.parse(arrangement, {}))
+    notes = check_params_file(str(own), entries)
+    assert len(notes) == len({"env", "monitor"} - {entry.name for entry in entries})
+
+
+def test_the_settings_of_every_node_are_found():
+    assert settings_by_executable() == {part.entry.executable: CLASSES[part.entry.name] for part in stack._PARTS}
+
+
+@pytest.mark.parametrize("text, said", [
+    ("/**/environment: {ros__parameters: {torque_timeout: 0.2}}", "did you mean /r/env[?]"),
+    ("/**/env: {ros__parameters: {torque_timout: 0.2}}", "the nearest one is torque_timeout"),
+    ("/**/monitor: {ros__parameters: {period: '2.0'}}", "period must be a number, found '2.0'"),
+    ("/**/policy: {ros__parameters: {variant: int8}}", "variant of /r/policy is set by an argument of the launch")])
+def test_what_would_be_dropped_is_refused_before_the_start(tmp_path, capsys, monkeypatch, text, said):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    monkeypatch.setattr(Supervisor, "run", lambda self: pytest.fail("started"))
+    assert cli.main(["sim", "namespace:=r", f"params_file:={path}"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert re.search(said, line)

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from lifecycle_msgs.msg import Transition
@@ -14,8 +16,9 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ant_rl_ros import qos
+from ant_rl_ros.run import parted
 from ant_rl_ros.testing.peer import Peer, fresh_namespace
-from ant_rl_ros.testing.process import NodeProcess
+from ant_rl_ros.testing.process import NodeProcess, Process
 
 
 @pytest.fixture(autouse=True)
@@ -214,3 +217,23 @@ def test_the_quality_of_service_can_be_overridden():
         assert peer.call(GetParameters, "echo/get_parameters", request).values[0].integer_value == 3
         process.signal()
         assert process.wait() == 0
+
+
+@pytest.mark.parametrize("ticks, waited, said", [(0, 11.0, True), (0, 5.0, False), (3, 11.0, False)])
+def test_a_node_that_waits_long_names_what_may_part_it_from_others(monkeypatch, ticks, waited, said):
+    monkeypatch.setenv("ROS_DISCOVERY_SERVER", "127.0.0.1:11999")
+    found = parted(SimpleNamespace(ticks=ticks, begun=time.monotonic() - waited))
+    assert ("ROS_DISCOVERY_SERVER=127.0.0.1:11999" in found) == said and (found == "") != said
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["num_envs:=4"], "found num_envs:=4: parameters are given as --ros-args -p num_envs:=4"),
+    (["--ros-args", "-p", "gian:=2.0"], "/echo has no parameter gian; the nearest one is gain"),
+    (["--ros-args", "-r", "__ns:=/a", "--params-file", "{file}"], "/a/echo has no parameter loudnes")])
+def test_a_node_by_itself_refuses_what_it_would_drop(tmp_path, arguments, said):
+    file = tmp_path / "params.yaml"
+    file.write_text("/**/echo: {ros__parameters: {loudnes: 3}}")
+    code = "import sys; from echo_node import main; sys.exit(main())"
+    with Process([sys.executable, "-c", code, *(word.format(file=file) for word in arguments)], {}) as process:
+        assert process.wait() == 2
+        assert said in process.said() and "Traceback" not in process.said()
