@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ant_rl_core.settings import ArgumentError
-from ant_rl_core.surroundings import ros
+from ant_rl_core.surroundings import places, ros
 from ant_rl_core.surroundings.python import module_command
 
 
@@ -54,10 +54,10 @@ def test_a_node_alone_may_be_kept_apart(usual):
 
 @pytest.mark.parametrize("home", [{}, {"HOME": ""}, {"HOME": "/proc"}, {"HOME": "/dev/null"}, {"HOME": "/proc/nobody"}])
 def test_without_a_home_logs_go_to_a_folder_for_temporary_files(usual, tmp_path, monkeypatch, home):
-    monkeypatch.setattr(ros.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(places.tempfile, "gettempdir", lambda: str(tmp_path))
     del usual["HOME"]
     assert ros.variables({**usual, **home}) == {"ROS_LOG_DIR": f"{tmp_path}/ant_rl-{os.getuid()}/log"}
-    monkeypatch.setattr(ros.tempfile, "gettempdir", lambda: "/proc")
+    monkeypatch.setattr(places.tempfile, "gettempdir", lambda: "/proc")
     with pytest.raises(ArgumentError, match="set ROS_LOG_DIR to one"):
         ros.variables({**usual, **home})
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from ant_rl_core.settings import Settings, setting
@@ -135,6 +136,9 @@ class ManagedNode(LifecycleNode):
             hook()
         except (ValueError, OSError) as error:
             self.get_logger().error(f"{name}: {error}")
+            return TransitionCallbackReturn.FAILURE
+        except NameValidationException as error:  # such as a namespace to listen to
+            self.get_logger().error(f"{name}: {' '.join(str(error).split())}")
             return TransitionCallbackReturn.FAILURE
         except Exception:
             # rclpy would swallow it.

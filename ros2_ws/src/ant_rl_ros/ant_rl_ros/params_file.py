@@ -19,13 +19,27 @@ from typing import Any
 import yaml
 from rclpy.utilities import remove_ros_args
 
-from ant_rl_core.settings import ArgumentError, Settings, setting, settings_of
+from ant_rl_core.settings import ArgumentError, Setting, Settings, setting, settings_of
+from ant_rl_ros import qos
 from ant_rl_ros.lifecycle import LoopSettings
 
 # Entry points of this group name the settings of each node, by its executable.
 GROUP = "ant_rl.settings"
 _SECTION = "ros__parameters"
-_QOS = "qos_overrides."
+# Overrides of QoS, as `qos.overriding` lets them be: the topic with its namespace, and what they may be.
+_QOS = re.compile(r"qos_overrides\.(?P<topic>/\S+)\.(publisher|subscription)\.(?P<policy>\w+)")
+_RELIABILITIES = ("reliable", "best_effort", "system_default", "best_available")
+
+
+@dataclass(frozen=True)
+class _QosSettings(Settings):
+    """Policies of a topic that may be overridden."""
+
+    history: str = setting("keep_last", "what is kept", choices=("keep_last", "keep_all", "system_default"))
+    depth: int = setting(10, "how many messages are kept", minimum=0)
+    reliability: str = setting("reliable", "whether lost messages are sent again", choices=_RELIABILITIES)
+
+
 
 
 @dataclass(frozen=True)
@@ -134,9 +148,7 @@ def check_node(words: Sequence[str], name: str, settings: type[Settings]) -> Non
 
 def _is_taken(given: _Given, target: Target) -> bool:
     """Whether the node has this parameter; ArgumentError where it can't have this value, or has another already."""
-    if given.name.startswith(_QOS):
-        return True
-    known = target.parameters.get(given.name)
+    known = target.parameters.get(given.name) or _policy(given)
     if known is None:
         return False
     try:
@@ -148,6 +160,23 @@ def _is_taken(given: _Given, target: Target) -> bool:
         raise ArgumentError(f"{given.place}: {given.name} of {target.name} is set by an argument of the launch, which "
                             f"wins, to {target.taken[given.name]}: give {given.name}:= there")
     return True
+
+
+def _policy(given: _Given) -> Setting | None:
+    """The policy that an override of QoS is for; ArgumentError where it is none of a topic of the stack."""
+    if not given.name.startswith("qos_overrides."):
+        return None
+    found = _QOS.fullmatch(given.name)
+    policies = {each.name: each for each in settings_of(_QosSettings)}
+    if found is None or found["policy"] not in policies:
+        raise ArgumentError(f"{given.place}: overrides of QoS are named qos_overrides./TOPIC.publisher.POLICY or "
+                            f"….subscription.POLICY, with {', '.join(policies)}, found {given.name}")
+    try:
+        qos.profile(found["topic"])
+    except KeyError as error:
+        near = difflib.get_close_matches(str(error.args[0]), qos.TOPICS, 1, 0.0)[0]
+        raise ArgumentError(f"{given.place}: no node has a topic {found['topic']}; the nearest one is {near}") from None
+    return policies[found["policy"]]
 
 
 def _refuse_unknown(given: _Given, meant: Sequence[Target]) -> None:

@@ -31,6 +31,8 @@ _ALWAYS = {
     "image": (1, True, False),
 }
 
+TOPICS = (*_LOCKSTEP, *_ALWAYS)
+
 
 def profile(topic: str, mode: str = "lockstep") -> QoSProfile:
     """QoS of a topic of the stack, by its name, with or without a namespace (`stats` stands for `stats/<node>`).

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.exceptions import NameValidationException
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
@@ -62,10 +63,12 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
             print(error, file=sys.stderr)
             return EXIT_CONFIGURATION
         except RuntimeError as error:  # the base of what rclpy raises for arguments that it can't read
-            print(f"ROS refused the arguments: {' '.join(str(error).split())}", file=sys.stderr)
-            return EXIT_CONFIGURATION
+            return _refused(error)
         try:
-            node = make_node()
+            try:
+                node = make_node()
+            except _rclpy.RCLError as error:
+                return _refused(error)
             params_file.check_node(words, node.get_fully_qualified_name(), type(node.settings))
             node.serve()
             node.end()
@@ -79,6 +82,12 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
             context.destroy()  # and with it, as nobody holds it any more, the shared memory of Fast DDS
     except KeyboardInterrupt:
         return ending.INTERRUPTED if asked else 0
+
+
+def _refused(error: RuntimeError) -> int:
+    """Say what ROS said; the exit code."""
+    print(f"ROS refused the arguments: {' '.join(str(error).split())}", file=sys.stderr)
+    return EXIT_CONFIGURATION
 
 
 def _refuse_other_words(words: Sequence[str]) -> None:

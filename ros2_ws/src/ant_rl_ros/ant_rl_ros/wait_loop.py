@@ -5,8 +5,9 @@ two processes takes milliseconds. Here data subscriptions lie in a kept wait set
 the node answers to (parameters, services, lifecycle, timers, plain subscriptions); their messages are taken straight
 into an inbox, and an executor runs, for one callback, only when one of the others is ready.
 
-This is the one module that touches rclpy's internals: `_rclpy.WaitSet` and the handles' `take_message`, used as
-`rclpy.wait_for_message` of Jazzy (7.1) and Kilted (9.1) does. The mode `executor` does without them.
+Beside the end of a node (`lifecycle.py`) this is the one module that touches rclpy's internals: `_rclpy.WaitSet` and
+the handles' `take_message`, used as `rclpy.wait_for_message` of Jazzy (7.1) and Kilted (9.1) does. The mode `executor`
+does without them.
 """
 
 from __future__ import annotations

@@ -79,6 +79,11 @@ def test_what_a_node_takes_is_let_through(file, text):
     ("/**/env: {ros__parameters: {use_sim_time: 'true'}}", "use_sim_time must be true or false"),
     ("/**/env: {ros__parameters: {seed: 8}}", "seed of /a/env is set by an argument of the launch, which wins, to 7: "
                                               "give seed:= there"),
+    ("/**/env: {ros__parameters: {qos_overrides: {/a/observaton: {publisher: {depth: 3}}}}}",
+     "no node has a topic /a/observaton; the nearest one is observation"),
+    ("/**/env: {ros__parameters: {qos_overrides: {/observation: {publisher: {dept: 3}}}}}", "found qos_overrides./obs"),
+    ("/**/env: {ros__parameters: {qos_overrides: {/observation: {publisher: {reliability: best}}}}}",
+     "reliability must be reliable or best_effort or .*, found 'best'"),
     ("/**/monitor: {ros__parameters: {low: 3.0}}", "low must be at most high, found 3.0"),
     ("/**/env: {torque_timeout: 0.2}", "can't be read"), ("torque_timeout: 0.2", "can't be read"),
     ("", "must hold parameters as NODE"), ("/**/env: {ros__parameters: {}}", "must hold parameters"),

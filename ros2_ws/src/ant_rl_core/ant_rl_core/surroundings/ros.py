@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from ant_rl_core.settings import ArgumentError
+from ant_rl_core.surroundings.places import can_be_made, instead
 
 _LAST_DOMAIN = 232  # beyond it DDS has no ports
 _RANGES = ("LOCALHOST", "SUBNET", "SYSTEM_DEFAULT", "OFF", "NOT_SET")
@@ -80,27 +80,14 @@ def _log_folder(environ: Mapping[str, str]) -> dict[str, str]:
     """A folder for ROS's logs where the usual one, below HOME, can't be made: without one no node starts."""
     for name, below in (("ROS_LOG_DIR", ""), ("ROS_HOME", "log")):
         if environ.get(name):
-            if not _can_be_made(Path(environ[name], below)):
+            if not can_be_made(Path(environ[name], below)):
                 raise ArgumentError(f"{name} must be a folder that can be written, found {environ[name]}: unset it, or "
                                     "name another")
             return {}
-    if environ.get("HOME") and _can_be_made(Path(environ["HOME"], ".ros", "log")):
+    if environ.get("HOME") and can_be_made(Path(environ["HOME"], ".ros", "log")):
         return {}
-    try:
-        instead = Path(tempfile.gettempdir(), f"ant_rl-{os.getuid()}", "log")
-    except FileNotFoundError:
-        instead = Path()
-    if not instead.name or not _can_be_made(instead):
+    folder = instead("log")
+    if folder is None:
         raise ArgumentError("ROS writes logs below HOME, and found no folder that can be written there, nor one for "
                             "temporary files: set ROS_LOG_DIR to one")
-    return {"ROS_LOG_DIR": str(instead)}
-
-
-def _can_be_made(folder: Path) -> bool:
-    """Whether files can be written in a folder, which is made where it is missing, as ROS would."""
-    folder = folder.expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK | os.X_OK)
+    return {"ROS_LOG_DIR": str(folder)}
