@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-from ant_rl_core.surroundings.places import can_be_made, instead
 
 
 @contextmanager
@@ -17,9 +14,6 @@ def own_look() -> Iterator[None]:
     A user's may ask for a TeX that is not there, a notebook for a backend of its own.
     """
     os.environ["MPLBACKEND"] = "agg"  # read by the import
-    cache = None if can_be_made(Path("~/.config/matplotlib")) else instead("matplotlib")
-    if cache:  # else it says at length what it does instead
-        os.environ.setdefault("MPLCONFIGDIR", str(cache))
     import matplotlib
 
     with matplotlib.rc_context():

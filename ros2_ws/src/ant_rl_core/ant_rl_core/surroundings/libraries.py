@@ -10,6 +10,8 @@ import os
 import sys
 from ctypes.util import find_library
 
+from ant_rl_core.surroundings.places import instead
+
 # The networks are TensorFlow's. A keras.json may change the type of numbers, too, and there is none in this place.
 _KERAS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull}
 _KERAS_ELSEWHERE = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED", "TF_USE_LEGACY_KERAS")
@@ -23,6 +25,10 @@ def use_own_settings() -> None:
     """For this process, a program of the stack, and for those that it starts."""
     os.environ.update(OWN_SETTINGS)
     settle_keras()
+    # Keras imports Matplotlib, which says at length what it does where it can't keep its list of fonts.
+    home = os.path.expanduser("~")
+    if not (os.path.isdir(home) and os.access(home, os.W_OK)) and (cache := instead("matplotlib")):
+        os.environ.setdefault("MPLCONFIGDIR", str(cache))
 
 
 def settle_keras() -> None:
