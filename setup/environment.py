@@ -70,9 +70,12 @@ class Environment:
         self.load()
 
     def load(self) -> None:
-        """Read what is done; another process may have done it since."""
+        """Read what is done; another process may have done it since. Of a file that can't be read, nothing is."""
         file = self.folder / "state.json"
-        self.state = State(**json.loads(file.read_text())) if file.exists() else State()
+        try:
+            self.state = State(**json.loads(file.read_text())) if file.exists() else State()
+        except (ValueError, TypeError):
+            self.state = State()
 
     def save(self) -> None:
         """Write what is done so that a kill at any moment leaves the old file or the new one."""

@@ -15,6 +15,7 @@ import termios
 
 import numpy as np
 import pytest
+import zstandard
 from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate, Session, TrainingProgress
 from ant_rl_interfaces.srv import Reset
 from make_golden_bags import GOLDEN, RUNS
@@ -34,6 +35,7 @@ from ant_rl_tools.report.reading import read
 from policy_node.actor import load_actor
 from recorder_node.bag import BagWriter
 from recorder_node.definitions import Definition
+from recorder_node.repair.bag import repair
 from recorder_node.storage import BagError, Message, Topic
 
 TYPES = {"observation": Observation, "joint_torques": JointTorques, "policy": PolicyUpdate, "session": Session,
@@ -344,6 +346,23 @@ def test_a_truncated_bag_is_refused_with_a_sentence(tmp_path, share):
         with Recording(path) as recording:
             list(recording.ticks())
     assert "\n" not in str(refused.value)
+
+
+def test_messages_that_are_compressed_without_a_word_are_refused_and_repaired(tmp_path):
+    path = tmp_path / "bag"
+    with Reader(GOLDEN / "default") as reader:
+        writer, ids = BagWriter(path, "sqlite3", "test"), {}
+        for connection, stamp, data in reader.messages():
+            if connection.topic not in ids:
+                definition = Definition(connection.msgtype, connection.msgdef.data, connection.digest)
+                ids[connection.topic] = writer.add_topic(Topic(connection.topic, definition))
+            writer.write([Message(ids[connection.topic], stamp, stamp, 0, zstandard.compress(data))])
+        writer.close()
+    code, said, _ = replay(path, "env")
+    assert code == 2 and re.fullmatch(rf"ant_rl: the bag {path} is damaged: Session must be whole, found \d+ bytes "
+                                      rf"that are not; `./run repair {path}` says whether it can be mended\n", said)
+    assert not repair(path).lost
+    assert replay(path, "env")[0] == 0
 
 
 def test_the_robots_of_one_namespace_are_taken(tmp_path):

@@ -176,6 +176,13 @@ def test_a_half_installed_or_moved_environment_is_made_anew(done, change):
     assert not found.folder.exists() and not list(done.root.glob(".venv*"))
 
 
+@pytest.mark.parametrize("text", ["", '{"root": ', "[]", '{"rooot": ""}', '{"root": "\xff"}'])
+def test_a_state_that_can_not_be_read_is_no_state(done, text):
+    (done.folder / "state.json").write_bytes(text.encode("latin-1"))
+    found = environments.Environment(done.root, "kilted")
+    assert not found.is_done() and not found.is_spoilt()
+
+
 def test_a_folder_of_that_name_that_is_something_else_is_not_deleted(tmp_path):
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "thesis.tex").touch()

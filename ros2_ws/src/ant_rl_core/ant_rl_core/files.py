@@ -38,12 +38,16 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, under_one_name: bool = False) -> Iterator[BinaryIO]:
     """A file aside that takes the place of `path`, flushed to the disk, when the block ends without an exception.
 
     That place is where a link at `path` leads to, and the link stays. Of a file that was there, mode and owner stay
     where that is allowed. What can't be replaced, a device, a pipe or a file that has other names too or is mounted
     by itself, gets the bytes once they are all there.
+
+    Args:
+        path: of the file.
+        under_one_name: a file that has other names too stays what it was under those.
 
     Raises:
         OSError: it can't be written; a pipe has had no reader for 2 s.
@@ -60,7 +64,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _move(aside, place)
+        _move(aside, place, under_one_name)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -108,7 +112,7 @@ def _own_descriptor(path: str | os.PathLike[str]) -> int | None:
     return None
 
 
-def _move(aside: Path, place: Path) -> None:
+def _move(aside: Path, place: Path, under_one_name: bool) -> None:
     """Put a file in the place of another, or its bytes into the other where that has to stay."""
     found = _status(place)
     if found is None:
@@ -122,7 +126,7 @@ def _move(aside: Path, place: Path) -> None:
             pass  # only root may give files away; they are then this user's, as new ones are
     os.chmod(aside, stat.S_IMODE(found.st_mode))
     try:
-        if found.st_nlink == 1:
+        if found.st_nlink == 1 or under_one_name:
             os.replace(aside, place)
             return
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from ament_index_python.packages import get_package_share_directory
@@ -47,7 +47,8 @@ class Recording(BagReader):
             try:
                 yield topic, time_ns, read_stamp(data), readers[topic](data)
             except ValueError as error:
-                raise BagError(f"the bag {self.path} is damaged: {error}") from error
+                raise BagError(f"the bag {self.path} is damaged: {error}; `./run repair {self.path}` says whether it "
+                               "can be mended") from error
 
     def ticks(self) -> Iterator[Tick]:
         """Observations in their order, each once: one that went unanswered was sent, and recorded, again.
@@ -106,7 +107,7 @@ class Recording(BagReader):
                            "recorded it")
         if msg_type in _QUICKLY:
             return FlatCodec(msg_type).read
-        return lambda data: deserialize_message(data, msg_type)
+        return partial(_deserialized, msg_type)
 
     def named(self, what: str, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
         """The values by their names, of a message that holds both in two lists.
@@ -140,3 +141,10 @@ class Recording(BagReader):
         """Hash of every type of the stack, by name."""
         names = map(type_name, (*TOPICS.values(), STATS))
         return {name: read_definition(name, get_package_share_directory).type_hash for name in names}
+
+
+def _deserialized(msg_type: type, data: bytes) -> Any:
+    try:
+        return deserialize_message(data, msg_type)
+    except (RuntimeError, MemoryError, UnicodeDecodeError) as error:  # of rclpy, whose reason is none of the data's
+        raise ValueError(f"{msg_type.__name__} must be whole, found {len(data)} bytes that are not") from error

@@ -5,21 +5,30 @@ The library `rosbags` does the reading, which the recorder itself does without.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
+from rosbags.rosbag2.reader import DirectoryReader
 
-from recorder_node.bag import METADATA
+from recorder_node import metadata
+from recorder_node.mcap_end import Damaged, check_end
+from recorder_node.metadata import METADATA
 from recorder_node.order import Order, find_order, written
-from recorder_node.storage import BagError
+from recorder_node.repair import sqlite_recovery
+from recorder_node.storage import BagError, checksum
 
 _TICKS, _TICK_TYPE = "observation", "ant_rl_interfaces/msg/Observation"
 _ROOT = "/"
+# What is said of files of a kind that is not known, where repair is of no help.
+_UNKNOWN = ("not supported", "Unsupported", "Profile is not ros2", "Unrecognized storage", "File magic is invalid",
+            "does not begin as", "file is not a database")
 
 _Reader = TypeVar("_Reader", bound="BagReader")
 
@@ -40,7 +49,8 @@ class BagReader:
         start, end: time of the first and of the last message [ns since 1970].
 
     Raises:
-        BagError: there is no bag, or it is empty, not whole, or has not the observations of one namespace.
+        BagError: there is no bag, or it is empty, not whole, or has not the observations of one namespace. Damage that
+            shows only where it is read is raised by what reads.
     """
 
     def __init__(self, path: Path, namespace: str | None = None) -> None:
@@ -49,11 +59,15 @@ class BagReader:
         with self._reading("opened"):
             self._reader = Reader(path)
             self._reader.open()
+            try:
+                self._check_files()
+            except Exception:
+                self.close()
+                raise
         try:
             if not self._reader.message_count:
                 raise BagError(f"the bag {path} must hold messages, found none")
             self.namespace = self._find_namespace(namespace)
-            self.start, self.end = self._reader.start_time, self._reader.end_time - 1
             self._connections = {self._relative(found.topic): found for found in self._reader.connections}
             self.topics = {name: found.msgcount for name, found in self._connections.items()}
             self.types = {name: (found.msgtype, found.digest) for name, found in self._connections.items()}
@@ -87,22 +101,38 @@ class BagReader:
         self.require(*topics)
         if not topics:  # the library takes that for all of them
             return
+        missing = Counter({self._connections[topic].topic: self.topics[topic] for topic in topics})
+        totals = dict.fromkeys(missing, 0)
         with self._reading("read to its end"):
-            if self.order.jumps:
-                yield from self._as_written(topics)
-                return
-            for connection, time_ns, data in self._reader.messages([self._connections[topic] for topic in topics]):
-                yield self._relative(connection.topic), time_ns, data
+            found = self._as_written(topics) if self.order.jumps else self._by_time(topics)
+            for topic, time_ns, set_by, data in found:
+                missing[topic] -= 1
+                if self._custom:
+                    totals[topic] += checksum(time_ns, data)
+                yield self._relative(topic), time_ns - set_by, data
+            for topic, count in missing.items():
+                if metadata.is_other(self._custom, topic, self.topics[self._relative(topic)] - count, totals[topic]):
+                    raise BagError(f"the bag {self.path} is damaged: messages of {topic} are not what their checksum "
+                                   "says, and nothing tells which, so that none of them can be trusted")
+                if count:
+                    raise Damaged(f"{topic} must have {self.topics[self._relative(topic)]} messages as the bag says, "
+                                  f"found {self.topics[self._relative(topic)] - count}")
 
-    def _as_written(self, topics: tuple[str, ...]) -> Iterator[tuple[str, int, bytes]]:
-        wanted = {self._connections[topic].topic: topic for topic in topics}
+    def _by_time(self, topics: Sequence[str]) -> Iterator[tuple[str, int, int, bytes]]:
+        """Messages in the order of their times: topic, time, how far the clock was set until then [ns], bytes."""
+        for connection, time_ns, data in self._reader.messages(self._asked(topics)):
+            yield connection.topic, time_ns, 0, data
+
+    def _as_written(self, topics: Sequence[str]) -> Iterator[tuple[str, int, int, bytes]]:
+        """The same in the order of the file."""
+        wanted = {self._connections[topic].topic for topic in topics}
         jumps = list(reversed(self.order.jumps))
         set_by = 0
         for place, (topic, time_ns, data) in enumerate(written(self._files())):
             while jumps and jumps[-1].place <= place:
                 set_by += jumps.pop().by
             if topic in wanted:
-                yield wanted[topic], time_ns - set_by, data
+                yield topic, time_ns, set_by, data
 
     def _files(self) -> list[Path]:
         """The files with the messages, as the library reads them: it unpacks those that are compressed."""
@@ -126,6 +156,37 @@ class BagReader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
+
+    def _check_files(self) -> None:
+        """Look at what the library does not: Damaged where what the bag says of its files is not what they say."""
+        storage: Any = self._reader.storage
+        self._storages = list[Any](storage.storages if isinstance(storage, DirectoryReader) else [storage])
+        counts: Counter[tuple[str, str]] = Counter()
+        for file in self._storages:
+            if file.path.suffix == ".db3":
+                if damage := sqlite_recovery.damage(file.path):
+                    raise Damaged(damage)
+            else:
+                check_end(file.path)
+            for connection in file.connections:
+                counts[connection.topic, connection.msgtype] += connection.msgcount
+        told = Counter({(connection.topic, connection.msgtype): connection.msgcount
+                        for connection in self._reader.connections})
+        if isinstance(storage, DirectoryReader) and +told != +counts:
+            topic, kind = min((+told - +counts) + (+counts - +told))
+            raise Damaged(f"{METADATA} must tell what is in the files, found {told[topic, kind]} messages of {topic} "
+                          f"({kind}) instead of {counts[topic, kind]}")
+        if self._reader.message_count != sum(counts.values()):
+            raise Damaged(f"it must tell of {sum(counts.values())} messages, found {self._reader.message_count}")
+        # Of messages as they were recorded; of such as were compressed since, nothing tells.
+        self._custom = None if self._reader.compression_mode else storage.metadata.custom
+        self.start = min((file.metadata.start_time for file in self._storages), default=0)
+        self.end = max((file.metadata.end_time for file in self._storages), default=1) - 1
+
+    def _asked(self, topics: Sequence[str]) -> list[Connection]:
+        """The connections of these topics as the files have them, also where the metadata tell of another QoS."""
+        names = {self._connections[topic].topic for topic in topics}
+        return [found for file in self._storages for found in file.connections if found.topic in names]
 
     def _find_namespace(self, wanted: str | None) -> str:
         here = [found.topic.removesuffix(f"/{_TICKS}") for found in self._reader.connections
@@ -153,8 +214,13 @@ class BagReader:
         except (BagError, GeneratorExit):
             raise
         except Exception as error:
-            raise BagError(f"the bag {self.path} can't be {what} ({_first_line(error)}); if its recorder was killed, "
-                           f"`./run repair {self.path}` finishes it") from error
+            said = f"the bag {self.path} can't be {what} ({_first_line(error)})"
+            folder = self.path if self.path.is_dir() else self.path.parent
+            if isinstance(error, OSError) or any(
+                    word in str(error) for word in _UNKNOWN):
+                raise BagError(said) from error
+            raise BagError(f"{said}; if its recorder was killed, `./run repair {folder}` finishes it, and of a damaged "
+                           "one it keeps what can be read") from error
 
 
 def _check_place(path: Path) -> None:
@@ -166,8 +232,11 @@ def _check_place(path: Path) -> None:
         if bags:
             raise BagError(f"the bag must be the folder of one recording, and {path} holds {len(bags)}: name one of "
                            f"{', '.join(bags)}")
-        raise BagError(f"the bag must be the folder of a recording with a {METADATA}, found none in {path}")
+        files = sorted(found.name for found in path.iterdir() if found.suffix in (".mcap", ".db3"))
+        raise BagError(f"the bag must be the folder of a recording with a {METADATA}, found none in {path}"
+                       f"{f'; `./run repair {path}` makes it of {files[0]}' if files else ''}")
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".: ")
+    said = str(error) if isinstance(error, Damaged) else f"{type(error).__name__}: {error}"
+    return said.splitlines()[0].rstrip(".: ")

@@ -178,7 +178,7 @@ def _of_mcap(path: Path) -> Iterator[tuple[str, int, bytes]]:
 
 
 def _of_chunk(chunk: Chunk, topics: dict[int, str]) -> Iterator[tuple[str, int, bytes]]:
-    stream, size = get_chunk_data_stream(chunk)
+    stream, size = get_chunk_data_stream(chunk, validate_crc=True)
     data = stream.read(size)
     position = 0
     while position < size:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import yaml
 
 from recorder_node.definitions import Definition
-from recorder_node.storage import METADATA_VERSION, BagError, Contents, Describe, Topic
+from recorder_node.storage import METADATA_VERSION, Contents, Describe, Topic, checksum
 
 _SCHEMA_VERSION = 4
 _TABLES = """
@@ -25,32 +26,26 @@ CREATE INDEX timestamp_idx ON messages (timestamp ASC);
 
 
 class SqliteStorage:
-    """Writes one SQLite file, or finishes one whose writer was killed.
+    """Writes one SQLite file.
 
     Args:
-        path: the file.
-        distro: ROS distribution that a new file names.
-        resume: it exists.
+        path: the file, which does not exist yet.
+        distro: ROS distribution that the file names.
 
     Raises:
-        sqlite3.Error: the file can't be opened.
-        BagError: `resume` found something else than a bag.
+        sqlite3.Error: the file can't be made.
     """
 
     suffix = ".db3"
 
-    def __init__(self, path: Path, distro: str = "", resume: bool = False) -> None:
+    def __init__(self, path: Path, distro: str = "") -> None:
         self._database = sqlite3.connect(path, isolation_level=None)
         self._pending: list[tuple[int, int, bytes]] = []
+        self._sums: Counter[int] = Counter()
         # A process that is killed loses nothing that was committed; only a power failure could.
         self._database.execute("PRAGMA synchronous = OFF")
-        if not resume:
-            self._database.executescript(_TABLES)
-            self._database.execute("INSERT INTO schema VALUES (?, ?)", (_SCHEMA_VERSION, distro))
-            return
-        tables = {name for name, in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not {"topics", "messages", "message_definitions", "metadata"} <= tables:
-            raise BagError(f"{path} must be a bag of rosbag2, found the tables {sorted(tables)}")
+        self._database.executescript(_TABLES)
+        self._database.execute("INSERT INTO schema VALUES (?, ?)", (_SCHEMA_VERSION, distro))
 
     def add_topic(self, topic: Topic) -> int:
         """As `Storage.add_topic`."""
@@ -82,6 +77,8 @@ class SqliteStorage:
         try:
             self._database.executemany("INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)", pending)
             self._database.execute("COMMIT")
+            for topic_id, received, data in pending:
+                self._sums[topic_id] += checksum(received, data)
         except sqlite3.Error:
             if self._database.in_transaction:  # on a full disk SQLite has ended it already
                 self._database.execute("ROLLBACK")
@@ -114,4 +111,5 @@ class SqliteStorage:
             counts[topic_id] = 0
         counts.update(self._database.execute("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"))
         start, end = self._database.execute("SELECT MIN(timestamp), MAX(timestamp) FROM messages").fetchone()
-        return Contents(tuple(topics), counts, start or 0, end or 0)
+        return Contents(tuple(topics), counts, start or 0, end or 0,
+                        {topic.name: self._sums[topic_id] for topic_id, topic in enumerate(topics, 1)})

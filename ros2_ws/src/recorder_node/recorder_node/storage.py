@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import yaml
@@ -25,11 +26,13 @@ class Topic:
         name: fully qualified.
         definition: of its messages.
         offered_qos: the publishers' QoS as metadata of version 9 has it: names of policies, times as sec and nsec.
+        encoding: of its messages.
     """
 
     name: str
     definition: Definition
     offered_qos: tuple[Mapping[str, Any], ...] = ()
+    encoding: str = "cdr"
 
     def qos_text(self) -> str:
         """The QoS as storages hold it."""
@@ -61,12 +64,24 @@ class Contents:
         topics: in the order of their ids, which count from 1.
         counts: messages by the topic's id.
         start, end: time of the first and the last message [ns since 1970]; 0 without any.
+        sums: checksum of all messages by the topic's name, where the storage has none of its own (see `checksum`).
     """
 
     topics: tuple[Topic, ...]
     counts: Mapping[int, int]
     start: int
     end: int
+    sums: Mapping[str, int] = field(default_factory=dict)
+
+
+def checksum(time: int, data: bytes) -> int:
+    """Checksum of a message; that of several is the sum, whatever their order, by `checksum_text`."""
+    return zlib.crc32(data, time & 0xFFFFFFFF)
+
+
+def checksum_text(count: int, total: int) -> str:
+    """The sum of so many messages' checksums, as a bag's metadata have it."""
+    return f"{count} {total:x}"
 
 
 # Writes the bag's metadata for what lies in the storage, and returns its text, of which the storage keeps a copy.

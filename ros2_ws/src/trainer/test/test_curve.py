@@ -2,12 +2,13 @@
 
 import csv
 import math
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.runs.curve import Means, Table
+from trainer.runs.curve import Means, Table, TableError
 from trainer.runs.events import Events
 
 
@@ -70,6 +71,41 @@ def test_a_table_without_a_whole_header_begins_anew(table, content):
     assert rows(table.path) == [["env_steps", "mean_return"], ["30", "1.0"]]
     table.clear()
     assert not table.path.exists()
+
+
+@pytest.mark.parametrize("spoil, line, found", [
+    (lambda lines: [*lines[:2], b"\r\n", *lines[2:]], 3, "none"),
+    (lambda lines: [*lines[:2], b"\n", *lines[2:]], 3, "none"),
+    (lambda lines: [lines[0], lines[1][:4] + b"\r\n", *lines[2:]], 2, "'10,5'"),
+    (lambda lines: [*lines[:2], lines[2].replace(b",", b"\0,", 1), lines[3]], 3, r"'20\x00,10.0,1'"),
+    (lambda lines: [*lines[:2], lines[2].replace(b"20", b"2\xff"), lines[3]], 3, "'2\ufffd,10.0,1'"),
+    (lambda lines: [*lines[:2], lines[2].replace(b"10.0", b"1O.0"), lines[3]], 3, "'20,1O.0,1'"),
+    (lambda lines: [*lines[:2], lines[2].replace(b"20", b"-20"), lines[3]], 3, "'-20,10.0,1'"),
+    (lambda lines: [*lines[:2], lines[2].replace(b"\r\n", b",7\r\n"), lines[3]], 3, "'20,10.0,1,7'"),
+    (lambda lines: [lines[0].replace(b"env", b"enw"), *lines[1:]], 1, "'enw_steps,mean_return,loss'"),
+    (lambda lines: [lines[0].replace(b"loss", b"mean_return"), *lines[1:]], 1, "'env_steps,mean_return,mean_return'"),
+    (lambda lines: lines[1:], 1, "'10,5.0,1'"),
+    (lambda lines: [b"\0" * 40 + b"\n"], 1, "'" + r"\x00" * 40 + "'")])
+def test_a_damaged_line_is_named_and_the_file_stays(table, spoil, line, found):
+    for steps in (10, 20, 25):
+        table.add({"env_steps": steps, "mean_return": steps / 2, "loss": 1})
+    table.path.write_bytes(b"".join(spoil(table.path.read_bytes().splitlines(keepends=True))))
+    before = table.path.read_bytes()
+    said = (rf"^{table.path}, line {line}: expected [^\n]*, found {re.escape(found)}: mend [^\n]*, or move the file "
+            "away and a new one begins$")
+    for spoilt in (table.check, table.drop_after):
+        with pytest.raises(TableError, match=said):
+            spoilt(30)
+    assert table.path.read_bytes() == before
+
+
+def test_a_row_that_an_editor_left_without_its_end_stays(table):
+    for steps in (10, 20):
+        table.add({"env_steps": steps, "mean_return": steps / 2})
+    whole = table.path.read_bytes()
+    table.path.write_bytes(whole.removesuffix(b"\r\n"))
+    table.drop_after(20)
+    assert table.path.read_bytes() == whole
 
 
 def read(folder):

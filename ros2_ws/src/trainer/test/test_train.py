@@ -362,6 +362,30 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, capsys):
     assert "expected a checkpoint, found none that can be read" in sentence(capsys)
 
 
+def half(data):
+    return data[:len(data) // 2]
+
+
+@pytest.mark.parametrize("name, spoil, expected", [
+    ("checkpoint.npz", half, "expected a checkpoint, found none that can be read .*: put"),
+    ("checkpoint.npz", lambda data: data[:3000] + bytes([data[3000] ^ 1]) + data[3001:], "can be read .*Bad CRC-32"),
+    ("curve.csv", lambda data: data.replace(b"\r\n", b"\r\n\r\n", 2), "curve.csv, line 2: .* found none: mend"),
+    ("evaluation.csv", lambda data: data.replace(b"\r\n", b"\r\n8\0\r\n", 1), "evaluation.csv, line 2: expected"),
+    ("config.json", half, r"holds no run to go on with \(.*: choose another output:="),
+    ("config.json", lambda data: data.replace(b'"num_envs"', b'"num_envt"'), r"no run to go on with \('num_envs'\)"),
+    ("config.json", lambda data: data.replace(b'"seed": 3', b'"seed": -3'), "config.json must tell the settings"),
+])
+def test_a_run_with_a_damaged_file_is_refused_and_stays(unbroken, tmp_path, capsys, name, spoil, expected):
+    folder = shutil.copytree(unbroken, tmp_path / "run")
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(spoil(whole))
+    assert (folder / name).read_bytes() != whole
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert train.main("ppo", {"output": str(folder), "resume": "true"}) == 2
+    assert re.search(expected, sentence(capsys))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_an_output_that_cannot_be_written_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below", "/proc/none"):

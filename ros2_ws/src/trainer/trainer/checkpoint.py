@@ -106,7 +106,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _damaged(path: str | os.PathLike[str], reason: object) -> CheckpointError:
-    return CheckpointError(f"{path}: expected a checkpoint, found none that can be read ({reason})")
+    return CheckpointError(f"{path}: expected a checkpoint, found none that can be read ({reason}): put a copy of it "
+                           "back, or begin anew in another folder")
 
 
 def pack_generator(rng: np.random.Generator) -> np.ndarray:

@@ -110,7 +110,8 @@ class RunFolder:
 
         Raises:
             CheckpointError: there is none that can be read.
-            ValueError: it is of other networks, or of another number of robots, or another training has the folder.
+            ValueError: it is of other networks, or of another number of robots, another training has the folder,
+                or a table can't be read.
         """
         self.check_num_envs(learner.num_envs)
         with self._let_go_on_refusal():
@@ -118,6 +119,8 @@ class RunFolder:
             saved = checkpoint.load(self.checkpoint)
             learner.restore(checkpoint.Part(saved, "learner."))
             record.restore(saved)
+            for table in (self.curve, self.evaluations):
+                table.check(learner.env_steps)
             versions = [*str(saved["code_version"]).split(", "), self.code_version]
             self.code_version = ", ".join(dict.fromkeys(versions))
             self._prepare(learner)

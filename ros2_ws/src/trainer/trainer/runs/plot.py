@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from ant_rl_core.files import write_atomically
 from trainer.look import own_look
+from trainer.runs.curve import Table
 
 
 def attempt(name: str, draw: Callable[[], None]) -> None:
@@ -48,8 +48,5 @@ def save_curve(folder: Path, title: str) -> None:
 def _columns(path: Path) -> dict[str, list[float]]:
     """The columns that are drawn; empty where there is no such file."""
     names = ("env_steps", "wall_seconds", "mean_return")
-    if not path.exists():
-        return {name: [] for name in names}
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = Table(path).read()[1]
     return {name: [float(row[name]) for row in rows] for name in names}

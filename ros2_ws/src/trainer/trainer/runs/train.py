@@ -25,6 +25,7 @@ from policy_node.actor import load_actor
 from trainer import checkpoint, guard, loop
 from trainer.algorithms.table import ALGORITHMS
 from trainer.runs import plot
+from trainer.runs.curve import TableError
 from trainer.runs.evaluate import evaluate
 from trainer.runs.folder import RunFolder, passed
 from trainer.runs.progress import Progress
@@ -228,7 +229,7 @@ def main(algorithm: str, arguments: Mapping[str, str]) -> int:
         print(f"can't write to {run.folder.path} ({error.strerror}): make room; {run.folder.how_to_go_on()}",
               file=sys.stderr)
         return 1
-    except checkpoint.CheckpointError as error:
+    except (checkpoint.CheckpointError, TableError) as error:
         print(error, file=sys.stderr)
         return 1
     except FloatingPointError as error:

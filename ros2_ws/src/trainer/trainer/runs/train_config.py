@@ -19,6 +19,8 @@ from trainer import checkpoint
 from trainer.algorithms.method import Method
 from trainer.algorithms.table import ALGORITHMS
 
+_IDENTITY = ("num_envs", "seed")  # settings of a run that can't be others when it goes on
+
 
 @dataclass(frozen=True)
 class TrainConfig(Settings):
@@ -66,7 +68,7 @@ def choose(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
     chosen = _build(algorithm, arguments)
     if chosen.train.resume:
         begun = _begun(algorithm, chosen.train.folder(algorithm))
-        for name in ("num_envs", "seed"):
+        for name in _IDENTITY:
             if name in arguments and getattr(chosen.train, name) != int(begun[name]):
                 raise ArgumentError(f"{begun['output']} holds a run with {name}:={begun[name]}, found {name}:="
                                     f"{arguments[name]}: leave it out, or choose another output:=")
@@ -115,13 +117,21 @@ def _begun(algorithm: str, folder: Path) -> dict[str, str]:
         saved = json.loads((folder / "config.json").read_bytes())
         begun = {**saved["train"], **saved.get("shaping", {}), **saved["learner"], "output": folder}
         found = saved["algorithm"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for name in _IDENTITY:
+            int(begun[name])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         taken = checkpoint.path_in(folder).exists()  # by an earlier version of the trainer node, or it was moved
         raise ArgumentError(f"{folder} holds no run to go on with ({error}): "
                             f"{'' if taken else 'leave resume:=true out, or '}choose another output:=") from error
     if found != algorithm:
         raise ArgumentError(f"{folder} holds a run of {found}, not of {algorithm}")
-    return {name: settings.format_value(value) for name, value in begun.items()}
+    arguments = {name: settings.format_value(value) for name, value in begun.items()}
+    try:
+        _build(algorithm, arguments)
+    except ArgumentError as error:
+        raise ArgumentError(f"{folder / 'config.json'} must tell the settings that the run was begun with, but "
+                            f"{error}: mend it, or choose another output:=") from error
+    return arguments
 
 
 def method_named(name: str) -> Method:

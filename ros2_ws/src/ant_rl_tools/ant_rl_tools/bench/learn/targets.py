@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +9,11 @@ from ant_rl_tools.bench.learn.bench_config import MEMORY_LIMIT_MB, WALL_CLOCK_LI
 from ant_rl_tools.bench.learn.comparisons import our_worker
 from ant_rl_tools.bench.rows import Measured, against_limits, compare, paired_rates
 from ant_rl_tools.unavailable import Unavailable
+from trainer.runs.curve import Table
 
 _LEARNING_STARTS = 1000
 _PPO_STEPS = 16_384  # eight updates
+_FIGURES = ("env_steps", "wall_seconds", "mean_return")  # that are read of an evaluation
 
 
 def measure_overlap(config: LearnBenchConfig) -> Measured:
@@ -44,9 +45,10 @@ def read_wall_clock(folder: str, score: int) -> Measured:
                           "docs/benchmark.md")
     path = Path(folder) / "evaluation.csv"
     try:
-        with open(path, newline="") as file:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError) as error:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no {path}")
+        rows = [{name: float(row[name]) for name in _FIGURES} for row in Table(path).read()[1]]
+    except (OSError, ValueError, KeyError) as error:
         raise Unavailable(f"{folder} holds no evaluations that can be read ({error}): train with "
                           "evaluation_interval:=10000") from error
     if not rows:

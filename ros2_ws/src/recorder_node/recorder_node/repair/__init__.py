@@ -1,0 +1,1 @@
+"""Finishes bags whose recorder was killed, and keeps what can be read of damaged ones."""
