@@ -135,7 +135,8 @@ def test_events_that_cannot_be_written_end_nothing(tmp_path, monkeypatch, capsys
 
 def test_a_picture_that_cannot_be_drawn_is_a_sentence(tmp_path, monkeypatch, capsys):
     (tmp_path / "curve.csv").write_text("env_steps,wall_seconds,mean_return\n64,1.0,5.0\n")
-    monkeypatch.setitem(__import__("matplotlib").rcParams, "text.usetex", True)
+    # Not a user's settings, which pictures don't follow, but Matplotlib's own.
+    monkeypatch.setitem(__import__("matplotlib").rcParamsDefault, "text.usetex", True)
     monkeypatch.setenv("PATH", "/nowhere")  # as where there is no LaTeX
     plot.attempt("curve.png", lambda: plot.save_curve(tmp_path, "ppo"))
     said = capsys.readouterr().err
