@@ -229,9 +229,10 @@ def _lost(lost: Lost, contents: Contents) -> str:
     parts = []
     if total or lost.is_more:
         number = f"{total} messages" + " and more" * lost.is_more if total else "messages, nothing tells how many,"
-        span = "" if lost.start is None or lost.end is None else (
-            f" between {1e-9 * (lost.start - contents.start):.3f} s and {1e-9 * (lost.end - contents.start):.3f} s "
-            "of the recording")
+        span = ""
+        if lost.start is not None and lost.end is not None:
+            begin = min(lost.start, contents.start or lost.start)  # the beginning may be what is lost
+            span = f" between {1e-9 * (lost.start - begin):.3f} s and {1e-9 * (lost.end - begin):.3f} s of the recording"
         topics = f" ({', '.join(counts)})" if counts else ""
         parts.append(f"{number}{span}{topics}")
     return f"LOST: {', '.join([*parts, *lost.others])}"
