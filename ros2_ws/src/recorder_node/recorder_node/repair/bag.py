@@ -232,7 +232,8 @@ def _lost(lost: Lost, contents: Contents) -> str:
         span = ""
         if lost.start is not None and lost.end is not None:
             begin = min(lost.start, contents.start or lost.start)  # the beginning may be what is lost
-            span = f" between {1e-9 * (lost.start - begin):.3f} s and {1e-9 * (lost.end - begin):.3f} s of the recording"
+            first, last = (f"{1e-9 * (time - begin):.3f} s" for time in (lost.start, lost.end))
+            span = f" between {first} and {last} of the recording"
         topics = f" ({', '.join(counts)})" if counts else ""
         parts.append(f"{number}{span}{topics}")
     return f"LOST: {', '.join([*parts, *lost.others])}"
