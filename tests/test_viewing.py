@@ -26,8 +26,13 @@ def nanoseconds(message):
     return stamps.nanoseconds(message.header.stamp)
 
 
+def viewer_of(system, **parameters):
+    """The viewer, which takes its turn with all else: no core may ever be idle while the tests run."""
+    return system.start("viewer_node", "viewer_node", "viewer", give_way=False, **parameters)
+
+
 def shown(system):
-    """How many states the viewer has shown; it runs only where a core is idle."""
+    """How many states the viewer has shown."""
     timing = system.timings.get("viewer")
     return 0 if timing is None else dict(zip(timing.value_names, timing.value_values, strict=True))["shown"]
 
@@ -56,7 +61,7 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
     pytest.importorskip("rerun", reason="rerun-sdk is not installed: pip install -r requirements/viewer.txt")
     path = tmp_path / "run.rrd"
     with System(tmp_path) as system:
-        viewer = system.start("viewer_node", "viewer_node", "viewer", viewer="rerun", viewer_path=str(path))
+        viewer = viewer_of(system, viewer="rerun", viewer_path=str(path))
         odometry, joints = system.listen(Odometry, "odom"), system.listen(JointState, "joint_states")
         episodes = system.listen(EpisodeSummary, "episode")
         stats = {node: system.listen(NodeStats, f"stats/{node}") for node in NODES}
@@ -115,7 +120,7 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
 @needs_egl
 def test_pictures_are_published_while_somebody_listens(tmp_path):
     with System(tmp_path) as system:
-        system.start("viewer_node", "viewer_node", "viewer", render_hz=10, image_width=320, image_height=240,
+        viewer_of(system, render_hz=10, image_width=320, image_height=240,
                      namespace="/robot1")
         system.env(namespace="/robot1", mode="realtime")
         system.policy(namespace="/robot1", policy="default", mode="realtime")
@@ -138,7 +143,7 @@ def test_pictures_are_published_while_somebody_listens(tmp_path):
 def test_a_machine_without_egl_is_told_so(tmp_path, monkeypatch):
     monkeypatch.setenv("__EGL_VENDOR_LIBRARY_FILENAMES", "/dev/null")
     with System(tmp_path) as system:
-        viewer = system.start("viewer_node", "viewer_node", "viewer", render_hz=5)
+        viewer = viewer_of(system, render_hz=5)
         assert viewer.wait() == 2
         assert "pictures need EGL, which draws without a display, and found none that works" in viewer.said()
         assert "Traceback" not in viewer.said()
@@ -152,7 +157,7 @@ def test_mujocos_viewer_shows_the_robot_move(tmp_path, monkeypatch):
             monkeypatch.setenv("DISPLAY", f":{server.stdout.readline().strip()}")
             screen = tmp_path / "Xvfb_screen0"
             with System(tmp_path) as system:
-                viewer = system.start("viewer_node", "viewer_node", "viewer", viewer="mujoco")
+                viewer = viewer_of(system, viewer="mujoco")
                 system.env(mode="realtime")
                 system.policy(policy="default", mode="realtime")
                 system.until(lambda: shown(system), "states that are shown")
@@ -174,7 +179,7 @@ def test_a_display_that_can_not_be_opened_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":2345")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with System(tmp_path) as system:
-        viewer = system.start("viewer_node", "viewer_node", "viewer", viewer="mujoco")
+        viewer = viewer_of(system, viewer="mujoco")
         assert viewer.wait() == 2
         assert "no window can be opened: see that DISPLAY" in viewer.said()
 

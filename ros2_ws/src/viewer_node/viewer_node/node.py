@@ -22,7 +22,7 @@ from ant_rl_ros.run import run
 from ant_rl_ros.stamps import by_stamp, seconds
 from ant_rl_ros.stats_topics import StatsTopics
 from ant_rl_ros.telemetry import decode_episode, decode_stats, decode_timing
-from viewer_node import codec, series
+from viewer_node import codec, priority, series
 from viewer_node.mirror import Mirror
 from viewer_node.offscreen import Camera
 from viewer_node.pairs import Pairs
@@ -43,6 +43,8 @@ class ViewerNode(StackNode):
     def configure(self) -> None:
         """ValueError or OSError where this machine can't show the robot in the way that was asked for."""
         settings = self.settings
+        if settings.give_way:
+            priority.give_way()
         check(settings.viewer, settings.viewer_path, os.environ)
         self._mirror = Mirror(load_model())
         if settings.render_hz:
@@ -145,6 +147,4 @@ class ViewerNode(StackNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point of the executable `viewer_node`."""
-    # The loop that is watched comes first: with a low priority (nice 10) the viewer still took 6 % off its rate.
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     return run(ViewerNode, args)

@@ -19,6 +19,8 @@ class ViewerSettings(Settings):
                              path=True)
     view_rate: float = setting(20.0, "at most so many states are shown per second of the clock on the wall", unit="Hz",
                                minimum=1, maximum=50)
+    give_way: bool = setting(True, "run only where a core is idle, so that nothing that is watched slows down; false "
+                             "on a machine that something else keeps busy")
     render_hz: int = setting(0, "at most so many pictures per second on image, while somebody listens; 0: none",
                              unit="Hz", minimum=0)
     image_width: int = setting(640, "of the pictures", unit="pixels", minimum=16, maximum=_LARGEST)
