@@ -101,7 +101,8 @@ class VectorAnt(VectorEnv):
     def _allocate(self) -> None:
         """Makes the simulations, the batch arrays, and for each row the views between which a step copies."""
         n, model = self.num_envs, self.model
-        self._datas = [mujoco.MjData(model) for _ in range(n)]
+        self._models = self._make_models()
+        self._datas = [mujoco.MjData(each) for each in self._models]
         self._init_qpos, self._init_qvel = self._datas[0].qpos.copy(), self._datas[0].qvel.copy()
         body = self._datas[0].body(self._config["main_body"]).id
 
@@ -127,6 +128,10 @@ class VectorAnt(VectorEnv):
              data.cfrc_ext, self._forces[i].reshape(model.nbody, 6))
             for i, data in enumerate(self._datas)
         ]
+
+    def _make_models(self) -> list[mujoco.MjModel]:
+        """The model of each row."""
+        return [self.model] * self.num_envs
 
     @property
     def dt(self) -> float:
@@ -303,7 +308,7 @@ class VectorAnt(VectorEnv):
         self._workers.run(self._take_rows, waiting, actions)
 
     def _take_rows(self, waiting: list[int], actions: np.ndarray) -> None:
-        model, frame_skip, rows = self.model, self.frame_skip, self._rows
+        models, frame_skip, rows = self._models, self.frame_skip, self._rows
         step, post_constraint = mujoco.mj_step, mujoco.mj_rnePostConstraint
         while True:
             try:
@@ -311,6 +316,7 @@ class VectorAnt(VectorEnv):
             except IndexError:
                 return
             data, ctrl, xy, xy_before, xy_after, qpos, to_qpos, qvel, to_qvel, forces, to_forces = rows[i]
+            model = models[i]
             xy_before[:] = xy
             ctrl[:] = actions[i]
             step(model, data, frame_skip)
@@ -371,9 +377,9 @@ class VectorAnt(VectorEnv):
                          if key not in position}, ~done)
 
     def _reset_rows(self, mask: np.ndarray) -> None:
-        scale, model = self._config["reset_noise_scale"], self.model
+        scale = self._config["reset_noise_scale"]
         for i in np.flatnonzero(mask):
-            data, rng = self._datas[i], self._rngs[i]
+            model, data, rng = self._models[i], self._datas[i], self._rngs[i]
             mujoco.mj_resetData(model, data)
             data.qpos[:] = self._init_qpos + rng.uniform(low=-scale, high=scale, size=model.nq)
             data.qvel[:] = self._init_qvel + scale * rng.standard_normal(model.nv)

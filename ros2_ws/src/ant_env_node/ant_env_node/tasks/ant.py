@@ -1,0 +1,164 @@
+"""Ants of which each has a task of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from ant_env_node.tasks.body import model_of
+from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.task import MAX_DELAY, VECTOR_SIZE, Task
+from ant_env_node.vec_env import Infos, VectorAnt
+
+_STREAM = 0x7A5C  # parts a row's stream of tasks from that of its reset noise
+
+
+class TaskAnt(VectorAnt):
+    """`VectorAnt` in which row i has a task, drawn anew for each trial; a nominal row is Gymnasium's, bit for bit.
+
+    Infos have `task`, float32 [n, VECTOR_SIZE], in force from the observation beside it on, and, where rows were reset
+    by a step, `trial_first`, bool [n]: those for which another trial began. The control cost is that of the action as
+    given, not as it arrives at the motors.
+
+    Args:
+        num_envs, seed, num_threads, **ant_kwargs: as of `VectorAnt`. A row's tasks come of its seed, whatever the
+            number of rows.
+        tasks: where they come from.
+        part: "train" or "held_out".
+
+    Raises:
+        ValueError: as of `VectorAnt`, or the distribution has no tasks in that part.
+    """
+
+    def __init__(self, num_envs: int, tasks: TaskDistribution, part: str = "train", seed: int | None = None,
+                 num_threads: int | None = None, **ant_kwargs: Any) -> None:
+        self._tasks = [Task()] * num_envs
+        self.distribution, self.task_part = tasks, part
+        tasks.part(part)
+        self._vectors = np.zeros((num_envs, VECTOR_SIZE), np.float32)
+        self._sent = np.zeros((num_envs, MAX_DELAY + 1, 8), np.float32)  # the newest action first
+        self._wiring = np.tile(np.arange(8), (num_envs, 1))
+        self._delay = np.zeros(num_envs, np.int64)
+        self._episodes_left = np.zeros(num_envs, np.int64)
+        self._trial_first = np.zeros(num_envs, bool)
+        super().__init__(num_envs, seed, num_threads, **ant_kwargs)
+        self._scratch = mujoco.MjData(self.model)
+        self._streams = [_stream(row_seed) for row_seed in self._seeds]
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The task of each row now."""
+        return tuple(self._tasks)
+
+    def set_task(self, row: int, task: Task) -> None:
+        """Give a row another task, between two steps; it is in force until the next one is drawn."""
+        self._models[row] = model_of(task, self.model, self._scratch)
+        self._tasks[row] = task
+        self._vectors[row] = task.vector()
+        self._wiring[row], self._delay[row] = task.wiring, task.delay
+
+    def reset(self, *, seed: int | Sequence[int | None] | None = None,
+              options: dict[str, Any] | None = None) -> tuple[np.ndarray, Infos]:
+        """As in the base class; a trial begins in every row that is reset."""
+        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        self._episodes_left[mask] = 0
+        if seed is not None:
+            given = [seed + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else seed
+            for i in np.flatnonzero(mask).tolist():
+                if given[i] is not None:
+                    self._streams[i] = _stream(int(given[i]))
+        observation, infos = super().reset(seed=seed, options=options)
+        return observation, {**infos, "task": self._vectors.copy()}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Infos]:
+        """As in the base class; with a hazard, rows may have another task afterwards."""
+        self._trial_first[:] = False
+        observation, reward, terminated, truncated, infos = super().step(actions)
+        if self.distribution.hazard:
+            for i in np.flatnonzero(~(terminated | truncated)).tolist():
+                if self._streams[i].random() < self.distribution.hazard:
+                    self._draw(i)
+        infos["task"] = self._vectors.copy()
+        infos["trial_first"] = self._trial_first.copy()
+        return observation, reward, terminated, truncated, infos
+
+    def save(self) -> dict[str, np.ndarray]:
+        """As in the base class."""
+        told = json.dumps({"tasks": [task.as_dict() for task in self._tasks],
+                           "streams": [stream.bit_generator.state for stream in self._streams]})
+        return {**super().save(), "tasks": np.frombuffer(told.encode(), np.uint8), "sent": self._sent.copy(),
+                "episodes_left": self._episodes_left.copy()}
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> np.ndarray:
+        """As in the base class.
+
+        Raises:
+            ValueError: also where it was saved without tasks.
+        """
+        if "tasks" not in saved:
+            raise ValueError(f"expected what was saved with tasks, such as {self.distribution.name}, found none of them")
+        told = json.loads(saved["tasks"].tobytes())
+        for i, (task, stream) in enumerate(zip(told["tasks"], told["streams"], strict=True)):
+            self.set_task(i, Task.from_dict(task))
+            self._streams[i].bit_generator.state = stream
+        self._sent[:], self._episodes_left[:] = saved["sent"], saved["episodes_left"]
+        return super().restore(saved)
+
+    def _make_models(self) -> list[mujoco.MjModel]:
+        scratch = mujoco.MjData(self.model)
+        return [model_of(task, self.model, scratch) for task in self._tasks]
+
+    def _draw(self, row: int) -> None:
+        self.set_task(row, self.distribution.sample(self._streams[row], self.task_part))
+
+    def _reset_rows(self, mask: np.ndarray) -> None:
+        for i in np.flatnonzero(mask).tolist():
+            self._episodes_left[i] -= 1
+            if self._episodes_left[i] <= 0:
+                self._draw(i)
+                self._episodes_left[i] = self.distribution.episodes_per_trial
+                self._trial_first[i] = True
+        self._sent[mask] = 0
+        super()._reset_rows(mask)
+
+    def _simulate(self, actions: np.ndarray) -> None:
+        """What reaches the motors: the action of some ticks ago, through the wiring."""
+        self._sent[:, 1:] = self._sent[:, :-1]
+        self._sent[:, 0] = actions
+        rows = np.arange(self.num_envs)
+        super()._simulate(self._sent[rows[:, None], self._delay[:, None], self._wiring])
+
+    def _reward(self, x_velocity: np.ndarray, actions: np.ndarray,
+                forces: np.ndarray) -> tuple[np.ndarray, np.ndarray, Infos]:
+        rewards, healthy, parts = super()._reward(x_velocity, actions, forces)
+        forward = parts["reward_forward"]
+        y_velocity = (self._xy_after[1] - self._xy_before[1]) / self.dt
+        for i, task in enumerate(self._tasks):
+            wanted = self._wanted(i, task, x_velocity[i], y_velocity[i])
+            if wanted is not None:
+                wanted *= self._config["forward_reward_weight"]
+                rewards[i] += wanted - forward[i]
+                forward[i] = wanted
+        return rewards, healthy, parts
+
+    def _wanted(self, row: int, task: Task, x_velocity: float, y_velocity: float) -> float | None:
+        """What stands in for the forward velocity in a row's reward; None where nothing does."""
+        if task.heading is not None:
+            return float(x_velocity * np.cos(task.heading) + y_velocity * np.sin(task.heading))
+        if task.goal is not None:
+            distance = float(np.hypot(*(self._state[row, :2] - task.goal)))
+            return float(distance <= task.goal_radius) if task.goal_radius else -distance
+        if task.speed is not None:
+            return -abs(float(x_velocity) - task.speed)
+        if task.weights:
+            yaw_rate, height = self._state[row, self.model.nq + 5], self._state[row, 2]
+            return float(np.dot(task.weights, (x_velocity, y_velocity, yaw_rate, height)))
+        return None
+
+
+def _stream(seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, _STREAM])

@@ -1,0 +1,43 @@
+"""A task's body and world, written into a model of the Ant."""
+
+from __future__ import annotations
+
+import copy
+
+import mujoco
+import numpy as np
+
+from ant_env_node.tasks.task import Task
+
+_TORSO = "torso"
+
+
+def model_of(task: Task, stock: mujoco.MjModel, scratch: mujoco.MjData) -> mujoco.MjModel:
+    """A model of its own for a row: the stock one with the multiples of the task, always taken of the stock's numbers.
+
+    Args:
+        task: whose body it is.
+        stock: stays as it is.
+        scratch: any data of the stock model; it is left in the reference pose.
+    """
+    model = copy.copy(stock)
+    if task.has_stock_body:
+        return model
+    model.actuator_gear[:, 0] = stock.actuator_gear[:, 0] * task.gear
+    model.geom_friction[:] = stock.geom_friction * task.friction
+    model.dof_damping[:] = stock.dof_damping * task.damping
+    model.opt.gravity[:] = _gravity(float(np.linalg.norm(stock.opt.gravity)), *task.tilt)
+    if task.mass != 1 or task.armature != 1:
+        torso = model.body(_TORSO).id
+        model.body_mass[torso] = stock.body_mass[torso] * task.mass
+        model.body_inertia[torso] = stock.body_inertia[torso] * task.mass
+        model.dof_armature[:] = stock.dof_armature * task.armature
+        # What MuJoCo derives of masses and inertias when it compiles; it moves the data that it is given.
+        mujoco.mj_setConst(model, scratch)
+    return model
+
+
+def _gravity(strength: float, along_x: float, along_y: float) -> tuple[float, float, float]:
+    """Gravity [m/s²] of a ground that rises along x and y by these angles [rad], which is level to the robot."""
+    x, y = -np.sin(along_x), -np.sin(along_y)
+    return strength * x, strength * y, -strength * float(np.sqrt(1 - x * x - y * y))

@@ -1,0 +1,111 @@
+"""One task: a part that says what is rewarded, and one that says how body and world differ from Gymnasium's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from ant_rl_core.spec import ACTUATOR_NAMES
+
+NUM_ACTUATORS = len(ACTUATOR_NAMES)
+# What a random reward weighs, per step: velocity along x and y in the world [m/s], yaw rate [rad/s], height [m].
+FEATURES = ("x_velocity", "y_velocity", "yaw_rate", "height")
+MAX_DELAY = 10  # [ticks]
+_ONES = (1.0,) * NUM_ACTUATORS
+_STRAIGHT = tuple(range(NUM_ACTUATORS))
+
+
+def bounded(default: Any, meaning: str, low: float, high: float, unit: str = "") -> Any:
+    """A field of `Task` whose numbers lie from `low` to `high`."""
+    return field(default=default, metadata={"meaning": meaning, "low": low, "high": high, "unit": unit})
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one row of the environment is to do, and with what; every number of the body is a multiple of the stock one.
+
+    The reward is Ant-v5's with its forward part replaced where one of heading, goal, speed or weights is given; two of
+    them at once are refused. Heading: velocity along that direction. Goal: minus the distance to it, where a radius is
+    given 1 per step within that radius and 0 outside. Speed: minus the distance of the forward velocity from it.
+    Weights: their product with FEATURES.
+
+    Raises:
+        ValueError: a number out of its bounds, a wiring that is no permutation, or two rewards at once.
+    """
+
+    name: str = field(default="nominal", metadata={"meaning": "what it is called; unique in its distribution"})
+    heading: float | None = bounded(None, "direction to go in, from x towards y", -math.pi, math.pi, "rad")
+    goal: tuple[float, float] | None = bounded(None, "place to go to, x and y in the world", -100, 100, "m")
+    goal_radius: float = bounded(0.0, "the goal is reached within it; 0: the reward is dense", 0, 100, "m")
+    speed: float | None = bounded(None, "forward velocity to hold", -10, 10, "m/s")
+    weights: tuple[float, ...] = bounded((), f"of the reward for {', '.join(FEATURES)}", -10, 10)
+    gear: tuple[float, ...] = bounded(_ONES, f"strength of each motor ({', '.join(ACTUATOR_NAMES)}); 0: dead, "
+                                             "-1: wired the wrong way round", -2, 2)
+    wiring: tuple[int, ...] = bounded(_STRAIGHT, "which of the action's numbers drives each motor", 0,
+                                      NUM_ACTUATORS - 1)
+    friction: float = bounded(1.0, "friction of ground and body", 0.05, 5)
+    armature: float = bounded(1.0, "inertia of the motors", 0.1, 10)
+    damping: float = bounded(1.0, "damping of the joints", 0.1, 10)
+    mass: float = bounded(1.0, "mass of the torso, and its inertia", 0.1, 10)
+    tilt: tuple[float, float] = bounded((0.0, 0.0), "slope of the ground along x and along y", -0.6, 0.6, "rad")
+    delay: int = bounded(0, "ticks from an action to its torque", 0, MAX_DELAY, "ticks")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if "low" in each.metadata:
+                _check(each.name, getattr(self, each.name), each.metadata["low"], each.metadata["high"])
+        for name, length in (("gear", NUM_ACTUATORS), ("wiring", NUM_ACTUATORS), ("tilt", 2)):
+            if len(getattr(self, name)) != length:
+                raise ValueError(f"{name} of a task must have {length} numbers, found {len(getattr(self, name))}")
+        if sorted(self.wiring) != list(_STRAIGHT):
+            raise ValueError(f"wiring of a task must name each of 0 to {NUM_ACTUATORS - 1} once, found {self.wiring}")
+        if self.weights and len(self.weights) != len(FEATURES):
+            raise ValueError(f"weights of a task must be {len(FEATURES)} numbers ({', '.join(FEATURES)}), found "
+                             f"{len(self.weights)}")
+        given = [name for name in ("heading", "goal", "speed", "weights") if getattr(self, name) not in (None, ())]
+        if len(given) > 1:
+            raise ValueError(f"a task must have one reward, found {' and '.join(given)}")
+
+    @property
+    def has_stock_body(self) -> bool:
+        """Whether body and world are Gymnasium's, to the bit."""
+        return all(getattr(self, each.name) == each.default for each in fields(self)
+                   if each.name in ("gear", "friction", "armature", "damping", "mass", "tilt"))
+
+    def vector(self) -> np.ndarray:
+        """The task as float32 [VECTOR_SIZE], for critics and oracles that are told it; 0 for what is as in Ant-v5."""
+        direction = (0.0, 0.0) if self.heading is None else (math.cos(self.heading), math.sin(self.heading))
+        goal = (0.0, 0.0, 0.0) if self.goal is None else (1.0, self.goal[0] / 10, self.goal[1] / 10)
+        speed = (0.0, 0.0) if self.speed is None else (1.0, self.speed)
+        weights = self.weights or (0.0,) * len(FEATURES)
+        gear = [value - 1 for value in self.gear]
+        wiring = [(source - place) / NUM_ACTUATORS for place, source in enumerate(self.wiring)]
+        body = [math.log(value) for value in (self.friction, self.armature, self.damping, self.mass)]
+        return np.array([*direction, *goal, *speed, *weights, *gear, *wiring, *body, *self.tilt, self.delay],
+                        np.float32)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What differs from the nominal task, and the name, as JSON has it."""
+        return {each.name: value for each in fields(self)
+                if (value := getattr(self, each.name)) != each.default or each.name == "name"}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Task:
+        """What `as_dict` gave; ValueError where it is of no task."""
+        known = {each.name for each in fields(cls)}
+        if unknown := sorted(set(told) - known):
+            raise ValueError(f"a task must have {', '.join(sorted(known))}, found {', '.join(unknown)}")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()})
+
+
+def _check(name: str, value: Any, low: float, high: float) -> None:
+    numbers = value if isinstance(value, Sequence) else () if value is None else (value,)
+    if not all(low <= number <= high for number in numbers):  # NaN is not, either
+        raise ValueError(f"{name} of a task must be from {low:g} to {high:g}, found {value}")
+
+
+VECTOR_SIZE = len(Task().vector())
