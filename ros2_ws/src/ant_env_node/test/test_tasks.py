@@ -83,7 +83,7 @@ def test_a_dead_leg_is_that_of_a_plain_env_with_that_leg_dead():
 
 
 def test_mass_and_armature_are_those_of_a_recompiled_model(tmp_path):
-    """A torso of three times the mass, written into the XML, and twice the armature: derived constants and 200 steps."""
+    """A torso of three times the mass and twice the armature, in the XML: derived constants and 200 steps."""
     stock = load_model()
     tree = ElementTree.parse(expand_model_path("ant.xml"))
     for joint in tree.iter("joint"):
@@ -91,7 +91,8 @@ def test_mass_and_armature_are_those_of_a_recompiled_model(tmp_path):
             joint.set("armature", str(2 * float(joint.get("armature"))))
     torso = next(body for body in tree.iter("body") if body.get("name") == "torso")
     of_torso = stock.body("torso")
-    inertia = {"pos": of_torso.ipos, "quat": of_torso.iquat, "mass": 3 * of_torso.mass, "diaginertia": 3 * of_torso.inertia}
+    inertia = {"pos": of_torso.ipos, "quat": of_torso.iquat, "mass": 3 * of_torso.mass,
+               "diaginertia": 3 * of_torso.inertia}
     ElementTree.SubElement(torso, "inertial", {name: " ".join(map(str, value)) for name, value in inertia.items()})
     tree.find("compiler").set("inertiafromgeom", "auto")  # else the torso's would be computed of its geom again
     tree.write(tmp_path / "heavy.xml")

@@ -100,7 +100,7 @@ class TaskAnt(VectorAnt):
             ValueError: also where it was saved without tasks.
         """
         if "tasks" not in saved:
-            raise ValueError(f"expected what was saved with tasks, such as {self.distribution.name}, found none of them")
+            raise ValueError(f"expected what was saved with tasks, such as {self.distribution.name}, found none")
         told = json.loads(saved["tasks"].tobytes())
         for i, (task, stream) in enumerate(zip(told["tasks"], told["streams"], strict=True)):
             self.set_task(i, Task.from_dict(task))

@@ -60,7 +60,7 @@ class TaskDistribution:
             raise ValueError(f"a part of the tasks is {' or '.join(PARTS)}, found {name}")
         found: tuple[Task, ...] = getattr(self, name)
         if not found:
-            raise ValueError(f"the tasks {self.name} have none that are {name}: they have {len(self.train)} to train on")
+            raise ValueError(f"the tasks {self.name} have none that are {name}, found {len(self.train)} to train on")
         return found
 
     def sample(self, rng: np.random.Generator, part: str = "train") -> Task:

@@ -69,7 +69,8 @@ def _swapped() -> TaskDistribution:
                     gear[place] = sign
             name = f"legs {''.join(map(str, order))} {''.join('+' if sign > 0 else '-' for sign in pattern)}"
             tasks.append(Task(name, gear=tuple(gear), wiring=tuple(wiring)))
-    return _hold_out("swapped", "the cables of the legs may be swapped, and a leg's wired the wrong way round", tasks, 96)
+    return _hold_out("swapped", "the cables of the legs may be swapped, and a leg wired the wrong way round", tasks,
+                     96)
 
 
 def _lost(leg: int) -> Task:
@@ -80,7 +81,8 @@ def _lost(leg: int) -> Task:
 
 
 def _lost_leg() -> TaskDistribution:
-    return TaskDistribution("lost_leg", "the motors of one leg may be dead", (Task(), *map(_lost, range(3))), (_lost(3),))
+    return TaskDistribution("lost_leg", "the motors of one leg may be dead", (Task(), *map(_lost, range(3))),
+                            (_lost(3),))
 
 
 def _strength() -> TaskDistribution:
