@@ -47,7 +47,7 @@ class TaskAnt(VectorAnt):
         self._trial_first = np.zeros(num_envs, bool)
         super().__init__(num_envs, seed, num_threads, **ant_kwargs)
         self._scratch = mujoco.MjData(self.model)
-        self._streams = [_stream(row_seed) for row_seed in self._seeds]
+        self._streams = list(map(_stream, self._seeds))
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -69,8 +69,9 @@ class TaskAnt(VectorAnt):
         if seed is not None:
             given = [seed + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else seed
             for i in np.flatnonzero(mask).tolist():
-                if given[i] is not None:
-                    self._streams[i] = _stream(int(given[i]))
+                row_seed = given[i]
+                if row_seed is not None:
+                    self._streams[i] = _stream(int(row_seed))
         observation, infos = super().reset(seed=seed, options=options)
         return observation, {**infos, "task": self._vectors.copy()}
 

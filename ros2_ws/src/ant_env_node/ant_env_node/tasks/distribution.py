@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,16 +39,15 @@ class TaskDistribution:
     def __post_init__(self) -> None:
         if not self.train:
             raise ValueError(f"the tasks {self.name} must have one to train on, found none")
-        names: dict[str, str] = {}
-        bodies: dict[Any, str] = {}
+        places: dict[Any, str] = {}  # of names and of contents, which are no names
         for part in PARTS:
             for task in getattr(self, part):
                 content = tuple(sorted((key, value) for key, value in task.as_dict().items() if key != "name"))
-                for seen, key in ((names, task.name), (bodies, content)):
-                    if key in seen:
-                        where = f"twice in {part}" if seen[key] == part else "in train and in held_out"
+                for key in (task.name, content):
+                    if key in places:
+                        where = f"twice in {part}" if places[key] == part else "in train and in held_out"
                         raise ValueError(f"the tasks {self.name} must all be different, found {task.name} {where}")
-                    seen[key] = part  # type: ignore[index]  # the two dictionaries have keys of their own
+                    places[key] = part
         if self.episodes_per_trial < 1:
             raise ValueError(f"episodes_per_trial must be at least 1, found {self.episodes_per_trial}")
         if not 0 <= self.hazard <= 1:
@@ -77,9 +76,8 @@ class TaskDistribution:
     def from_dict(cls, told: Mapping[str, Any]) -> TaskDistribution:
         """What `as_dict` gave; ValueError where it is of no distribution."""
         try:
-            parts: Mapping[str, Sequence[Any]] = {part: told[part] for part in PARTS}
-            return cls(told["name"], told["meaning"], *(tuple(map(Task.from_dict, parts[part])) for part in PARTS),
-                       told["episodes_per_trial"], told["hazard"])
+            train, held_out = (tuple(map(Task.from_dict, told[part])) for part in PARTS)
+            return cls(told["name"], told["meaning"], train, held_out, told["episodes_per_trial"], told["hazard"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"tasks must be told by name, meaning, train, held_out, episodes_per_trial and hazard, "
                              f"found {error}") from error

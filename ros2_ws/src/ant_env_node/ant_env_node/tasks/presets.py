@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -108,14 +108,15 @@ def _everything() -> TaskDistribution:
     rng = np.random.default_rng(2)
     tasks = []
     for i in range(256):
-        body = {name: round(float(np.exp(rng.uniform(-math.log(top), math.log(top)))), 3)
-                for name, top in (("friction", 1.5), ("armature", 1.5), ("damping", 2.0), ("mass", 2.0))}
+        body: dict[str, Any] = {
+            name: round(float(np.exp(rng.uniform(-math.log(top), math.log(top)))), 3)
+            for name, top in (("friction", 1.5), ("armature", 1.5), ("damping", 2.0), ("mass", 2.0))}
         gear = np.round(rng.uniform(0.6, 1.4, NUM_ACTUATORS), 3)
         if rng.random() < 0.25:
             gear[list(leg_actuators(int(rng.integers(NUM_LEGS))))] = 0.0
-        tilt = tuple(round(float(angle), 3) for angle in rng.uniform(-0.1, 0.1, 2))
-        tasks.append(replace(Task(f"everything {i}", gear=tuple(gear.tolist()), tilt=tilt,
-                                  delay=int(rng.integers(3))), **body))
+        along_x, along_y = np.round(rng.uniform(-0.1, 0.1, 2), 3).tolist()
+        tasks.append(Task(f"everything {i}", gear=tuple(gear.tolist()), tilt=(along_x, along_y),
+                          delay=int(rng.integers(3)), **body))
     return _hold_out("everything", "strength, a lost leg, friction, mass, slope and latency at once", tasks, 64)
 
 

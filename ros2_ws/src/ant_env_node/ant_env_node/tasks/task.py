@@ -99,7 +99,9 @@ class Task:
         known = {each.name for each in fields(cls)}
         if unknown := sorted(set(told) - known):
             raise ValueError(f"a task must have {', '.join(sorted(known))}, found {', '.join(unknown)}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()})
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
+                                  for name, value in told.items()}
+        return cls(**values)
 
 
 def _check(name: str, value: Any, low: float, high: float) -> None:
