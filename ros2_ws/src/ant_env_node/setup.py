@@ -18,6 +18,7 @@ setup(
     zip_safe=True,
     entry_points={
         "console_scripts": ["env_node = ant_env_node.node:main"],
+        "ant_rl.verbs": ["tasks = ant_env_node.verbs:TASKS"],
         "ant_rl.settings": ["env_node = ant_env_node.settings:EnvSettings"],
     },
 )

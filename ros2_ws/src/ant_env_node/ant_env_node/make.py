@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from ant_env_node.shaping import ShapedEnv, ShapingConfig
+from ant_env_node.tasks.ant import TaskAnt
+from ant_env_node.tasks.distribution import TaskDistribution
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.contracts import VectorEnv
 from ant_rl_core.step import TimeStepEnv
 
 
 def make(num_envs: int, seed: int | None = None, num_threads: int | None = None,
-         shaping: ShapingConfig | None = None, max_episode_steps: int = 1000) -> VectorEnv:
+         shaping: ShapingConfig | None = None, max_episode_steps: int = 1000,
+         tasks: TaskDistribution | None = None) -> VectorEnv:
     """Ants behind the stack's environment contract (with `save` and `restore`).
 
     Args:
         num_envs, seed, num_threads, max_episode_steps: as of `VectorAnt`.
         shaping: constants of the shaping; None for the default reward.
+        tasks: what each robot is to learn on, of those to train on; None: Ant-v5 as it comes.
     """
-    return shape(TimeStepEnv(VectorAnt(num_envs, seed, num_threads, max_episode_steps=max_episode_steps)), shaping)
+    return shape(TimeStepEnv(ants(num_envs, seed, num_threads, tasks, max_episode_steps=max_episode_steps)), shaping)
+
+
+def ants(num_envs: int, seed: int | None = None, num_threads: int | None = None,
+         tasks: TaskDistribution | None = None, part: str = "train", max_episode_steps: int = 1000) -> VectorAnt:
+    """The robots as a Gymnasium vector environment; arguments as of `VectorAnt` and `TaskAnt`."""
+    if tasks is None:
+        return VectorAnt(num_envs, seed, num_threads, max_episode_steps=max_episode_steps)
+    return TaskAnt(num_envs, tasks, part, seed, num_threads, max_episode_steps=max_episode_steps)
 
 
 def shape(env: TimeStepEnv, shaping: ShapingConfig | None) -> TimeStepEnv | ShapedEnv:

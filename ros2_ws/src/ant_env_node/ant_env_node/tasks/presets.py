@@ -134,6 +134,12 @@ def _hold_out(name: str, meaning: str, tasks: list[Task], count: int) -> TaskDis
     return _split(name, meaning, tasks, chosen.__contains__)
 
 
+def distribution(name: str) -> TaskDistribution | None:
+    """The tasks of this name; None for the stock Ant. KeyError where there are none."""
+    return None if name == STOCK else PRESETS[name]()
+
+
+STOCK = "none"
 PRESETS: Mapping[str, Callable[[], TaskDistribution]] = {
     "directions2": lambda: _directions(2), "directions4": lambda: _directions(4), "directions": _any_direction,
     "goals": _goals, "velocities": _velocities, "wired": _wired, "swapped": _swapped, "lost_leg": _lost_leg,

@@ -14,6 +14,10 @@ from typing import Any
 import numpy as np
 
 from ant_env_node.episodes import EpisodeLedger
+from ant_env_node.make import ants
+from ant_env_node.tasks.ant import TaskAnt
+from ant_env_node.tasks.distribution import PARTS, TaskDistribution
+from ant_env_node.tasks.presets import PRESETS, STOCK, distribution
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor
@@ -44,12 +48,16 @@ class EvaluateConfig(Settings):
                            "has, such as int8")
     num_envs: int = setting(0, "robots at a time; 0 means as many as episodes, at most 32", minimum=0)
     num_threads: int = setting(0, "threads that step physics; 0 means one per core", minimum=0)
+    tasks: str = setting(STOCK, "tasks to be evaluated on, see ./run tasks; episode k has the task of the robot with "
+                         "seed + k", choices=(STOCK, *PRESETS))
+    task_part: str = setting("held_out", "which of the tasks: those to train on, or those held out", choices=PARTS)
     summary: str = setting("", "path for the result as JSON; empty means none", path=True)
 
 
 def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_threads: int = 0,
-             timer: StageTimer | None = None, with_progress: bool = False) -> list[Episode]:
-    """Run episodes with seeds seed, seed + 1, …; the rewards are those of Ant-v5 as it comes.
+             timer: StageTimer | None = None, with_progress: bool = False, tasks: TaskDistribution | None = None,
+             part: str = "train") -> list[Episode]:
+    """Run episodes with seeds seed, seed + 1, …; the rewards are those of Ant-v5 as it comes, or of the tasks.
 
     They are numbered as if each had a robot of its own, so that it does not show how many ran at a time.
     `timer` records the durations of stages `inference` and `step`; `with_progress` shows how far it is.
@@ -62,24 +70,25 @@ def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_thre
     results: list[Episode] = []
     while len(results) < episodes:
         rows = min(rows, episodes - len(results))
-        results += _batch(actor, rows, len(results), seed, num_threads, timer, ticks)
+        with ants(rows, seed + len(results), num_threads or None, tasks, part) as ant:
+            results += _first_episodes(ant, actor, len(results), timer, ticks)
     return results
 
 
-def _batch(actor: Actor, rows: int, first: int, seed: int, num_threads: int, timer: StageTimer,
-           ticks: Iterator[int]) -> list[Episode]:
-    """Episodes `first` to `first + rows`, each the first of a robot of its own; takes one of `ticks` for each tick."""
-    with VectorAnt(rows, seed + first, num_threads or None) as ant:
-        env = TimeStepEnv(ant)
-        start = env.reset()
-        ledger = EpisodeLedger(start, ant.np_random_seed)
-        found: dict[int, Episode] = {}
-        with closing(drive(env, actor, start, timer=timer)) as moves:
-            while len(found) < rows:
-                next(ticks)
-                for episode in ledger.add(next(moves).after):
-                    found.setdefault(episode.row, episode)
-    return [replace(found[row], row=first + row, episode_id=first + row) for row in range(rows)]
+def _first_episodes(ant: VectorAnt, actor: Actor, first: int, timer: StageTimer,
+                    ticks: Iterator[int]) -> list[Episode]:
+    """The first episode of each robot, numbered from `first` on; takes one of `ticks` for each tick."""
+    env = TimeStepEnv(ant)
+    start = env.reset()
+    names = [task.name for task in ant.tasks] if isinstance(ant, TaskAnt) else [""] * ant.num_envs
+    ledger = EpisodeLedger(start, ant.np_random_seed)
+    found: dict[int, Episode] = {}
+    with closing(drive(env, actor, start, timer=timer)) as moves:
+        while len(found) < ant.num_envs:
+            next(ticks)
+            for episode in ledger.add(next(moves).after):
+                found.setdefault(episode.row, episode)
+    return [replace(found[row], row=first + row, episode_id=first + row, task=name) for row, name in enumerate(names)]
 
 
 def summarize(episodes: list[Episode], seconds: float, timer: StageTimer) -> dict[str, Any]:
@@ -89,7 +98,7 @@ def summarize(episodes: list[Episode], seconds: float, timer: StageTimer) -> dic
     return {
         "mean_return": float(returns.mean()), "std_return": float(returns.std()),
         "episodes": [{"return": e.episode_return, "seed": e.seed, "length": e.length, "distance": e.distance,
-                      "terminated": e.terminated} for e in episodes],
+                      "terminated": e.terminated, **({"task": e.task} if e.task else {})} for e in episodes],
         "rates": {"env_steps_per_second": steps / seconds},
         "latencies_ms": {name: {"p50": 1e3 * stage.p50, "p99": 1e3 * stage.p99}
                          for name, stage in timer.summary().items()},
@@ -107,13 +116,16 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
         policy = policy_bundle.read(path)
         policy.check_robot(ANT.name, ANT.observation_size, ANT.action_size)
         actor = load_actor(policy, config.backend, config.variant)
+        tasks = distribution(config.tasks)
+        if tasks is not None:
+            tasks.part(config.task_part)
     except ValueError as error:  # of the settings or of the bundle
         print(error, file=sys.stderr)
         return 2
     timer = StageTimer()
     start = time.perf_counter()
     episodes = evaluate(actor, config.episodes, config.seed, config.num_envs, config.num_threads, timer,
-                        with_progress=True)
+                        with_progress=True, tasks=tasks, part=config.task_part)
     summary = {"policy": bundle, "backend": config.backend, "variant": config.variant,
                **summarize(episodes, time.perf_counter() - start, timer)}
     code = 0
@@ -126,6 +138,6 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
             code = 1
     for episode in episodes:
         print(f"seed {episode.seed}: return {episode.episode_return:8.1f}, {episode.length:4d} steps, "
-              f"{episode.distance:6.1f} m{', fell' if episode.terminated else ''}")
+              f"{episode.distance:6.1f} m{', fell' if episode.terminated else ''}{episode.task and ', '}{episode.task}")
     print(f"mean return {summary['mean_return']:.1f} ± {summary['std_return']:.1f} over {len(episodes)} episodes")
     return code

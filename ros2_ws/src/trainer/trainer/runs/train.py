@@ -18,6 +18,7 @@ import numpy as np
 
 from ant_env_node import shaping
 from ant_env_node.make import make
+from ant_env_node.tasks.presets import distribution
 from ant_rl_core import bundle as policy_bundle, ending, settings
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
@@ -50,8 +51,9 @@ class Run:
         self.algorithm, self.config, self.learner_config = algorithm, config, learner_config
         self._shaping_config = shaping_config
         self.folder = RunFolder(algorithm, Chosen(config, learner_config, shaping_config))
+        self._tasks = distribution(config.tasks)
         self.env = make(config.num_envs, config.seed, config.num_threads or None,
-                                shaping_config if config.shaping else None, config.max_episode_steps)
+                        shaping_config if config.shaping else None, config.max_episode_steps, self._tasks)
         self.learner = ALGORITHMS[algorithm].learner(learner_config, config.num_envs, self.env.observation_size,
                                                      self.env.action_size, config.seed, robot=ANT.name)
         self.record = Record(config.num_envs)
@@ -133,7 +135,7 @@ class Run:
         guard.check_weights(self.learner.weights(), steps)
         wall_seconds = self.record.seconds
         actor = load_actor(policy_bundle.unpack(self.policy()))
-        episodes = evaluate(actor, count, _EVALUATION_SEED, num_threads=self.config.num_threads)
+        episodes = evaluate(actor, count, _EVALUATION_SEED, num_threads=self.config.num_threads, tasks=self._tasks)
         returns = np.array([episode.episode_return for episode in episodes])
         mean, std = float(returns.mean()), float(returns.std())
         self.folder.add_evaluation({
