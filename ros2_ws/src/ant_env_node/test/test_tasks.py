@@ -3,6 +3,7 @@
 import json
 import math
 import xml.etree.ElementTree as ElementTree
+from dataclasses import fields
 
 import gymnasium
 import mujoco
@@ -16,6 +17,8 @@ from ant_env_node.tasks.distribution import TaskDistribution
 from ant_env_node.tasks.presets import PRESETS, leg_actuators
 from ant_env_node.tasks.task import Task
 from ant_env_node.vec_env import VectorAnt, load_model
+from ant_env_node.verbs import TASKS
+from ant_rl_core.settings import ArgumentError
 from ant_rl_core.step import TimeStepEnv
 
 NOMINAL = TaskDistribution("nominal", "the stock Ant", (Task(),))
@@ -252,6 +255,18 @@ def test_saved_in_mid_trial_it_goes_on_bit_for_bit():
         second.restore(plain.save())
     for env in (first, second, plain):
         env.close()
+
+
+def test_the_list_has_every_preset_and_every_number(capsys):
+    assert TASKS.run([]) == 0
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said for name in PRESETS)
+    assert all(f"  {each.name} = " in said for each in fields(Task) if each.name != "name")
+    assert TASKS.run(["lost_leg"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[said.index("held_out:") + 1:] == ["  leg 3 lost           gear = 0.0,0.0,1.0,1.0,1.0,1.0,1.0,1.0"]
+    with pytest.raises(ArgumentError, match="unknown tasks 'wierd'; the nearest ones are 'wired'"):
+        TASKS.run(["wierd"])
 
 
 @pytest.mark.parametrize("make, sentence", [

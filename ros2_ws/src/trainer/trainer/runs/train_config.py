@@ -42,8 +42,8 @@ class TrainConfig(Settings):
                                        "bundle tells of those at the end", minimum=0)
     max_episode_steps: int = setting(1000, "time limit of the episodes that are learned from; a shorter one gives more "
                                      "of their starts", minimum=1)
-    tasks: str = setting(STOCK, "tasks to learn on, drawn anew for each trial, see ./run tasks; evaluations are of them "
-                         "too, ./run eval has those held out", choices=(STOCK, *PRESETS))
+    tasks: str = setting(STOCK, "tasks to learn on, drawn anew for each trial, see ./run tasks; evaluations are of "
+                         "them too, ./run eval has those held out", choices=(STOCK, *PRESETS))
     shaping: bool = setting(False, "learn from a shaped reward, whose constants follow; what is shown and written "
                             "stays the default reward")
     resume: bool = setting(False, "go on from the checkpoint in the output folder, with the settings of then where "
