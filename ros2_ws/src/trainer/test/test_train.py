@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -453,7 +454,10 @@ def processes():
     """Fresh processes that have the trainer imported already, which takes seconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["trainer.runs.train"])
-    return context
+    # They find this module by its name from the root of the checkout, which colcon does not start the tests in.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[4])
+        yield context
 
 
 def _train_process(arguments, log):
