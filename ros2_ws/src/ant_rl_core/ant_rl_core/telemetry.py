@@ -109,7 +109,6 @@ class Episode:
         policy_version: which chose the last action.
         reward_parts: the return by the names of REWARD_PARTS.
         stamp: when it ended [s], NaN where it is not known.
-        task: what the robot's task is called; empty where all have the same.
     """
 
     seed: int
@@ -125,7 +124,6 @@ class Episode:
     policy_version: int = 0
     reward_parts: Mapping[str, float] = field(default_factory=dict)
     stamp: float = NAN
-    task: str = ""
 
 
 def short_name(node: str) -> str:

@@ -34,7 +34,8 @@ def test_the_overview_has_the_verbs_in_their_order(capsys):
     (["repair", "a", "b"], "repair needs the folder of a recording: ./run repair BAG, found a b"),
     (["bench", "lern"], "arguments must look like name:=value, found lern"),
     (["evl"], "there is no command evl; did you mean eval?"),
-    (["qqqq"], "there are sim, train, desktop, pi, record, eval, compress, report, replay, video, repair, bench, help"),
+    (["qqqq"], "there are sim, train, desktop, pi, record, tasks, eval, compress, report, replay, video, repair, "
+               "bench, help"),
 ])
 def test_one_sentence_and_exit_code_2(capsys, words, sentence):
     code, out, err = said(capsys, *words)

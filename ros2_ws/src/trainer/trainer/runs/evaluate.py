@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,9 +54,20 @@ class EvaluateConfig(Settings):
     summary: str = setting("", "path for the result as JSON; empty means none", path=True)
 
 
+@dataclass(frozen=True)
+class TaskEpisode(Episode):
+    """An episode in a task.
+
+    Attributes:
+        task: what the task is called; empty where all robots have the same.
+    """
+
+    task: str = ""
+
+
 def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_threads: int = 0,
              timer: StageTimer | None = None, with_progress: bool = False, tasks: TaskDistribution | None = None,
-             part: str = "train") -> list[Episode]:
+             part: str = "train") -> list[TaskEpisode]:
     """Run episodes with seeds seed, seed + 1, …; the rewards are those of Ant-v5 as it comes, or of the tasks.
 
     They are numbered as if each had a robot of its own, so that it does not show how many ran at a time.
@@ -67,7 +78,7 @@ def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_thre
     ticks: Iterator[int] = itertools.count()
     if with_progress:  # at most so many: episodes may end before their time limit
         ticks = track(ticks, -(-episodes // rows) * _EPISODE_STEPS, "tick")
-    results: list[Episode] = []
+    results: list[TaskEpisode] = []
     while len(results) < episodes:
         rows = min(rows, episodes - len(results))
         with ants(rows, seed + len(results), num_threads or None, tasks, part) as ant:
@@ -76,7 +87,7 @@ def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_thre
 
 
 def _first_episodes(ant: VectorAnt, actor: Actor, first: int, timer: StageTimer,
-                    ticks: Iterator[int]) -> list[Episode]:
+                    ticks: Iterator[int]) -> list[TaskEpisode]:
     """The first episode of each robot, numbered from `first` on; takes one of `ticks` for each tick."""
     env = TimeStepEnv(ant)
     start = env.reset()
@@ -88,10 +99,11 @@ def _first_episodes(ant: VectorAnt, actor: Actor, first: int, timer: StageTimer,
             next(ticks)
             for episode in ledger.add(next(moves).after):
                 found.setdefault(episode.row, episode)
-    return [replace(found[row], row=first + row, episode_id=first + row, task=name) for row, name in enumerate(names)]
+    return [TaskEpisode(**{**vars(found[row]), "row": first + row, "episode_id": first + row, "task": name})
+            for row, name in enumerate(names)]
 
 
-def summarize(episodes: list[Episode], seconds: float, timer: StageTimer) -> dict[str, Any]:
+def summarize(episodes: list[TaskEpisode], seconds: float, timer: StageTimer) -> dict[str, Any]:
     """The result as plain data: means, every episode, rates [1/s] and latencies [ms]."""
     returns = np.array([episode.episode_return for episode in episodes])
     steps = sum(episode.length for episode in episodes)
