@@ -190,14 +190,17 @@ class VectorAnt(VectorEnv):
         else:
             self._check_mask(mask)
         for i in np.flatnonzero(mask).tolist():
-            row_seed = seeds[i]
-            if row_seed is not None:
-                self._rngs[i], self._seeds[i] = seeding.np_random(int(row_seed))
+            self._restart(i, seeds[i])
         self._was_reset = True
         self._reset_rows(mask)
         infos: Infos = {}
         _add(infos, {key: np.where(mask, value, 0.0) for key, value in self._position_info().items()}, mask)
         return self._obs.copy(), infos
+
+    def _restart(self, row: int, seed: int | None) -> None:
+        """Prepares a row for a reset that was asked for, with this seed or, without one, where its stream is."""
+        if seed is not None:
+            self._rngs[row], self._seeds[row] = seeding.np_random(int(seed))
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Infos]:
         """Applies one action per row for ``dt`` seconds and resets the rows that finish.

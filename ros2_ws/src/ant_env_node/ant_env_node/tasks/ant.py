@@ -11,7 +11,7 @@ import numpy as np
 
 from ant_env_node.tasks.body import model_of
 from ant_env_node.tasks.distribution import TaskDistribution
-from ant_env_node.tasks.task import MAX_DELAY, VECTOR_SIZE, Task
+from ant_env_node.tasks.task import MAX_DELAY, NUM_ACTUATORS, VECTOR_SIZE, Task
 from ant_env_node.vec_env import Infos, VectorAnt
 
 _STREAM = 0x7A5C  # parts a row's stream of tasks from that of its reset noise
@@ -40,13 +40,12 @@ class TaskAnt(VectorAnt):
         self.distribution, self.task_part = tasks, part
         tasks.part(part)
         self._vectors = np.zeros((num_envs, VECTOR_SIZE), np.float32)
-        self._sent = np.zeros((num_envs, MAX_DELAY + 1, 8), np.float32)  # the newest action first
-        self._wiring = np.tile(np.arange(8), (num_envs, 1))
+        self._sent = np.zeros((num_envs, MAX_DELAY + 1, NUM_ACTUATORS), np.float32)  # the newest action first
+        self._wiring = np.tile(np.arange(NUM_ACTUATORS), (num_envs, 1))
         self._delay = np.zeros(num_envs, np.int64)
         self._episodes_left = np.zeros(num_envs, np.int64)
         self._trial_first = np.zeros(num_envs, bool)
         super().__init__(num_envs, seed, num_threads, **ant_kwargs)
-        self._scratch = mujoco.MjData(self.model)
         self._streams = list(map(_stream, self._seeds))
 
     @property
@@ -64,14 +63,6 @@ class TaskAnt(VectorAnt):
     def reset(self, *, seed: int | Sequence[int | None] | None = None,
               options: dict[str, Any] | None = None) -> tuple[np.ndarray, Infos]:
         """As in the base class; a trial begins in every row that is reset."""
-        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
-        self._episodes_left[mask] = 0
-        if seed is not None:
-            given = [seed + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else seed
-            for i in np.flatnonzero(mask).tolist():
-                row_seed = given[i]
-                if row_seed is not None:
-                    self._streams[i] = _stream(int(row_seed))
         observation, infos = super().reset(seed=seed, options=options)
         return observation, {**infos, "task": self._vectors.copy()}
 
@@ -110,8 +101,14 @@ class TaskAnt(VectorAnt):
         return super().restore(saved)
 
     def _make_models(self) -> list[mujoco.MjModel]:
-        scratch = mujoco.MjData(self.model)
-        return [model_of(task, self.model, scratch) for task in self._tasks]
+        self._scratch = mujoco.MjData(self.model)
+        return [model_of(task, self.model, self._scratch) for task in self._tasks]
+
+    def _restart(self, row: int, seed: int | None) -> None:
+        super()._restart(row, seed)
+        self._episodes_left[row] = 0
+        if seed is not None:
+            self._streams[row] = _stream(int(seed))
 
     def _draw(self, row: int) -> None:
         self.set_task(row, self.distribution.sample(self._streams[row], self.task_part))
