@@ -136,8 +136,7 @@ class BagReader:
 
     def _files(self) -> list[Path]:
         """The files with the messages, as the library reads them: it unpacks those that are compressed."""
-        storage: Any = self._reader.storage
-        return [Path(part.path) for part in getattr(storage, "storages", [storage])]
+        return [Path(file.path) for file in self._storages]
 
     def require(self, *topics: str) -> None:
         """BagError unless the bag has all of these topics."""
