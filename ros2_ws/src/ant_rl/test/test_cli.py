@@ -63,6 +63,15 @@ def test_start_is_light():
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
+def as_installed(folder, **verbs):
+    """What makes the modules of a folder a package that brings verbs, each named by where it is."""
+    package = folder / "some-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: some\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[ant_rl.verbs]\n" + "".join(
+        f"{name} = {place}\n" for name, place in verbs.items()))
+
+
 def test_verbs_are_those_of_the_packages_that_are_there(tmp_path):
     """A package brings a verb; without it there is none, and the overview and the refusals say what there is."""
     (tmp_path / "some_verbs.py").write_text(
@@ -71,11 +80,7 @@ def test_verbs_are_those_of_the_packages_that_are_there(tmp_path):
         "JUGGLE = Verb('juggle BALL …', 'throws and catches', 0, lambda words: print(*told, *words) or 3,\n"
         "              lambda words: f'juggle what? {words}', lambda: told.append('lines only'))\n"
         "WALTZ = Verb('waltz', 'steps', 99, lambda words: 0, lambda words: '')\n")
-    package = tmp_path / "some-1.0.dist-info"
-    package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: some\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text("[ant_rl.verbs]\njuggle = some_verbs:JUGGLE\nwaltz = some_verbs:WALTZ\n"
-                                               "fly = no_such_wing:FLY\n")
+    as_installed(tmp_path, juggle="some_verbs:JUGGLE", waltz="some_verbs:WALTZ", fly="no_such_wing:FLY")
     def run(*words, path):
         done = subprocess.run([sys.executable, "-m", "ant_rl", *words], env={**os.environ, "PYTHONPATH": path},
                               capture_output=True, text=True, timeout=60)
@@ -115,10 +120,7 @@ def test_the_end_of_what_is_printed_is_not_the_end_of_a_verb(tmp_path):
         "def wait(words):\n    try:\n        signal.raise_signal(getattr(signal, words[0]))\n"
         "    finally:\n        print('tidied')\n"
         "KEEP = Verb('keep', '', 0, keep, lambda words: '')\nWAIT = Verb('wait', '', 0, wait, lambda words: '')\n")
-    package = tmp_path / "some-1.0.dist-info"
-    package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: some\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text("[ant_rl.verbs]\nkeep = some_verbs:KEEP\nwait = some_verbs:WAIT\n")
+    as_installed(tmp_path, keep="some_verbs:KEEP", wait="some_verbs:WAIT")
 
     def run(*words, **more):
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
