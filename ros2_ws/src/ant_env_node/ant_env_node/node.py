@@ -32,7 +32,8 @@ class EnvNode(StackNode):
         self._inbox = self.loop.subscribe(JointTorques, "joint_torques", profile, qos.overriding(), raw=True)
         self._inbox_topic, self._wire = self.resolve_topic_name("joint_torques"), FlatCodec(JointTorques)
         self._own_services = EnvServices(self, self._stepper, self._topics)
-        self._listened = not self.settings.listeners
+        self._audience = self._topics.audience(self.settings.listeners)
+        self._begun = False
         self._topics.session(self._stepper.tick.session, reseeded=True)
 
     def activate(self) -> None:
@@ -56,8 +57,8 @@ class EnvNode(StackNode):
 
     def work(self) -> None:
         stepper = self._stepper
-        if not self._listened:
-            self._await_listeners()
+        if not self._begun:
+            self._await_audience()
             return
         if stepper.fresh:
             self._publish_new()
@@ -101,14 +102,14 @@ class EnvNode(StackNode):
             return
         self.ticks += self._stepper.take(torques)
 
-    def _await_listeners(self) -> None:
-        wanted = self.settings.listeners
-        if self._topics.listeners() >= wanted:
-            self._listened = True
+    def _await_audience(self) -> None:
+        awaited = self._audience.awaited()
+        if not awaited:
+            self._begun = True
             self._stepper.resume()
             return
-        self.state, self.detail = "waiting", f"waits for {wanted} listener(s) of {self._topics.episode_topic}"
-        self.say("listeners", self.detail + parted(self))
+        self.state, self.detail = "waiting", awaited
+        self.say("listeners", awaited + parted(self))
         self.loop.wait(0.02)
         self.loop.discard()
 

@@ -13,6 +13,7 @@ from ant_env_node.state_topics import StateTopics
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.telemetry import Episode
 from ant_rl_core.tick import Tick
+from ant_rl_ros.audience import Audience
 from ant_rl_ros.messages import encode_observation
 from ant_rl_ros.telemetry import encode_episode
 from ant_rl_ros.wire import FlatCodec
@@ -39,14 +40,9 @@ class EnvTopics:
         self._template, self._wire = Observation(), FlatCodec(Observation)  # the template is filled anew at each tick
         self._sent = b""
 
-    @property
-    def episode_topic(self) -> str:
-        """Its full name."""
-        return self._episodes.topic_name
-
-    def listeners(self) -> int:
-        """Subscribers of episodes."""
-        return self._episodes.get_subscription_count()
+    def audience(self, wanted: int) -> Audience:
+        """So many subscribers of episodes, to be waited for."""
+        return Audience(self._node, self._episodes, wanted)
 
     def observation(self, tick: Tick, stamp: Time) -> None:
         """Publish the observation of a tick."""

@@ -241,6 +241,8 @@ def nodes(arrangement: str, arguments: Mapping[str, Any]) -> list[NodeEntry]:
             parameters["listeners"] = int(arguments["status"]) + bool(arguments["record"]) + _is_watched(arguments)
             # On one machine a crash of the environment is the end; on a desktop a robot elsewhere waits for it.
             respawn = arrangement == "desktop"
+        if part.entry.name == "policy" and arguments["record"]:
+            parameters["listeners"] = 2  # the environment, and the recorder, which is to miss no torque
         if part.entry.name in ("recorder", "viewer"):
             respawn = False  # it would find its folder taken, or write over its file: what it wrote is there
         if part.entry.name == "status":

@@ -64,6 +64,8 @@ def test_a_recorder_beside_each_arrangement(tmp_path):
     assert found.observer and not (found.main or found.respawn or found.display)
     assert entry("sim", "env", record=bag).parameters["listeners"] == 2
     assert entry("sim", "env", record=bag, status="false").parameters["listeners"] == 1
+    assert entry("pi", "policy", record=bag).parameters["listeners"] == 2 == entry(
+        "sim", "policy", record=bag).parameters["listeners"]
     alone = entry("record", "recorder")
     assert alone.main and alone.parameters == {"record": "", "record_format": "mcap"}
 

@@ -13,6 +13,7 @@ from ant_rl_interfaces.srv import LoadPolicy
 
 from ant_rl_core.spec import ANT
 from ant_rl_ros import qos
+from ant_rl_ros.audience import Audience
 from ant_rl_ros.messages import decode_observation, encode_torques
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import peer_hint, run
@@ -23,6 +24,7 @@ from policy_node.settings import PolicySettings
 from policy_node.slot import ActorSlot
 
 _SILENCE = 1.0  # [s] without an observation until the node says that it waits
+_AUDIENCE_PATIENCE = 10.0  # [s] robots stand still meanwhile; a recorder may have ended before this node came back
 
 
 class PolicyNode(StackNode):
@@ -44,6 +46,8 @@ class PolicyNode(StackNode):
             self.get_logger().info(self._slot.load_named(settings.policy))
         self._responder = Responder(self._slot, ANT, self.run_number, self.counters, self.stages)
         self._torques = self.publisher(JointTorques, "joint_torques", settings.mode)
+        self._audience = Audience(self, self._torques, settings.listeners, _AUDIENCE_PATIENCE)
+        self._topic = self.resolve_topic_name("observation")
         self._inbox = self.loop.subscribe(Observation, "observation",
                                           qos.asking("observation", settings.mode), qos.overriding(), raw=True)
         self._observation_wire, self._torque_wire = FlatCodec(Observation), FlatCodec(JointTorques)
@@ -65,7 +69,10 @@ class PolicyNode(StackNode):
 
     def work(self) -> None:
         """Answer what came; say what is waited for where nothing comes."""
-        if self.loop.wait(0.1):
+        self.loop.wait(0.02 if self._inbox else 0.1)
+        if self._inbox and (awaited := self._audience.awaited()):
+            self._wait_for(awaited)
+        elif self._inbox:
             while self._inbox:
                 self._answer(self._inbox.popleft())
         elif time.monotonic() - self._heard > _SILENCE:
@@ -87,11 +94,11 @@ class PolicyNode(StackNode):
             tick = decode_observation(message, ANT) if standing == "new" else None
         except ValueError as error:
             self.counters["invalid_observations"] += 1
-            self.detail = f"no torque for {self._inbox_topic()}: {error}"
+            self.detail = f"no torque for {self._topic}: {error}"
             self.say("invalid", self.detail)
             return
         if self._responder.sessions.rival is not None:
-            self.contest("environments", f"two environments publish on {self._inbox_topic()} at once: the first is "
+            self.contest("environments", f"two environments publish on {self._topic} at once: the first is "
                                          "answered; stop one, or give each its own namespace:=")
         if standing in ("outdated", "foreign"):
             return
@@ -110,11 +117,10 @@ class PolicyNode(StackNode):
                 self.get_logger().info("answering observations")
 
     def _say_waiting(self) -> None:
-        topic = self._inbox_topic()
         if self.count_publishers("observation"):
-            self._wait_for(f"waiting for the next observation on {topic}", tell=False)
+            self._wait_for(f"waiting for the next observation on {self._topic}", tell=False)
         else:
-            self._wait_for(f"waiting for an env node on {topic}"
+            self._wait_for(f"waiting for an env node on {self._topic}"
                            + peer_hint(self, "observation", "ant_rl_interfaces/msg/Observation"))
 
     def _wait_for(self, sentence: str, tell: bool = True) -> None:
@@ -137,9 +143,6 @@ class PolicyNode(StackNode):
         self.get_logger().info(response.message)
         response.version = 0 if self._slot.current is None else self._slot.current.version
         return response
-
-    def _inbox_topic(self) -> str:
-        return self.resolve_topic_name("observation")
 
 
 def main(args: list[str] | None = None) -> int:

@@ -304,6 +304,23 @@ def test_without_a_policy_it_waits_for_the_topic_and_joins_late(env, start):
     assert late.stop() == 0
 
 
+def test_the_first_answer_waits_for_the_listeners(env, start):
+    start(small(1), listeners=2)
+    message = encode_observation(tick_of(0), env.stamp)
+
+    def told():
+        env.observations.publish(message)
+        assert not env.spin()
+        return env.status is not None and "waits for 2 listener(s) of /" in env.status.detail
+    env.until(told)
+    recorded = env.loop.subscribe(JointTorques, "joint_torques", qos.profile("joint_torques"))
+    env.loop.refresh()
+    assert env.ask(tick_of(0)).step_id == 0
+    assert {answer.step_id for answer in recorded} == {0}
+    env.loop.unsubscribe(recorded)
+    assert env.ask(tick_of(1)).step_id == 1  # the second may go: it is not waited for again
+
+
 def test_as_a_managed_node_it_answers_while_it_is_active(env, start):
     process = start(small(3), autostart=False)
     change = env.node.create_client(ChangeState, "policy/change_state")
