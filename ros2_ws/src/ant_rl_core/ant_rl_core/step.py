@@ -79,6 +79,8 @@ class Transition:
         previous: what happened before `observation`, as the actor was given it; None: not told.
         state: the actor's state before the action, as it was given it, so without the fresh start of the rows of
             `trial_first`: arrays [n, ...]; () where it has none, and over ROS, where it stays with the actor.
+        task: the task in which the action was taken, float32 [n, k], for teachers and critics that are told it; None:
+            not told.
     """
 
     observation: np.ndarray
@@ -92,6 +94,7 @@ class Transition:
     trial_first: np.ndarray | None = None
     previous: Previous | None = None
     state: tuple[np.ndarray, ...] = ()
+    task: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ def transition(before: TimeStep, action: np.ndarray, after: TimeStep, extras: Ma
     if "unshaped_reward" in after.info:
         extras = {**extras, "unshaped_reward": after.info["unshaped_reward"]}
     return Transition(before.observation, action, after.reward, after.terminated, after.truncated,
-                      after.final_observation, extras, policy_version, before.trial_first, previous, state)
+                      after.final_observation, extras, policy_version, before.trial_first, previous, state,
+                      before.task)
 
 
 def unshaped_reward(made: TimeStep | Transition) -> np.ndarray:

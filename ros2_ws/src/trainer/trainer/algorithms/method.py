@@ -47,6 +47,7 @@ class Method:
         summary: what it is, in one line.
         short_run: settings that a task of a few thousand steps needs other than the defaults, besides smaller networks,
             faster rates and an earlier start, which it needs with every method.
+        needs_tasks: it learns from tasks only (`Transition.task`), not from one environment as it comes.
     """
 
     module: str
@@ -55,6 +56,7 @@ class Method:
     num_envs: int
     summary: str
     short_run: Mapping[str, Any] = field(default_factory=dict)
+    needs_tasks: bool = False
 
     @property
     def learner(self) -> LearnerFactory:

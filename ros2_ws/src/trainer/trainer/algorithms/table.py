@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from trainer.algorithms import off_policy, on_policy
+from trainer.algorithms import meta, off_policy, on_policy
 from trainer.algorithms.method import Method
 
 ALGORITHMS: dict[str, Method] = {
     **on_policy.METHODS,
     **off_policy.METHODS,
+    **meta.METHODS,
 }
