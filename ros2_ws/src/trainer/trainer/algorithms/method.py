@@ -47,7 +47,9 @@ class Method:
         summary: what it is, in one line.
         short_run: settings that a task of a few thousand steps needs other than the defaults, besides smaller networks,
             faster rates and an earlier start, which it needs with every method.
-        needs_tasks: it learns from tasks only (`Transition.task`), not from one environment as it comes.
+        needs_tasks: it learns from tasks only (`Transition.task`), not from one environment as it comes; its learner
+            takes their distribution as `tasks`.
+        max_episode_steps: time limit of the episodes that it likes to learn from.
     """
 
     module: str
@@ -57,6 +59,7 @@ class Method:
     summary: str
     short_run: Mapping[str, Any] = field(default_factory=dict)
     needs_tasks: bool = False
+    max_episode_steps: int = 1000
 
     @property
     def learner(self) -> LearnerFactory:

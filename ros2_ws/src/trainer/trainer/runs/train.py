@@ -54,8 +54,10 @@ class Run:
         self._tasks = distribution(config.tasks)
         self.env = make(config.num_envs, config.seed, config.num_threads or None,
                         shaping_config if config.shaping else None, config.max_episode_steps, self._tasks)
-        self.learner = ALGORITHMS[algorithm].learner(learner_config, config.num_envs, self.env.observation_size,
-                                                     self.env.action_size, config.seed, robot=ANT.name)
+        method = ALGORITHMS[algorithm]
+        self.learner = method.learner(learner_config, config.num_envs, self.env.observation_size,
+                                      self.env.action_size, config.seed, robot=ANT.name,
+                                      **({"tasks": self._tasks} if method.needs_tasks else {}))
         self.record = Record(config.num_envs)
         self._stopping = False
         self._start = self._resume() if config.resume else self._begin()

@@ -40,8 +40,8 @@ class TrainConfig(Settings):
                                        "exported; 0 means only at the end", minimum=0)
     evaluation_episodes: int = setting(20, "deterministic episodes of an evaluation (seeds 1000, 1001, …); the policy "
                                        "bundle tells of those at the end", minimum=0)
-    max_episode_steps: int = setting(1000, "time limit of the episodes that are learned from; a shorter one gives more "
-                                     "of their starts", minimum=1)
+    max_episode_steps: int = setting(0, "time limit of the episodes that are learned from; a shorter one gives more "
+                                     "of their starts; 0 means as the method likes best", minimum=0)
     tasks: str = setting(STOCK, "tasks to learn on, drawn anew for each trial, see ./run tasks; evaluations are of "
                          "them too, ./run eval has those held out", choices=(STOCK, *PRESETS))
     shaping: bool = setting(False, "learn from a shaped reward, whose constants follow; what is shown and written "
@@ -111,7 +111,11 @@ def choose_over_ros(algorithm: str, arguments: Mapping[str, str], folder: str, s
 def _build(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
     method = method_named(algorithm)
     chosen = Chosen(*settings.build([TrainConfig, method.config, ShapingConfig], arguments))
-    return chosen._replace(train=replace(chosen.train, num_envs=chosen.train.num_envs or method.num_envs))
+    train = chosen.train
+    if method.needs_tasks and train.tasks == STOCK:
+        raise ArgumentError(f"{algorithm} learns from tasks: give it some, such as tasks:=wired; ./run tasks has them")
+    return chosen._replace(train=replace(train, num_envs=train.num_envs or method.num_envs,
+                                         max_episode_steps=train.max_episode_steps or method.max_episode_steps))
 
 
 def _begun(algorithm: str, folder: Path) -> dict[str, str]:

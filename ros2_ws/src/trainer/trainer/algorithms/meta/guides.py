@@ -1,0 +1,163 @@
+"""What has to be known of a task before a policy that was not made for it can be used, and how it is used then.
+
+A guide stands between a frozen policy and the robot. It says what is to be estimated (logits), how a belief is made of
+that, what the policy is to see under this belief and what of its action reaches the motors. Where the belief is the
+truth, policy and guide are an expert for the task, without training one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.task import NUM_ACTUATORS, fields_of
+from ant_rl_core.settings import ArgumentError
+
+_NUM_PAIRS = NUM_ACTUATORS // 2  # hip and ankle of a leg lie side by side
+
+
+class Guide(Protocol):
+    """See the module; arrays have one row per robot, and `ops` of Keras takes numpy's arrays and tensors alike.
+
+    Attributes:
+        size: numbers that are estimated.
+        gates, products: numbers that `evidence` takes and gives.
+    """
+
+    size: int
+    gates: int
+    products: int
+
+    def labels(self, task: np.ndarray) -> np.ndarray:
+        """What is to be estimated, float32 [n, size], of tasks as vectors (`Task.vector`)."""
+
+    def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """How wrong estimates [n, size] are, [n]."""
+
+    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Share of what is estimated right, [n]."""
+
+    def belief(self, logits: Any) -> Any:
+        """What is made of estimates."""
+
+    def certain(self, labels: Any) -> Any:
+        """The belief of one who is told."""
+
+    def evidence(self, gates: Any, action: Any) -> Any:
+        """Products [n, products] of what was seen [n, gates] and of what was sent [n, action_size]."""
+
+    def readout(self) -> np.ndarray:
+        """What sums of products say of the estimates at the start of learning, [products, size]."""
+
+    def command(self, action: Any, belief: Any) -> Any:
+        """What to send so that the policy's action comes true, each [n, action_size]."""
+
+
+class Motors:
+    """Which motors are wired the wrong way round: a sign for each."""
+
+    size = gates = products = NUM_ACTUATORS
+
+    def labels(self, task: np.ndarray) -> np.ndarray:
+        """1 where a motor is wired rightly, 0 where it is reversed."""
+        return (fields_of(task)["gear"] > 0).astype(np.float32)
+
+    def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Cross entropy, mean over the motors [nats]."""
+        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits), axis=-1)
+
+    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Share of right signs."""
+        return ((logits > 0) == (labels > 0.5)).mean(axis=-1)
+
+    def belief(self, logits: Any) -> Any:
+        """Expected signs, as if the odds were twice as long: what is nearly known is used fully."""
+        return ops.tanh(logits)
+
+    def certain(self, labels: Any) -> Any:
+        """Signs."""
+        return 2.0 * labels - 1.0
+
+    def evidence(self, gates: Any, action: Any) -> Any:
+        """A motor's inferred torque times what was sent to it is positive where it is wired rightly."""
+        return gates * action
+
+    def readout(self) -> np.ndarray:
+        """Each product speaks for its motor."""
+        return np.eye(NUM_ACTUATORS, dtype=np.float32)
+
+    def command(self, action: Any, belief: Any) -> Any:
+        """Turned round again, and weak where the sign is unknown."""
+        return action * belief
+
+
+class Legs:
+    """Which leg's cables drive each leg, and whether the wrong way round: of 8 possibilities per leg, one."""
+
+    size = _NUM_PAIRS * _NUM_PAIRS * 2  # leg, source, reversed or not
+    gates = NUM_ACTUATORS
+    products = _NUM_PAIRS * _NUM_PAIRS * 2  # leg, source, hip or ankle
+
+    def labels(self, task: np.ndarray) -> np.ndarray:
+        """One of each leg's 8 numbers is 1."""
+        known = fields_of(task)
+        source = known["wiring"][:, ::2] // 2
+        reversed_ = (known["gear"][:, ::2] < 0).astype(np.int64)
+        return np.eye(2 * _NUM_PAIRS, dtype=np.float32)[2 * source + reversed_].reshape(len(task), self.size)
+
+    def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Cross entropy, mean over the legs [nats]."""
+        shape = (-1, _NUM_PAIRS, 2 * _NUM_PAIRS)
+        return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(tf.reshape(labels, shape),
+                                                                      tf.reshape(logits, shape)), axis=-1)
+
+    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Share of legs whose most likely possibility is right."""
+        shape = (-1, _NUM_PAIRS, 2 * _NUM_PAIRS)
+        return (logits.reshape(shape).argmax(-1) == labels.reshape(shape).argmax(-1)).mean(axis=-1)
+
+    def belief(self, logits: Any) -> Any:
+        """For each leg and source, how likely it is that the leg follows it, less that it does so reversed."""
+        likely = ops.softmax(ops.reshape(2.0 * logits, (-1, _NUM_PAIRS, 2 * _NUM_PAIRS)), axis=-1)
+        return self._signed(likely)
+
+    def certain(self, labels: Any) -> Any:
+        """As `belief`, of 1, 0 and -1."""
+        return self._signed(ops.reshape(labels, (-1, _NUM_PAIRS, 2 * _NUM_PAIRS)))
+
+    def evidence(self, gates: Any, action: Any) -> Any:
+        """Each leg's inferred torques times what was sent by each source, hips and ankles apart."""
+        seen = ops.reshape(gates, (-1, _NUM_PAIRS, 1, 2))
+        sent = ops.reshape(action, (-1, 1, _NUM_PAIRS, 2))
+        return ops.reshape(seen * sent, (-1, self.products))
+
+    def readout(self) -> np.ndarray:
+        """Products of a leg and a source speak for that source, and against its being reversed."""
+        pairs = np.eye(_NUM_PAIRS * _NUM_PAIRS, dtype=np.float32)
+        return np.kron(pairs, np.array([[0.5, -0.5], [0.5, -0.5]], np.float32))
+
+    def command(self, action: Any, belief: Any) -> Any:
+        """Each source sends what the leg is to do that follows it."""
+        wanted = ops.reshape(action, (-1, _NUM_PAIRS, 1, 2))
+        sent = ops.sum(wanted * ops.reshape(belief, (-1, _NUM_PAIRS, _NUM_PAIRS, 1)), axis=1)
+        return ops.clip(ops.reshape(sent, (-1, NUM_ACTUATORS)), -1.0, 1.0)
+
+    def _signed(self, likely: Any) -> Any:
+        pairs = ops.reshape(likely, (-1, _NUM_PAIRS, _NUM_PAIRS, 2))
+        return ops.reshape(pairs[..., 0] - pairs[..., 1], (-1, _NUM_PAIRS * _NUM_PAIRS))
+
+
+def guide_for(tasks: TaskDistribution) -> Guide:
+    """The guide for what differs between the tasks; ArgumentError where there is none for that."""
+    differs = {name for task in (*tasks.train, *tasks.held_out) for name in task.as_dict()} - {"name"}
+    signs = {abs(strength) for task in tasks.train for strength in task.gear} == {1.0}
+    if signs and differs == {"gear"}:
+        return Motors()
+    if signs and differs == {"gear", "wiring"}:
+        return Legs()
+    raise ArgumentError(f"student:=estimator must have tasks in which signs or cables of motors differ, such as wired or "
+                        f"swapped, found {tasks.name}, in which {', '.join(sorted(differs))} differ")
