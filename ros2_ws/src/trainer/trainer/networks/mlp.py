@@ -99,15 +99,18 @@ def _bfloat16_matmul(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, object
 
 
 class NumpyMLP:
-    """A frozen copy of an `mlp` network without layer norm that runs in numpy.
+    """A frozen copy of dense layers, such as those of an `mlp` network without layer norm, that runs in numpy.
 
     For a few rows at a time TensorFlow spends a hundred times longer on the call than on the arithmetic, so
     on-policy collection runs on this copy, renewed after every update.
+
+    Args:
+        layers: those of the network, in order; of a model all but its input.
     """
 
-    def __init__(self, network: keras.Model) -> None:
-        self._layers = [(layer.kernel.numpy(), layer.bias.numpy()) for layer in network.layers[1:]]
-        self._activations = [_NUMPY_ACTIVATIONS[layer.activation.__name__] for layer in network.layers[1:]]
+    def __init__(self, layers: Sequence[keras.layers.Dense]) -> None:
+        self._layers = [(layer.kernel.numpy(), layer.bias.numpy()) for layer in layers]
+        self._activations = [_NUMPY_ACTIVATIONS[layer.activation.__name__] for layer in layers]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """float32 [n, input_size] to float32 [n, output_size]."""

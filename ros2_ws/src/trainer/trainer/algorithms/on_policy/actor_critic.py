@@ -107,7 +107,7 @@ class GaussianActorCritic:
 
     def renew(self) -> None:
         """From now on act by what was learned."""
-        self._acting = NumpyMLP(self.actor)
+        self._acting = NumpyMLP(self.actor.layers[1:])
         self._acting_log_std = self.log_std.numpy()
 
     # -- learning ----------------------------------------------------------------------------------------------------
