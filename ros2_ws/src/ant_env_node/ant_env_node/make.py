@@ -12,23 +12,26 @@ from ant_rl_core.step import TimeStepEnv
 
 def make(num_envs: int, seed: int | None = None, num_threads: int | None = None,
          shaping: ShapingConfig | None = None, max_episode_steps: int = 1000,
-         tasks: TaskDistribution | None = None) -> VectorEnv:
+         tasks: TaskDistribution | None = None, looks_ahead: bool = False) -> VectorEnv:
     """Ants behind the stack's environment contract (with `save` and `restore`).
 
     Args:
         num_envs, seed, num_threads, max_episode_steps: as of `VectorAnt`.
         shaping: constants of the shaping; None for the default reward.
         tasks: what each robot is to learn on, of those to train on; None: Ant-v5 as it comes.
+        looks_ahead: see `TaskAnt`.
     """
-    return shape(TimeStepEnv(ants(num_envs, seed, num_threads, tasks, max_episode_steps=max_episode_steps)), shaping)
+    return shape(TimeStepEnv(ants(num_envs, seed, num_threads, tasks, max_episode_steps=max_episode_steps,
+                                  looks_ahead=looks_ahead)), shaping)
 
 
 def ants(num_envs: int, seed: int | None = None, num_threads: int | None = None,
-         tasks: TaskDistribution | None = None, part: str = "train", max_episode_steps: int = 1000) -> VectorAnt:
+         tasks: TaskDistribution | None = None, part: str = "train", max_episode_steps: int = 1000,
+         looks_ahead: bool = False) -> VectorAnt:
     """The robots as a Gymnasium vector environment; arguments as of `VectorAnt` and `TaskAnt`."""
     if tasks is None:
         return VectorAnt(num_envs, seed, num_threads, max_episode_steps=max_episode_steps)
-    return TaskAnt(num_envs, tasks, part, seed, num_threads, max_episode_steps=max_episode_steps)
+    return TaskAnt(num_envs, tasks, part, seed, num_threads, looks_ahead, max_episode_steps=max_episode_steps)
 
 
 def shape(env: TimeStepEnv, shaping: ShapingConfig | None) -> TimeStepEnv | ShapedEnv:

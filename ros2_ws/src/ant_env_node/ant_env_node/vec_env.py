@@ -271,6 +271,10 @@ class VectorAnt(VectorEnv):
         self._observe()
         return self._obs.copy()
 
+    def told(self) -> Infos:
+        """Infos of the present observations that are not of a step, for one who goes on after `restore`."""
+        return {}
+
     def close_extras(self, **kwargs: Any) -> None:
         """Ends the threads; ``close`` calls it once."""
         self._workers.close()

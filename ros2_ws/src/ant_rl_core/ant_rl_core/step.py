@@ -73,7 +73,8 @@ class Transition:
         terminated, truncated: bool [n].
         next_observation: float32 [n, observation_size], true successor (the final observation where the episode ended).
         extras: what the actor reported, e.g. log_prob float32 [n], and unshaped_reward float32 [n] where the
-            environment shapes rewards.
+            environment shapes rewards, and observation_ahead float32 [n, observation_size], what will be observed when
+            the action arrives, where it looks ahead.
         policy_version: version of the policy that acted.
         trial_first: bool [n], rows whose trial begins with `observation`; None: not told.
         previous: what happened before `observation`, as the actor was given it; None: not told.
@@ -135,6 +136,8 @@ def transition(before: TimeStep, action: np.ndarray, after: TimeStep, extras: Ma
     """
     if "unshaped_reward" in after.info:
         extras = {**extras, "unshaped_reward": after.info["unshaped_reward"]}
+    if "observation_ahead" in before.info:
+        extras = {**extras, "observation_ahead": before.info["observation_ahead"]}
     return Transition(before.observation, action, after.reward, after.terminated, after.truncated,
                       after.final_observation, extras, policy_version, before.trial_first, previous, state,
                       before.task)
@@ -212,7 +215,7 @@ class TimeStepEnv:
                         self._episode_id.copy(), self._step.copy(), info, self._trial_id, self._task)
 
     def save(self) -> dict[str, np.ndarray]:
-        """Named arrays from which `restore` goes on bit for bit; needs an environment that has `save`.
+        """Named arrays from which `restore` goes on bit for bit; the environment must have `save`, `restore`, `told`.
 
         Trials and tasks are named only where there are any.
         """
@@ -228,7 +231,7 @@ class TimeStepEnv:
         self._episode_id, self._step = saved["episode_id"].copy(), saved["step"].copy()
         self._next_episode_id = int(saved["next_episode_id"])
         self._trial_id, self._task = saved.get("trial_id", self._episode_id).copy(), saved.get("task")
-        return self._start(observation, {})
+        return self._start(observation, self.env.told())
 
     def close(self) -> None:
         """Release the environment."""

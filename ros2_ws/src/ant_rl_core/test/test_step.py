@@ -209,6 +209,9 @@ class KeptEnv(TrialEnv):
         self.steps, self.episodes = saved["steps"].copy(), saved["episodes"].copy()
         return np.zeros((3, 2))
 
+    def told(self):
+        return {}
+
 
 @pytest.mark.parametrize("ticks", range(9))
 def test_trials_go_on_where_they_were_saved(ticks):

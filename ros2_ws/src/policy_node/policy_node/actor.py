@@ -67,7 +67,11 @@ class BundleActor:
 
     def act(self, observation: np.ndarray, previous: Previous, state: tuple[np.ndarray, ...],
             reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], tuple[np.ndarray, ...]]:
-        """As `contracts.Actor.act`; `extras` holds log_prob where it draws from the graph's distribution."""
+        """As `contracts.Actor.act`.
+
+        `extras` holds log_prob where it draws from the graph's distribution, and belief, float32 [n, k], where the
+        graph gives what it believes of its task.
+        """
         inputs = {"observation": observation}
         if self._states or self._before:
             fresh = reset_mask if self.manifest.memory == "trial" else reset_mask | previous.done
@@ -76,10 +80,11 @@ class BundleActor:
                 inputs.update(self._happened(previous.forgotten(fresh)))
         outputs = self._graph(inputs)
         state = tuple(outputs[name] for name in self._states)
+        believed = {"belief": outputs["belief"]} if "belief" in outputs else {}
         if self._random is None or self._exploration is None:
-            return outputs["action"], {}, state
+            return outputs["action"], believed, state
         action, extras = draw(self._exploration, outputs, self._random)
-        return action, extras, state
+        return action, {**extras, **believed}, state
 
     def warm_up(self, num_envs: int) -> None:
         """Prepare the graph for this number of rows, so that the first `act` takes no longer than the next."""

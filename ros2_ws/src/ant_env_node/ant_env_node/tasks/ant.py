@@ -29,13 +29,16 @@ class TaskAnt(VectorAnt):
             number of rows.
         tasks: where they come from.
         part: "train" or "held_out".
+        looks_ahead: infos have `observation_ahead`, [n, obs], too: what will be observed when the action that is chosen
+            now arrives at the motors, for teachers. It costs as much physics as the ticks that the actions take.
 
     Raises:
         ValueError: as of `VectorAnt`, or the distribution has no tasks in that part.
     """
 
     def __init__(self, num_envs: int, tasks: TaskDistribution, part: str = "train", seed: int | None = None,
-                 num_threads: int | None = None, **ant_kwargs: Any) -> None:
+                 num_threads: int | None = None, looks_ahead: bool = False, **ant_kwargs: Any) -> None:
+        self._looks_ahead = looks_ahead
         self._tasks = [Task()] * num_envs
         self.distribution, self.task_part = tasks, part
         tasks.part(part)
@@ -64,7 +67,7 @@ class TaskAnt(VectorAnt):
               options: dict[str, Any] | None = None) -> tuple[np.ndarray, Infos]:
         """As in the base class; a trial begins in every row that is reset."""
         observation, infos = super().reset(seed=seed, options=options)
-        return observation, {**infos, "task": self._vectors.copy()}
+        return observation, {**infos, **self.told()}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Infos]:
         """As in the base class; with a hazard, rows may have another task afterwards."""
@@ -74,9 +77,14 @@ class TaskAnt(VectorAnt):
             for i in np.flatnonzero(~(terminated | truncated)).tolist():
                 if self._streams[i].random() < self.distribution.hazard:
                     self._draw(i)
-        infos["task"] = self._vectors.copy()
-        infos["trial_first"] = self._trial_first.copy()
+        infos.update(self.told(), trial_first=self._trial_first.copy())
         return observation, reward, terminated, truncated, infos
+
+    def observation_ahead(self) -> np.ndarray:
+        """What each row will observe when an action that is given now arrives at its motors, [n, obs]."""
+        ahead, waiting = self._obs.copy(), np.flatnonzero(self._delay).tolist()
+        self._workers.run(self._look_ahead, waiting, ahead)
+        return ahead
 
     def save(self) -> dict[str, np.ndarray]:
         """As in the base class."""
@@ -99,6 +107,35 @@ class TaskAnt(VectorAnt):
             self._streams[i].bit_generator.state = stream
         self._sent[:], self._episodes_left[:] = saved["sent"], saved["episodes_left"]
         return super().restore(saved)
+
+    def told(self) -> Infos:
+        """As in the base class: the tasks, and where it looks ahead what was seen there."""
+        told: Infos = {"task": self._vectors.copy()}
+        if self._looks_ahead:
+            told["observation_ahead"] = self.observation_ahead()
+        return told
+
+    def _look_ahead(self, waiting: list[int], ahead: np.ndarray) -> None:
+        """Rows of `waiting` go through the actions that are on their way, in a simulation beside their own."""
+        kind, low_high = mujoco.mjtState.mjSTATE_INTEGRATION, self._config["contact_force_range"]
+        state = np.zeros(mujoco.mj_stateSize(self.model, kind))
+        beside = mujoco.MjData(self.model)
+        while True:
+            try:
+                i = waiting.pop()
+            except IndexError:
+                return
+            model = self._models[i]
+            mujoco.mj_getState(model, self._datas[i], state, kind)
+            mujoco.mj_setState(model, beside, state, kind)
+            for age in reversed(range(self._delay[i])):
+                beside.ctrl[:] = self._sent[i, age, self._wiring[i]]
+                mujoco.mj_step(model, beside, self.frame_skip)
+            mujoco.mj_rnePostConstraint(model, beside)
+            state_ahead = np.concatenate([beside.qpos, beside.qvel])
+            ahead[i, :self._kinematic] = state_ahead[self._skip:]
+            if self._with_forces:
+                ahead[i, self._kinematic:] = beside.cfrc_ext.ravel().clip(*low_high)[6:]
 
     def _make_models(self) -> list[mujoco.MjModel]:
         self._scratch = mujoco.MjData(self.model)

@@ -53,6 +53,10 @@ class TaskDistribution:
         if not 0 <= self.hazard <= 1:
             raise ValueError(f"hazard must be from 0 to 1, found {self.hazard}")
 
+    def differs(self) -> set[str]:
+        """Names of the fields of `Task` that are not everywhere as in Ant-v5."""
+        return {name for part in PARTS for task in getattr(self, part) for name in task.as_dict()} - {"name"}
+
     def part(self, name: str) -> tuple[Task, ...]:
         """The tasks of a part; ValueError where it is no part or has none."""
         if name not in PARTS:

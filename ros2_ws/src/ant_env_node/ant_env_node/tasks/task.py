@@ -118,4 +118,5 @@ def fields_of(vectors: np.ndarray) -> dict[str, np.ndarray]:
     """What vectors [n, VECTOR_SIZE] of tasks say: heading (as x and y), gear and wiring [n, 8], and delay [n]."""
     gear, wiring = vectors[:, _BODY:_BODY + NUM_ACTUATORS], vectors[:, _BODY + NUM_ACTUATORS:_BODY + 2 * NUM_ACTUATORS]
     sources = np.rint(wiring * NUM_ACTUATORS).astype(np.int64) + np.arange(NUM_ACTUATORS)
-    return {"heading": vectors[:, :2], "gear": gear + 1, "wiring": sources, "delay": np.rint(vectors[:, -1]).astype(int)}
+    delay = np.rint(vectors[:, -1]).astype(np.int64)
+    return {"heading": vectors[:, :2], "gear": gear + 1, "wiring": sources, "delay": delay}

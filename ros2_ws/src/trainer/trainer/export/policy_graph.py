@@ -115,7 +115,7 @@ class PolicyGraph:
         if self._normalizer is not None:
             self._normalize.adapt_mean.assign(self._normalizer.mean)
             self._normalize.adapt_variance.assign(self._normalizer.variance)
-            self._normalize.finalize_state()
+        self._settle()
         return self._model
 
     def files(self) -> dict[str, bytes]:
@@ -159,6 +159,8 @@ class PolicyGraph:
         # A copy: a layer remembers, and so keeps in memory, every graph that it is ever a part of.
         copy = keras.models.clone_model(self._network, clone_function=_float32_copy, recursive=True)
         self._pairs = list(zip(copy.variables, self._network.variables, strict=True))
+        self._inner_normalizers = [layer for layer in copy._flatten_layers()
+                                   if isinstance(layer, keras.layers.Normalization)]
         inputs = self._fresh_inputs()
         found = copy(_as_given(inputs))
         states = {name: found[name] for name in found if name != "output"} if isinstance(found, dict) else {}
@@ -203,8 +205,14 @@ class PolicyGraph:
     def _set(self, weights: Sequence[np.ndarray]) -> None:
         for variable, value in zip(self._weights, weights, strict=True):
             variable.assign(value)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Layers that normalize, also those within the network, take what they keep of their statistics from these."""
         if self._normalizer is not None:
             self._normalize.finalize_state()
+        for layer in self._inner_normalizers:
+            layer.finalize_state()
 
     def _fill(self, keras_file: ZipTemplate, litert_file: Template) -> dict[str, bytes]:
         weights = [variable.numpy() for variable in self._weights]

@@ -52,9 +52,10 @@ class Run:
         self._shaping_config = shaping_config
         self.folder = RunFolder(algorithm, Chosen(config, learner_config, shaping_config))
         self._tasks = distribution(config.tasks)
-        self.env = make(config.num_envs, config.seed, config.num_threads or None,
-                        shaping_config if config.shaping else None, config.max_episode_steps, self._tasks)
         method = ALGORITHMS[algorithm]
+        self.env = make(config.num_envs, config.seed, config.num_threads or None,
+                        shaping_config if config.shaping else None, config.max_episode_steps, self._tasks,
+                        looks_ahead=method.needs_tasks and self._tasks is not None and "delay" in self._tasks.differs())
         self.learner = method.learner(learner_config, config.num_envs, self.env.observation_size,
                                       self.env.action_size, config.seed, robot=ANT.name,
                                       **({"tasks": self._tasks} if method.needs_tasks else {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trainer.algorithms.method import Method
 
 METHODS = {
-    "guided_rl2": Method(f"{__name__}.guided", "GuidedRL2", "GuidedRL2Config", 64,
+    "guided_rl2": Method(f"{__name__}.guided_rl2", "GuidedRL2", "GuidedRL2Config", 64,
                          "a policy that is told its task teaches one that finds it out while it runs",
                          needs_tasks=True, max_episode_steps=100),
 }

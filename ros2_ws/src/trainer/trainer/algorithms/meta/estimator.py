@@ -7,7 +7,8 @@ a rate that is learned, so that a task that changes is found out again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,8 +16,10 @@ import tensorflow as tf
 from keras import ops
 
 from ant_rl_core.step import Previous, Transition
+from trainer.algorithms.meta.experts import Expert, GuidedExpert
 from trainer.algorithms.meta.guides import Guide
 from trainer.export.policy_graph import PolicyGraph
+from trainer.networks import weights
 from trainer.networks.mlp import dense
 from trainer.networks.recurrent import State, unroll
 
@@ -28,7 +31,7 @@ Arrays = tuple[np.ndarray, ...]
 
 
 class Estimator:
-    """Estimates the task from what happened, and drives by it; see `guided.Student`.
+    """Estimates the task from what happened, and drives by it; see `guided_rl2.Student`.
 
     Args:
         guide: what is estimated, and what for.
@@ -39,15 +42,18 @@ class Estimator:
         seeds: of the layers' weights.
 
     Attributes:
+        expert: who is told the task.
         variables: what is learned.
         graph: for bundles.
     """
 
     def __init__(self, guide: Guide, policy: keras.Model, observation_size: int, action_size: int,
                  hidden: Sequence[int], memory_size: int, seeds: np.random.SeedSequence) -> None:
+        self.expert: Expert = self._make_expert(guide, policy)
         self._guide, self._policy = guide, policy
-        self._sizes = (memory_size, guide.products, NUM_KINEMATICS + 1)
-        numbers = iter(seeds.generate_state(len(hidden) + 6).tolist())
+        self._action_size = action_size
+        self._sizes = (memory_size, guide.products, NUM_KINEMATICS + 1 + guide.lags * action_size)
+        numbers = iter(seeds.generate_state(len(hidden) + 10).tolist())
         self._scale = keras.layers.BatchNormalization(center=False, scale=False, epsilon=_LEAST_STD**2, name="scale")
         self._see = [dense(size, next(numbers), activation="relu", name=f"see_{i}") for i, size in enumerate(hidden)]
         self._gates = dense(guide.gates, next(numbers), name="gates")
@@ -58,18 +64,17 @@ class Estimator:
             recurrent_initializer=keras.initializers.Orthogonal(seed=next(numbers)))
         self._answer = dense(guide.size, next(numbers), name="answer")
         self._readout = keras.layers.Dense(guide.size, use_bias=False, name="readout")
-        network = self._network(observation_size, action_size)
+        layers = [*self._see, self._gates, self._fade, self._memory, self._answer, self._readout,
+                  *self._further_layers(numbers)]
+        network = self._network(observation_size)
         self._readout.set_weights([guide.readout()])
-        layers = [*self._see, self._gates, self._fade, self._memory, self._answer, self._readout]
         self.variables: list[keras.Variable] = [v for layer in layers for v in layer.trainable_variables]
         self._statistics = self._scale.non_trainable_variables
         self.graph = PolicyGraph(network, lambda x: {"action": x[:, :action_size], "belief": x[:, action_size:]})
         self._acting = tf.function(self._act, jit_compile=True, autograph=False)
-        self._expert = tf.function(lambda observation, labels: self._drive(observation, guide.certain(labels)),
-                                   jit_compile=True, autograph=False)
 
     def initial_state(self, num_envs: int) -> Arrays:
-        """Zeros: memory, sums of evidence, and what was seen before."""
+        """Zeros: memory, sums of evidence, and what was seen and sent before."""
         return tuple(np.zeros((num_envs, size), np.float32) for size in self._sizes)
 
     def act(self, observation: np.ndarray, previous: Previous, state: Arrays) -> tuple[np.ndarray, Arrays]:
@@ -78,14 +83,14 @@ class Estimator:
                                          tuple(map(tf.constant, state)))
         return action.numpy(), tuple(each.numpy() for each in following)
 
-    def expert(self, observation: np.ndarray, task: np.ndarray) -> np.ndarray:
-        """What one who is told the task does."""
-        return self._expert(tf.constant(observation), tf.constant(self._guide.labels(task))).numpy()
+    def renew(self) -> None:
+        """It acts by what was learned at once."""
 
     def lesson(self, batch: Transition, previous: Previous) -> dict[str, np.ndarray]:
         """What of a tick is learned from."""
+        assert batch.task is not None
         return {"seen": batch.observation[:, :NUM_KINEMATICS], "action": previous.action,
-                "labels": self._guide.labels(batch.task)}
+                "task": self._guide.labels(batch.task)}
 
     def begin(self, lessons: dict[str, np.ndarray]) -> None:
         """Scale what is seen by the first lessons, each array [T, n, ...]."""
@@ -95,46 +100,76 @@ class Estimator:
 
     def loss(self, lessons: dict[str, tf.Tensor], state: State) -> tf.Tensor:
         """Of consecutive lessons, each array [T, n, ...]; `first` among them tells where the memory begins anew."""
-        logits = unroll(self._step, (lessons["seen"], lessons["action"]), lessons["first"], state)
-        shape = (-1, self._guide.size)
-        return tf.reduce_mean(self._guide.loss(tf.reshape(logits, shape), tf.reshape(lessons["labels"], shape)))
+        outputs = unroll(self._step, (lessons["seen"], lessons["action"]), lessons["first"], state)
+        return self._loss({name: _flat(array) for name, array in lessons.items() if name != "first"}, _flat(outputs))
 
-    @property
-    def fixed(self) -> list[keras.Variable]:
+    def save(self) -> dict[str, np.ndarray]:
         """What a checkpoint must hold beside `variables`."""
-        return list(self._statistics)
+        return weights.pack("scale_", self._statistics)
 
-    def _step(self, inputs: State, state: State) -> tuple[tf.Tensor, State]:
-        """Logits [n, size] and the state after, of what is seen [n, NUM_KINEMATICS] and what was sent before."""
-        seen, action = inputs
-        memory, sums, kept = state
-        before, started = kept[:, :-1], kept[:, -1:]
-        x = self._scale(seen, training=False)
-        change = started * (x - before)
-        y = ops.concatenate([x - change, x, change, action], axis=-1)
-        for layer in self._see:
-            y = layer(y)
-        evidence = self._guide.evidence(self._gates(y), action)
-        sums = self._fade(y) * sums + evidence
-        output, (memory,) = self._memory(ops.concatenate([y, evidence], axis=-1), [memory])
-        kept = ops.concatenate([x, ops.ones_like(started)], axis=-1)
-        return self._answer(output) + self._readout(sums), (memory, sums, kept)
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `save` gave, with `variables` as they were."""
+        weights.unpack("scale_", self._statistics, state)
 
-    def _drive(self, observation: tf.Tensor, belief: tf.Tensor) -> tf.Tensor:
+    # -- for those that know more ------------------------------------------------------------------------------------
+
+    def _make_expert(self, guide: Guide, policy: keras.Model) -> Expert:
+        return GuidedExpert(policy, guide)
+
+    def _further_layers(self, seeds: Iterator[int]) -> list[keras.layers.Layer]:
+        """Layers that `_drive` needs."""
+        return []
+
+    def _drive(self, observation: Any, outputs: Any, belief: Any) -> Any:
+        """Actions [n, action_size] for observations as they come, what `_step` gave, and the belief made of that."""
         return self._guide.command(self._policy(observation), belief)
 
-    def _act(self, observation: tf.Tensor, action: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        logits, state = self._step((observation[:, :NUM_KINEMATICS], action), state)
-        return self._drive(observation, self._guide.belief(logits)), state
+    def _loss(self, lessons: dict[str, tf.Tensor], outputs: tf.Tensor) -> tf.Tensor:
+        """Of lessons [m, ...] and what `_step` gave for them."""
+        return tf.reduce_mean(self._guide.loss(outputs[:, :self._guide.size], lessons["task"]))
 
-    def _network(self, observation_size: int, action_size: int) -> keras.Model:
-        sizes = {"observation": observation_size, "previous_action": action_size,
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _step(self, inputs: State, state: State) -> tuple[tf.Tensor, State]:
+        """What is seen [n, NUM_KINEMATICS] and was sent before, to the outputs and the state after.
+
+        Outputs are, side by side: the estimate [n, guide.size], what the memory gives [n, memory_size], and the
+        actions sent, the newest first [n, (1 + lags) * action_size].
+        """
+        seen, action = inputs
+        memory, sums, kept = state
+        before, started, earlier = (kept[:, :NUM_KINEMATICS], kept[:, NUM_KINEMATICS:NUM_KINEMATICS + 1],
+                                    kept[:, NUM_KINEMATICS + 1:])
+        x = self._scale(seen, training=False)
+        change = started * (x - before)
+        sent = ops.concatenate([action, earlier], axis=-1)
+        y = ops.concatenate([x - change, x, change, sent], axis=-1)
+        for layer in self._see:
+            y = layer(y)
+        evidence = self._guide.evidence(self._gates(y), sent)
+        sums = self._fade(y) * sums + evidence
+        remembered, (memory,) = self._memory(ops.concatenate([y, evidence], axis=-1), [memory])
+        kept = ops.concatenate([x, ops.ones_like(started), sent[:, :self._guide.lags * self._action_size]], axis=-1)
+        estimate = self._answer(remembered) + self._readout(sums)
+        return ops.concatenate([estimate, remembered, sent], axis=-1), (memory, sums, kept)
+
+    def _act(self, observation: tf.Tensor, action: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        outputs, state = self._step((observation[:, :NUM_KINEMATICS], action), state)
+        return self._drive(observation, outputs, self._guide.belief(outputs[:, :self._guide.size])), state
+
+    def _network(self, observation_size: int) -> keras.Model:
+        sizes = {"observation": observation_size, "previous_action": self._action_size,
                  **{f"state_{i}": size for i, size in enumerate(self._sizes)}}
         inputs = {name: keras.Input((size,), dtype="float32", name=name) for name, size in sizes.items()}
         observation = inputs["observation"]
-        logits, states = self._step((observation[:, :NUM_KINEMATICS], inputs["previous_action"]),
-                                    tuple(inputs[f"state_{i}"] for i in range(len(self._sizes))))
-        belief = self._guide.belief(logits)
-        output = ops.concatenate([self._drive(observation, belief), belief], axis=-1)
+        outputs, states = self._step((observation[:, :NUM_KINEMATICS], inputs["previous_action"]),
+                                     tuple(inputs[f"state_{i}"] for i in range(len(self._sizes))))
+        belief = self._guide.belief(outputs[:, :self._guide.size])
+        output = ops.concatenate([self._drive(observation, outputs, belief), belief], axis=-1)
         return keras.Model(inputs, {"output": output, **{f"state_{i}": each for i, each in enumerate(states)}},
                            name="adaptive")
+
+
+def _flat(array: tf.Tensor) -> tf.Tensor:
+    """[T, n, ...] as [T * n, ...]."""
+    return tf.reshape(array, (-1, *array.shape[2:]))

@@ -58,6 +58,6 @@ def _layers_in_a_row(model: bytes) -> keras.Model:
         layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
     made = keras.Model(inputs, x, name="frozen")
     if not np.allclose(made(probes).numpy(), expected, atol=1e-4):
-        raise BundleError("expected a teacher of plain layers in a row, as distilled variants are, found other parts in "
-                          "its graph: take variant:=float32")
+        raise BundleError("expected a teacher of plain layers in a row, as distilled variants are, found other parts "
+                          "in its graph: take teacher_variant:=float32")
     return made

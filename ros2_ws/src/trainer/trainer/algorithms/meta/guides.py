@@ -26,11 +26,13 @@ class Guide(Protocol):
     Attributes:
         size: numbers that are estimated.
         gates, products: numbers that `evidence` takes and gives.
+        lags: how many actions before the previous one it needs.
     """
 
     size: int
     gates: int
     products: int
+    lags: int
 
     def labels(self, task: np.ndarray) -> np.ndarray:
         """What is to be estimated, float32 [n, size], of tasks as vectors (`Task.vector`)."""
@@ -47,8 +49,11 @@ class Guide(Protocol):
     def certain(self, labels: Any) -> Any:
         """The belief of one who is told."""
 
-    def evidence(self, gates: Any, action: Any) -> Any:
-        """Products [n, products] of what was seen [n, gates] and of what was sent [n, action_size]."""
+    def evidence(self, gates: Any, sent: Any) -> Any:
+        """Products [n, products] of what was seen [n, gates] and of what was sent.
+
+        `sent` [n, (1 + lags) * action_size] begins with the newest action.
+        """
 
     def readout(self) -> np.ndarray:
         """What sums of products say of the estimates at the start of learning, [products, size]."""
@@ -61,6 +66,7 @@ class Motors:
     """Which motors are wired the wrong way round: a sign for each."""
 
     size = gates = products = NUM_ACTUATORS
+    lags = 0
 
     def labels(self, task: np.ndarray) -> np.ndarray:
         """1 where a motor is wired rightly, 0 where it is reversed."""
@@ -82,9 +88,9 @@ class Motors:
         """Signs."""
         return 2.0 * labels - 1.0
 
-    def evidence(self, gates: Any, action: Any) -> Any:
+    def evidence(self, gates: Any, sent: Any) -> Any:
         """A motor's inferred torque times what was sent to it is positive where it is wired rightly."""
-        return gates * action
+        return gates * sent
 
     def readout(self) -> np.ndarray:
         """Each product speaks for its motor."""
@@ -101,6 +107,7 @@ class Legs:
     size = _NUM_PAIRS * _NUM_PAIRS * 2  # leg, source, reversed or not
     gates = NUM_ACTUATORS
     products = _NUM_PAIRS * _NUM_PAIRS * 2  # leg, source, hip or ankle
+    lags = 0
 
     def labels(self, task: np.ndarray) -> np.ndarray:
         """One of each leg's 8 numbers is 1."""
@@ -129,11 +136,10 @@ class Legs:
         """As `belief`, of 1, 0 and -1."""
         return self._signed(ops.reshape(labels, (-1, _NUM_PAIRS, 2 * _NUM_PAIRS)))
 
-    def evidence(self, gates: Any, action: Any) -> Any:
+    def evidence(self, gates: Any, sent: Any) -> Any:
         """Each leg's inferred torques times what was sent by each source, hips and ankles apart."""
-        seen = ops.reshape(gates, (-1, _NUM_PAIRS, 1, 2))
-        sent = ops.reshape(action, (-1, 1, _NUM_PAIRS, 2))
-        return ops.reshape(seen * sent, (-1, self.products))
+        products = ops.reshape(gates, (-1, _NUM_PAIRS, 1, 2)) * ops.reshape(sent, (-1, 1, _NUM_PAIRS, 2))
+        return ops.reshape(products, (-1, self.products))
 
     def readout(self) -> np.ndarray:
         """Products of a leg and a source speak for that source, and against its being reversed."""
@@ -151,13 +157,62 @@ class Legs:
         return ops.reshape(pairs[..., 0] - pairs[..., 1], (-1, _NUM_PAIRS * _NUM_PAIRS))
 
 
+class Delay:
+    """How many ticks an action takes to arrive.
+
+    Args:
+        most: ticks.
+    """
+
+    gates = NUM_ACTUATORS
+
+    def __init__(self, most: int) -> None:
+        self.lags, self.size = most, most + 1
+        self.products = self.size * NUM_ACTUATORS
+
+    def labels(self, task: np.ndarray) -> np.ndarray:
+        """1 at the delay, 0 elsewhere."""
+        return np.eye(self.size, dtype=np.float32)[fields_of(task)["delay"]]
+
+    def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Cross entropy [nats]."""
+        return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
+
+    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Whether the most likely delay is the right one."""
+        return (logits.argmax(-1) == labels.argmax(-1)).astype(np.float64)
+
+    def belief(self, logits: Any) -> Any:
+        """How likely each delay is."""
+        return ops.softmax(logits, axis=-1)
+
+    def certain(self, labels: Any) -> Any:
+        """1 and 0."""
+        return labels
+
+    def evidence(self, gates: Any, sent: Any) -> Any:
+        """The torques that were inferred times each of the actions that may have caused them."""
+        products = ops.expand_dims(gates, 1) * ops.reshape(sent, (-1, self.size, NUM_ACTUATORS))
+        return ops.reshape(products, (-1, self.products))
+
+    def readout(self) -> np.ndarray:
+        """The products of all motors speak for the delay."""
+        return np.kron(np.eye(self.size, dtype=np.float32), np.ones((NUM_ACTUATORS, 1), np.float32))
+
+    def command(self, action: Any, belief: Any) -> Any:
+        """Nothing helps an action that is late: see `Foresight`."""
+        return action
+
+
 def guide_for(tasks: TaskDistribution) -> Guide:
     """The guide for what differs between the tasks; ArgumentError where there is none for that."""
-    differs = {name for task in (*tasks.train, *tasks.held_out) for name in task.as_dict()} - {"name"}
+    differs = tasks.differs()
     signs = {abs(strength) for task in tasks.train for strength in task.gear} == {1.0}
+    if differs == {"delay"}:
+        return Delay(max(task.delay for task in tasks.train))
     if signs and differs == {"gear"}:
         return Motors()
-    if signs and differs == {"gear", "wiring"}:
+    if signs and differs <= {"gear", "wiring"}:
         return Legs()
-    raise ArgumentError(f"student:=estimator must have tasks in which signs or cables of motors differ, such as wired or "
-                        f"swapped, found {tasks.name}, in which {', '.join(sorted(differs))} differ")
+    raise ArgumentError("the teacher can be told of motors whose signs or cables differ, as in wired and swapped, found "
+                        f"{tasks.name}, in which {', '.join(sorted(differs))} differ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -17,10 +17,17 @@ from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.step import Previous, Transition
 from trainer import checkpoint, guard
 from trainer.algorithms.meta.estimator import Estimator
+from trainer.algorithms.meta.experts import Expert, expert_for
+from trainer.algorithms.meta.foresight import Foresight
 from trainer.algorithms.meta.frozen import frozen_policy
-from trainer.algorithms.meta.guides import guide_for
+from trainer.algorithms.meta.guides import Delay, guide_for
 from trainer.algorithms.meta.lessons import Lessons
+from trainer.algorithms.meta.pupil import Pupil
+from trainer.export.policy_graph import PolicyGraph
 from trainer.networks import weights
+from trainer.networks.mlp import first_seed
+from trainer.networks.recurrent_actor import RecurrentActor
+from trainer.networks.statistics import Normalizer
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,8 @@ class GuidedRL2Config(Settings):
     """Settings of guided RL²."""
 
     total_steps: int = setting(200_000, "environment steps to learn from", minimum=1)
+    student: str = setting("estimator", "what is taught: an estimator of the task in front of the teacher's policy, or "
+                           "an actor that does what the teacher does", choices=("estimator", "actor"))
     teacher: str = setting("default", "policy that is used once the task is known: a bundle, or the name of a shipped "
                            "one", path=True)
     teacher_variant: str = setting(policy_bundle.FLOAT32, "which of its variants: float32, or a distilled one, which "
@@ -48,6 +57,49 @@ class GuidedRL2Config(Settings):
     noise: float = setting(0.2, "standard deviation of the noise on the actions of every other round", minimum=0)
     hidden: tuple[int, ...] = setting((128, 64), "sizes of the layers that see a tick", minimum=1)
     memory_size: int = setting(64, "of the recurrent memory (GRU)", minimum=1)
+    foresight: tuple[int, ...] = setting((256, 256), "estimator of latency: sizes of the layers that foresee what "
+                                         "will be when an action arrives", minimum=1)
+    actor_hidden: tuple[int, ...] = setting((128, 128), "actor: sizes of the layers between memory and action",
+                                            minimum=1)
+
+
+class Student(Protocol):
+    """What is taught.
+
+    Attributes:
+        expert: who knows the task.
+        variables: what is learned.
+        graph: for bundles.
+    """
+
+    expert: Expert
+    variables: list[keras.Variable]
+    graph: PolicyGraph
+
+    def initial_state(self, num_envs: int) -> tuple[np.ndarray, ...]:
+        """Zeros."""
+
+    def act(self, observation: np.ndarray, previous: Previous,
+            state: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Actions float32 [n, action_size] and the state after."""
+
+    def renew(self) -> None:
+        """From now on act by what was learned."""
+
+    def lesson(self, batch: Transition, previous: Previous) -> dict[str, np.ndarray]:
+        """What of a tick is learned from, arrays [n, ...]; `previous` is without what was of other trials."""
+
+    def begin(self, lessons: dict[str, np.ndarray]) -> None:
+        """Set what is fixed by the first round, arrays [T, n, ...]."""
+
+    def loss(self, lessons: dict[str, tf.Tensor], state: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        """Of consecutive lessons, each array [T, n, ...]; `first` among them tells where the memory begins anew."""
+
+    def save(self) -> dict[str, np.ndarray]:
+        """What a checkpoint must hold beside `variables`."""
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `save` gave, with `variables` as they were."""
 
 
 class GuidedRL2:
@@ -58,8 +110,8 @@ class GuidedRL2:
     the environment tells a learner, as the label of each tick. What is learned is exported as one graph with a state.
 
     Differs from the paper (RMA: Kumar et al., arXiv:2107.04034) in: what is estimated is the task itself rather than a
-    learned embedding of it, so any policy can stand behind it unchanged; the estimator makes products of what it saw and
-    what was sent, and remembers without a fixed window; it is run at every tick.
+    learned embedding of it, so any policy can stand behind it unchanged; the estimator makes products of what it saw
+    and what was sent, and remembers without a fixed window; it is run at every tick.
 
     Args:
         tasks: what the robots are to find out.
@@ -79,8 +131,19 @@ class GuidedRL2:
         teacher = policy_bundle.read(resolve_policy(config.teacher))
         teacher.check_robot(robot, observation_size, action_size)
         network_seed, acting_seed, order_seed = np.random.SeedSequence(seed).spawn(3)
-        self._student = Estimator(guide_for(tasks), frozen_policy(teacher, config.teacher_variant), observation_size,
-                                  action_size, config.hidden, config.memory_size, network_seed)
+        policy = frozen_policy(teacher, config.teacher_variant)
+        self._student: Student
+        if config.student == "estimator":
+            sizes = (observation_size, action_size, config.hidden, config.memory_size, network_seed)
+            guide = guide_for(tasks)
+            self._student = (Foresight(guide, policy, *sizes, config.foresight) if isinstance(guide, Delay)
+                             else Estimator(guide, policy, *sizes))
+        else:
+            actor = RecurrentActor(observation_size, action_size, seed=first_seed(network_seed),
+                                   memory_size=config.memory_size, input_hidden=config.hidden,
+                                   hidden=config.actor_hidden)
+            self._student = Pupil(actor, expert_for(policy, tasks), Normalizer(observation_size, clip=10.0,
+                                                                             least_std=1e-2))
         self._noise, self._order = np.random.default_rng(acting_seed), np.random.default_rng(order_seed)
         self._optimizer = keras.optimizers.Adam(config.learning_rate)
         self._optimizer.build(self._student.variables)
@@ -104,9 +167,10 @@ class GuidedRL2:
         """
         state = tuple(np.where(reset_mask[:, None], np.float32(0), array) for array in state)
         action, following = self._student.act(observation, previous.forgotten(reset_mask), state)
-        led = self._led & ~reset_mask
-        if self._task is not None and led.any():
-            action = np.where(led[:, None], self._student.expert(observation, self._task), action)
+        if self._task is not None and self._led.any():
+            shown = self._student.expert.act(observation, self._task)
+            led = self._led & ~reset_mask
+            action = action if shown is None else np.where(led[:, None], shown, action)
         if self._round % 2 == 0 and self.config.noise:
             action = action + self.config.noise * self._noise.standard_normal(action.shape, np.float32)
         return np.clip(action, -1, 1).astype(np.float32), {}, following
@@ -115,7 +179,8 @@ class GuidedRL2:
         """Take one tick; FloatingPointError where it holds NaN or infinity, ValueError where it tells no task."""
         guard.check_transition(batch, self.env_steps)
         if batch.task is None or batch.previous is None or batch.trial_first is None:
-            raise ValueError(f"{self.name} must be told task, trial and what happened before, found a transition without")
+            raise ValueError(f"{self.name} must be told task, trial and what happened before, found a transition that "
+                             "lacks one")
         first = batch.trial_first
         self._lessons.add({"first": first, **self._student.lesson(batch, batch.previous.forgotten(first))}, batch.state)
         self._task = batch.task
@@ -145,6 +210,7 @@ class GuidedRL2:
         loss, norm = np.mean([[float(number) for number in pair] for pair in losses], axis=0)
         metrics = {"loss": loss, "gradient_norm": norm, "teacher_share": float(self._led.mean())}
         guard.check(metrics, self._student.variables, self.env_steps)
+        self._student.renew()
         self._round += 1
         self.version += 1
         self._begin_round()
@@ -166,7 +232,7 @@ class GuidedRL2:
 
     def save(self) -> dict[str, np.ndarray]:
         """Everything an unbroken continuation needs."""
-        saved = {**self.weights(), **self._lessons.save(), "led": self._led, "round": np.asarray(self._round),
+        saved = {**self.weights(), **self._student.save(), **self._lessons.save(), "led": self._led, "round": np.asarray(self._round),
                  "noise": checkpoint.pack_generator(self._noise), "order": checkpoint.pack_generator(self._order),
                  "env_steps": np.asarray(self.env_steps), "version": np.asarray(self.version)}
         return saved if self._task is None else {**saved, "task": self._task}
@@ -174,6 +240,7 @@ class GuidedRL2:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `save` returned; ValueError if it was of networks of other sizes."""
         weights.unpack("variable_", self._all_variables(), state)
+        self._student.restore(state)
         self._lessons.restore(state)
         checkpoint.unpack_generator(self._noise, state["noise"])
         checkpoint.unpack_generator(self._order, state["order"])
@@ -182,7 +249,7 @@ class GuidedRL2:
         self.env_steps, self.version = int(state["env_steps"]), int(state["version"])
 
     def _all_variables(self) -> list[keras.Variable]:
-        return [*self._student.variables, *self._student.fixed, *weights.of_optimizer(self._optimizer)]
+        return [*self._student.variables, *weights.of_optimizer(self._optimizer)]
 
     def _begin_round(self) -> None:
         """Draw the robots that the teacher drives."""

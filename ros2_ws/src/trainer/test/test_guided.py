@@ -1,0 +1,222 @@
+"""Guided RL²: guides against the simulation, the estimator as graph and over sequences, the learner in its loop."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ant_env_node.make import ants, make
+from ant_env_node.tasks.ant import TaskAnt
+from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.presets import PRESETS
+from ant_env_node.tasks.task import Task
+from ant_env_node.vec_env import VectorAnt
+from ant_rl_core import bundle as policy_bundle
+from ant_rl_core.settings import ArgumentError
+from ant_rl_core.shipped import resolve_policy
+from ant_rl_core.spec import ANT
+from ant_rl_core.step import Previous, TimeStepEnv
+from policy_node.actor import load_actor
+from trainer import loop
+from trainer.algorithms.meta.frozen import frozen_policy
+from trainer.algorithms.meta.guided_rl2 import GuidedRL2, GuidedRL2Config
+from trainer.algorithms.meta.guides import Legs, Motors, guide_for
+from trainer.runs.train_config import choose
+
+ROWS = 6
+SMALL = GuidedRL2Config(total_steps=ROWS * 40, teacher="ppo", round_length=20, gradient_steps=3, minibatch_rows=2,
+                        hidden=(8, 8), memory_size=6, actor_hidden=(8,))
+
+
+def make_learner(tasks="wired", seed=0, **changes):
+    return GuidedRL2(replace(SMALL, **changes), ROWS, ANT.observation_size, ANT.action_size, seed,
+                     tasks=PRESETS[tasks]())
+
+
+def run(learner, ticks, env=None, start=None, tasks="wired"):
+    env = env or make(ROWS, 3, 1, tasks=PRESETS[tasks](), max_episode_steps=15, looks_ahead=tasks == "latency")
+    end = learner.env_steps + ticks * ROWS
+    return env, loop.run(env, learner, learner, start or env.reset(), lambda _: learner.env_steps >= end,
+                         lambda metrics: False)
+
+
+# -- guides and experts ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("tasks", "guide"), [("wired", Motors()), ("swapped", Legs())])
+def test_what_a_guide_sends_makes_a_rewired_ant_do_what_the_stock_one_does(tasks, guide):
+    distribution = PRESETS[tasks]()
+    rng = np.random.default_rng(0)
+    with TaskAnt(8, distribution, "held_out", seed=2) as rewired, VectorAnt(8, 2) as stock:
+        rewired.reset()
+        stock.reset()
+        assert all(task != Task(task.name) for task in rewired.tasks)
+        for _ in range(40):  # some fall, and get another task
+            wanted = rng.uniform(-1, 1, (8, 8)).astype(np.float32)
+            labels = guide.labels(np.array([task.vector() for task in rewired.tasks]))
+            sent = np.array(guide.command(wanted, guide.certain(labels)))
+            assert np.array_equal(rewired.step(sent)[0], stock.step(wanted)[0])
+
+
+@pytest.mark.parametrize("guide", [Motors(), Legs()])
+def test_sums_of_true_products_tell_the_task(guide):
+    """Where the gates are the torques that the motors gave, the readout of the sums is right from the first ticks."""
+    rng = np.random.default_rng(1)
+    tasks = PRESETS["wired" if isinstance(guide, Motors) else "swapped"]().train[:64]
+    gear, wiring = (np.array([getattr(task, name) for task in tasks]) for name in ("gear", "wiring"))
+    sums = np.zeros((64, guide.products), np.float32)
+    for _ in range(12):
+        sent = rng.uniform(-1, 1, (64, 8)).astype(np.float32)
+        torque = gear.astype(np.float32) * np.take_along_axis(sent, wiring, axis=1)
+        sums += np.array(guide.evidence(torque, sent))
+    logits = sums @ guide.readout()
+    labels = guide.labels(np.array([task.vector() for task in tasks]))
+    assert guide.right(logits, labels).mean() > 0.97
+    likely = np.array(guide.belief(20 * logits)) - np.array(guide.certain(labels))
+    assert np.abs(likely).mean() < 0.05
+
+
+@pytest.mark.parametrize("guide", [Motors(), Legs()])
+def test_the_loss_is_that_of_scipy_and_least_at_the_truth(guide):
+    tasks = PRESETS["wired" if isinstance(guide, Motors) else "swapped"]().train[:5]
+    labels = guide.labels(np.array([task.vector() for task in tasks]))
+    chance = np.log(2) if isinstance(guide, Motors) else np.log(8)
+    np.testing.assert_allclose(guide.loss(tf.zeros(labels.shape), tf.constant(labels)), chance, rtol=1e-6)
+    sure = 30.0 * (2 * labels - 1)
+    np.testing.assert_allclose(guide.loss(tf.constant(sure), tf.constant(labels)), 0.0, atol=1e-6)
+
+
+def test_other_tasks_have_no_guide():
+    with pytest.raises(ArgumentError, match="signs or cables differ, as in wired and swapped, found lost_leg, in which "
+                                            "gear differ"):
+        guide_for(PRESETS["lost_leg"]())
+    with pytest.raises(ArgumentError, match="found directions, in which heading differ"):
+        guide_for(PRESETS["directions"]())
+
+
+@pytest.mark.parametrize("delay", [0, 1, 3])
+def test_what_is_seen_ahead_is_what_is_seen_when_the_action_arrives(delay):
+    tasks = TaskDistribution("late", "", (Task("late", delay=delay, gear=(1, 1, -1, 1, 0, 1, 1, 1)),))
+    rng = np.random.default_rng(0)
+    with ants(2, 4, 1, tasks, looks_ahead=True) as ant:
+        observed, foreseen = [], []
+        for t in range(12):
+            if t:
+                observation, *_, info = ant.step(rng.uniform(-1, 1, (2, 8)).astype(np.float32))
+            else:
+                observation, info = ant.reset()
+            observed.append(observation)
+            foreseen.append(info["observation_ahead"])
+    for t in range(12 - delay):
+        np.testing.assert_array_equal(foreseen[t], observed[t + delay])
+
+
+# -- networks ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("variant", ["float32", "distil_128x128"])
+def test_a_frozen_policy_acts_as_its_bundle(variant):
+    teacher = policy_bundle.read(resolve_policy("default"))
+    observation = np.random.default_rng(0).normal(0, 1.5, (20, 105)).astype(np.float32)
+    found = frozen_policy(teacher, variant)(observation).numpy()
+    actor = load_actor(teacher, variant=variant)
+    expected, _, _ = actor.act(observation, Previous.none(20, 8), (), np.zeros(20, bool))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def a_rollout(rng, ticks, rows=3):
+    first = rng.random((ticks, rows)) < 0.2
+    first[0] = True
+    return (rng.normal(0, 1, (ticks, rows, 105)).astype(np.float32),
+            rng.uniform(-1, 1, (ticks, rows, 8)).astype(np.float32), first)
+
+
+@pytest.mark.parametrize("student", ["estimator", "actor"])
+def test_the_policy_that_is_handed_over_does_what_the_learner_does(student, eager):
+    learner = make_learner(student=student, noise=0.0, teacher_share=0.0)
+    run(learner, 25)  # its weights are no longer those of the start
+    actor = load_actor(policy_bundle.unpack(learner.policy()))
+    assert actor.manifest.memory == "trial" and actor.manifest.algorithm == "guided_rl2"
+    rng = np.random.default_rng(0)
+    state, own = actor.initial_state(3), learner.initial_state(3)
+    for observation, action, first in zip(*a_rollout(rng, 40), strict=True):
+        previous = Previous(action, rng.normal(0, 1, 3).astype(np.float32), rng.random(3) < 0.1)
+        found, _, state = actor.act(observation, previous, state, first)
+        expected, _, own = learner.act(observation, previous, own, first)
+        np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("student", ["estimator", "actor"])
+def test_a_sequence_is_learned_from_as_it_was_acted(student):
+    """The loss over a whole round is that of the steps one by one, with beginnings of trials in the middle."""
+    learner = make_learner(student=student, noise=0.0, teacher_share=0.0)
+    taught = learner._student
+    rng = np.random.default_rng(1)
+    observation, action, first = a_rollout(rng, 15)
+    labels = taught.expert._guide.labels(np.array([t.vector() for t in PRESETS["wired"]().train[:3]]))
+    state, losses, lessons = taught.initial_state(3), [], []
+    for t in range(15):
+        state = tuple(np.where(first[t][:, None], np.float32(0), each) for each in state)
+        previous = Previous(action[t], np.zeros(3, np.float32), np.zeros(3, bool)).forgotten(first[t])
+        lesson = {"first": first[t], "previous_action": previous.action, "action": previous.action,
+                  "previous_reward": np.zeros((3, 1), np.float32), "previous_done": np.zeros((3, 1), np.float32),
+                  "observation": observation[t], "seen": observation[t][:, :27], "task": labels,
+                  "label": np.zeros((3, 8), np.float32)}
+        lessons.append(lesson)
+        if student == "estimator":
+            outputs, state = taught._step((lesson["seen"], previous.action), state)
+            logits = outputs[:, :labels.shape[1]]
+            losses.append(taught._guide.loss(logits, labels).numpy().mean())
+        else:
+            found, state = taught.act(observation[t], previous, state)
+            losses.append(np.square(found).mean())
+    whole = {name: tf.constant(np.stack([lesson[name] for lesson in lessons])) for name in lessons[0]}
+    found = taught.loss(whole, tuple(map(tf.constant, taught.initial_state(3))))
+    np.testing.assert_allclose(found, np.mean(losses), rtol=2e-6)
+
+
+# -- the learner -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("student", "tasks"), [("estimator", "swapped"), ("actor", "latency")])
+def test_a_checkpoint_goes_on_bit_for_bit(student, tasks, eager):
+    learner = make_learner(tasks, student=student)
+    env, step = run(learner, 26, tasks=tasks)
+    saved, physics = {name: np.array(array) for name, array in learner.save().items()}, env.save()
+    run(learner, 20, env, step, tasks)
+    other = make_learner(tasks, seed=9, student=student)
+    other.restore(saved)
+    env = make(ROWS, 3, 1, tasks=PRESETS[tasks](), max_episode_steps=15, looks_ahead=tasks == "latency")
+    # The state of memory is the driver's; a run that is resumed begins with new ones, so both are begun anew here.
+    _, _ = env.reset(), run(other, 20, env, env.restore(physics), tasks)
+    assert other.env_steps == learner.env_steps == 46 * ROWS and other.version == learner.version
+    differ = [name for name, array in learner.save().items() if not np.array_equal(array, other.save()[name])]
+    assert not differ
+
+
+def test_wrongly_wired_motors_are_found_out():
+    """A hundredth of a real training: already better than chance on patterns that it never saw."""
+    config = GuidedRL2Config(total_steps=2400, teacher="ppo", round_length=40, gradient_steps=60, hidden=(32, 32),
+                             memory_size=16, minibatch_rows=12)
+    learner = GuidedRL2(config, 12, ANT.observation_size, ANT.action_size, 0, tasks=PRESETS["wired"]())
+    losses = []
+    env = make(12, 3, 1, tasks=PRESETS["wired"](), max_episode_steps=40)
+    loop.run(env, learner, learner, env.reset(), lambda _: learner.env_steps >= 2400,
+             lambda metrics: losses.append(metrics["loss"]))
+    assert losses[-1] < 0.6 * np.log(2)
+    env = TimeStepEnv(ants(16, 50, 1, PRESETS["wired"](), "held_out"))
+    actor, right = load_actor(policy_bundle.unpack(learner.policy())), []
+    step, state, previous = env.reset(), actor.initial_state(16), Previous.none(16, 8)
+    for _ in range(20):
+        action, extras, state = actor.act(step.observation, previous, state, step.trial_first)
+        signs = np.array([task.gear for task in env.env.tasks])
+        right.append((np.sign(extras["belief"]) == signs).mean())
+        step = env.step(action)
+        previous = Previous(action, step.reward, step.done)
+    assert np.mean(right[10:]) > 0.6
+
+
+def test_it_must_have_tasks():
+    with pytest.raises(ArgumentError, match="guided_rl2 learns from tasks: give it some, such as tasks:=wired"):
+        choose("guided_rl2", {})
+    chosen = choose("guided_rl2", {"tasks": "wired"})
+    assert chosen.train.max_episode_steps == 100 and chosen.train.num_envs == 64
+    assert choose("ppo", {}).train.max_episode_steps == 1000
