@@ -17,7 +17,7 @@ from keras import ops
 
 from ant_rl_core.step import Previous, Transition
 from trainer.algorithms.meta.experts import Expert, GuidedExpert
-from trainer.algorithms.meta.guides import Guide
+from trainer.algorithms.meta.guides import Guide, Tick
 from trainer.export.policy_graph import PolicyGraph
 from trainer.networks import weights
 from trainer.networks.mlp import dense
@@ -26,6 +26,8 @@ from trainer.networks.recurrent import State, unroll
 NUM_KINEMATICS = 27  # of Ant-v5's observation: positions and velocities; what follows are contact forces
 _LEAST_STD = 1e-3
 _FADING = 5.0  # sums lose 1 / (1 + exp(5)) per tick at the start of learning: they remember some 150 ticks
+
+_ESTIMATING = 3  # states of the estimate itself: the memory, the sums, what was seen and sent before
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -47,12 +49,14 @@ class Estimator:
         graph: for bundles.
     """
 
+    _further_states: tuple[int, ...] = ()  # sizes of states that `_drive` needs
+
     def __init__(self, guide: Guide, policy: keras.Model, observation_size: int, action_size: int,
                  hidden: Sequence[int], memory_size: int, seeds: np.random.SeedSequence) -> None:
         self.expert: Expert = self._make_expert(guide, policy)
         self._guide, self._policy = guide, policy
         self._action_size = action_size
-        self._sizes = (memory_size, guide.products, NUM_KINEMATICS + 1 + guide.lags * action_size)
+        self._sizes = (memory_size, guide.products, NUM_KINEMATICS + 1 + guide.lags * action_size, *self._further_states)
         numbers = iter(seeds.generate_state(len(hidden) + 10).tolist())
         self._scale = keras.layers.BatchNormalization(center=False, scale=False, epsilon=_LEAST_STD**2, name="scale")
         self._see = [dense(size, next(numbers), activation="relu", name=f"see_{i}") for i, size in enumerate(hidden)]
@@ -80,7 +84,7 @@ class Estimator:
     def act(self, observation: np.ndarray, previous: Previous, state: Arrays) -> tuple[np.ndarray, Arrays]:
         """Actions float32 [n, action_size] and the state after."""
         action, following = self._acting(tf.constant(observation), tf.constant(previous.action),
-                                         tuple(map(tf.constant, state)))
+                                         tf.constant(previous.reward[:, None]), tuple(map(tf.constant, state)))
         return action.numpy(), tuple(each.numpy() for each in following)
 
     def renew(self) -> None:
@@ -90,7 +94,7 @@ class Estimator:
         """What of a tick is learned from."""
         assert batch.task is not None
         return {"seen": batch.observation[:, :NUM_KINEMATICS], "action": previous.action,
-                "task": self._guide.labels(batch.task)}
+                "reward": previous.reward[:, None], "task": self._guide.labels(batch.task)}
 
     def begin(self, lessons: dict[str, np.ndarray]) -> None:
         """Scale what is seen by the first lessons, each array [T, n, ...]."""
@@ -100,7 +104,8 @@ class Estimator:
 
     def loss(self, lessons: dict[str, tf.Tensor], state: State) -> tf.Tensor:
         """Of consecutive lessons, each array [T, n, ...]; `first` among them tells where the memory begins anew."""
-        outputs = unroll(self._step, (lessons["seen"], lessons["action"]), lessons["first"], state)
+        inputs = (lessons["seen"], lessons["action"], lessons["reward"])
+        outputs = unroll(self._step, inputs, lessons["first"], state[:_ESTIMATING])
         return self._loss({name: _flat(array) for name, array in lessons.items() if name != "first"}, _flat(outputs))
 
     def save(self) -> dict[str, np.ndarray]:
@@ -120,9 +125,12 @@ class Estimator:
         """Layers that `_drive` needs."""
         return []
 
-    def _drive(self, observation: Any, outputs: Any, belief: Any) -> Any:
-        """Actions [n, action_size] for observations as they come, what `_step` gave, and the belief made of that."""
-        return self._guide.command(self._policy(observation), belief)
+    def _drive(self, observation: Any, outputs: Any, belief: Any, state: State) -> tuple[Any, State]:
+        """Actions [n, action_size] for observations as they come, what `_step` gave, and the belief made of that.
+
+        It may have states of its own, of `_further_states`, that matter for nothing but acting.
+        """
+        return self._guide.command(self._policy(observation), belief), state
 
     def _loss(self, lessons: dict[str, tf.Tensor], outputs: tf.Tensor) -> tf.Tensor:
         """Of lessons [m, ...] and what `_step` gave for them."""
@@ -131,41 +139,52 @@ class Estimator:
     # ----------------------------------------------------------------------------------------------------------------
 
     def _step(self, inputs: State, state: State) -> tuple[tf.Tensor, State]:
-        """What is seen [n, NUM_KINEMATICS] and was sent before, to the outputs and the state after.
+        """What is seen [n, NUM_KINEMATICS], and was sent and given before, to the outputs and the state after.
 
         Outputs are, side by side: the estimate [n, guide.size], what the memory gives [n, memory_size], and the
         actions sent, the newest first [n, (1 + lags) * action_size].
         """
-        seen, action = inputs
+        seen, action, reward = inputs
         memory, sums, kept = state
         before, started, earlier = (kept[:, :NUM_KINEMATICS], kept[:, NUM_KINEMATICS:NUM_KINEMATICS + 1],
                                     kept[:, NUM_KINEMATICS + 1:])
         x = self._scale(seen, training=False)
         change = started * (x - before)
         sent = ops.concatenate([action, earlier], axis=-1)
-        y = ops.concatenate([x - change, x, change, sent], axis=-1)
+        y = ops.concatenate([x - change, x, change, sent, *([reward] if self._guide.takes_reward else [])], axis=-1)
         for layer in self._see:
             y = layer(y)
-        evidence = self._guide.evidence(self._gates(y), sent)
+        evidence = started * self._guide.evidence(self._gates(y), Tick(seen, sent, reward))
         sums = self._fade(y) * sums + evidence
         remembered, (memory,) = self._memory(ops.concatenate([y, evidence], axis=-1), [memory])
         kept = ops.concatenate([x, ops.ones_like(started), sent[:, :self._guide.lags * self._action_size]], axis=-1)
-        estimate = self._answer(remembered) + self._readout(sums)
+        estimate = self._estimate(remembered, sums)
         return ops.concatenate([estimate, remembered, sent], axis=-1), (memory, sums, kept)
 
-    def _act(self, observation: tf.Tensor, action: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        outputs, state = self._step((observation[:, :NUM_KINEMATICS], action), state)
-        return self._drive(observation, outputs, self._guide.belief(outputs[:, :self._guide.size])), state
+    def _estimate(self, remembered: Any, sums: Any) -> Any:
+        return self._answer(remembered) + self._readout(sums)
+
+    def _act(self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor,
+             state: State) -> tuple[tf.Tensor, State]:
+        action, _, state = self._whole(observation, action, reward, state)
+        return action, state
+
+    def _whole(self, observation: Any, action: Any, reward: Any, state: State) -> tuple[Any, Any, State]:
+        """Action, belief, and the states after."""
+        outputs, estimating = self._step((observation[:, :NUM_KINEMATICS], action, reward), state[:_ESTIMATING])
+        belief = self._guide.belief(outputs[:, :self._guide.size])
+        action, driving = self._drive(observation, outputs, belief, state[_ESTIMATING:])
+        return action, belief, (*estimating, *driving)
 
     def _network(self, observation_size: int) -> keras.Model:
         sizes = {"observation": observation_size, "previous_action": self._action_size,
+                 **({"previous_reward": 1} if self._guide.takes_reward else {}),
                  **{f"state_{i}": size for i, size in enumerate(self._sizes)}}
         inputs = {name: keras.Input((size,), dtype="float32", name=name) for name, size in sizes.items()}
         observation = inputs["observation"]
-        outputs, states = self._step((observation[:, :NUM_KINEMATICS], inputs["previous_action"]),
-                                     tuple(inputs[f"state_{i}"] for i in range(len(self._sizes))))
-        belief = self._guide.belief(outputs[:, :self._guide.size])
-        output = ops.concatenate([self._drive(observation, outputs, belief), belief], axis=-1)
+        action, belief, states = self._whole(observation, inputs["previous_action"], inputs.get("previous_reward"),
+                                             tuple(inputs[f"state_{i}"] for i in range(len(self._sizes))))
+        output = ops.concatenate([action, belief], axis=-1)
         return keras.Model(inputs, {"output": output, **{f"state_{i}": each for i, each in enumerate(states)}},
                            name="adaptive")
 

@@ -18,6 +18,7 @@ from trainer.algorithms.meta.estimator import NUM_KINEMATICS, Estimator
 from trainer.algorithms.meta.experts import Expert, ForesightedExpert
 from trainer.algorithms.meta.guides import Delay, Guide
 from trainer.networks.mlp import dense
+from trainer.networks.recurrent import State
 
 _CHANGE_WEIGHT = 0.02  # of foreseen positions and velocities themselves, beside the actions that come of them
 
@@ -53,8 +54,8 @@ class Foresight(Estimator):
         self._foreseen = keras.layers.Dense(self._observation_size, kernel_initializer="zeros", name="foreseen")
         return [*self._foresee, self._foreseen]
 
-    def _drive(self, observation: Any, outputs: Any, belief: Any) -> Any:
-        return self._policy(self._ahead(observation, outputs, belief))
+    def _drive(self, observation: Any, outputs: Any, belief: Any, state: State) -> tuple[Any, State]:
+        return self._policy(self._ahead(observation, outputs, belief)), state
 
     def _ahead(self, observation: Any, outputs: Any, belief: Any) -> Any:
         """The observation [n, observation_size] when the action arrives."""

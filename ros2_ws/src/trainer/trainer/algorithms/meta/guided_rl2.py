@@ -16,11 +16,12 @@ from ant_rl_core.settings import Settings, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.step import Previous, Transition
 from trainer import checkpoint, guard
+from trainer.algorithms.meta.directions import Directions
 from trainer.algorithms.meta.estimator import Estimator
 from trainer.algorithms.meta.experts import Expert, expert_for
 from trainer.algorithms.meta.foresight import Foresight
 from trainer.algorithms.meta.frozen import frozen_policy
-from trainer.algorithms.meta.guides import Delay, guide_for
+from trainer.algorithms.meta.guides import Delay, Heading, guide_for
 from trainer.algorithms.meta.lessons import Lessons
 from trainer.algorithms.meta.pupil import Pupil
 from trainer.export.policy_graph import PolicyGraph
@@ -136,8 +137,10 @@ class GuidedRL2:
         if config.student == "estimator":
             sizes = (observation_size, action_size, config.hidden, config.memory_size, network_seed)
             guide = guide_for(tasks)
-            self._student = (Foresight(guide, policy, *sizes, config.foresight) if isinstance(guide, Delay)
-                             else Estimator(guide, policy, *sizes))
+            if isinstance(guide, Delay):
+                self._student = Foresight(guide, policy, *sizes, config.foresight)
+            else:
+                self._student = (Directions if isinstance(guide, Heading) else Estimator)(guide, policy, *sizes)
         else:
             actor = RecurrentActor(observation_size, action_size, seed=first_seed(network_seed),
                                    memory_size=config.memory_size, input_hidden=config.hidden,

@@ -7,7 +7,7 @@ truth, policy and guide are an expert for the task, without training one.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,22 @@ from ant_env_node.tasks.distribution import TaskDistribution
 from ant_env_node.tasks.task import NUM_ACTUATORS, fields_of
 from ant_rl_core.settings import ArgumentError
 
+_VELOCITY = 13  # where the torso's velocity begins in an observation, along x and y in the world
 _NUM_PAIRS = NUM_ACTUATORS // 2  # hip and ankle of a leg lie side by side
+
+
+class Tick(NamedTuple):
+    """What is known of a tick; arrays [n, ...] of Keras or numpy.
+
+    Attributes:
+        seen: positions and velocities, in SI units.
+        sent: actions side by side, the newest first.
+        reward: for the newest of them, [n, 1].
+    """
+
+    seen: Any
+    sent: Any
+    reward: Any
 
 
 class Guide(Protocol):
@@ -27,12 +42,14 @@ class Guide(Protocol):
         size: numbers that are estimated.
         gates, products: numbers that `evidence` takes and gives.
         lags: how many actions before the previous one it needs.
+        takes_reward: whether the reward tells of the task.
     """
 
     size: int
     gates: int
     products: int
     lags: int
+    takes_reward: bool
 
     def labels(self, task: np.ndarray) -> np.ndarray:
         """What is to be estimated, float32 [n, size], of tasks as vectors (`Task.vector`)."""
@@ -49,11 +66,8 @@ class Guide(Protocol):
     def certain(self, labels: Any) -> Any:
         """The belief of one who is told."""
 
-    def evidence(self, gates: Any, sent: Any) -> Any:
-        """Products [n, products] of what was seen [n, gates] and of what was sent.
-
-        `sent` [n, (1 + lags) * action_size] begins with the newest action.
-        """
+    def evidence(self, gates: Any, tick: Tick) -> Any:
+        """Products [n, products] of what was seen, as the network puts it [n, gates], and of what was sent or given."""
 
     def readout(self) -> np.ndarray:
         """What sums of products say of the estimates at the start of learning, [products, size]."""
@@ -67,6 +81,7 @@ class Motors:
 
     size = gates = products = NUM_ACTUATORS
     lags = 0
+    takes_reward = False
 
     def labels(self, task: np.ndarray) -> np.ndarray:
         """1 where a motor is wired rightly, 0 where it is reversed."""
@@ -88,9 +103,9 @@ class Motors:
         """Signs."""
         return 2.0 * labels - 1.0
 
-    def evidence(self, gates: Any, sent: Any) -> Any:
+    def evidence(self, gates: Any, tick: Tick) -> Any:
         """A motor's inferred torque times what was sent to it is positive where it is wired rightly."""
-        return gates * sent
+        return gates * tick.sent
 
     def readout(self) -> np.ndarray:
         """Each product speaks for its motor."""
@@ -108,6 +123,7 @@ class Legs:
     gates = NUM_ACTUATORS
     products = _NUM_PAIRS * _NUM_PAIRS * 2  # leg, source, hip or ankle
     lags = 0
+    takes_reward = False
 
     def labels(self, task: np.ndarray) -> np.ndarray:
         """One of each leg's 8 numbers is 1."""
@@ -136,9 +152,9 @@ class Legs:
         """As `belief`, of 1, 0 and -1."""
         return self._signed(ops.reshape(labels, (-1, _NUM_PAIRS, 2 * _NUM_PAIRS)))
 
-    def evidence(self, gates: Any, sent: Any) -> Any:
+    def evidence(self, gates: Any, tick: Tick) -> Any:
         """Each leg's inferred torques times what was sent by each source, hips and ankles apart."""
-        products = ops.reshape(gates, (-1, _NUM_PAIRS, 1, 2)) * ops.reshape(sent, (-1, 1, _NUM_PAIRS, 2))
+        products = ops.reshape(gates, (-1, _NUM_PAIRS, 1, 2)) * ops.reshape(tick.sent, (-1, 1, _NUM_PAIRS, 2))
         return ops.reshape(products, (-1, self.products))
 
     def readout(self) -> np.ndarray:
@@ -165,6 +181,7 @@ class Delay:
     """
 
     gates = NUM_ACTUATORS
+    takes_reward = False
 
     def __init__(self, most: int) -> None:
         self.lags, self.size = most, most + 1
@@ -190,9 +207,9 @@ class Delay:
         """1 and 0."""
         return labels
 
-    def evidence(self, gates: Any, sent: Any) -> Any:
+    def evidence(self, gates: Any, tick: Tick) -> Any:
         """The torques that were inferred times each of the actions that may have caused them."""
-        products = ops.expand_dims(gates, 1) * ops.reshape(sent, (-1, self.size, NUM_ACTUATORS))
+        products = ops.expand_dims(gates, 1) * ops.reshape(tick.sent, (-1, self.size, NUM_ACTUATORS))
         return ops.reshape(products, (-1, self.products))
 
     def readout(self) -> np.ndarray:
@@ -204,15 +221,64 @@ class Delay:
         return action
 
 
+class Heading:
+    """In which direction walking is rewarded, which only the reward tells."""
+
+    size = 2
+    gates = 5
+    products = 5
+    lags = 0
+    takes_reward = True
+
+    def labels(self, task: np.ndarray) -> np.ndarray:
+        """Cosine and sine of the direction, from x towards y."""
+        return fields_of(task)["heading"].astype(np.float32)
+
+    def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Square of the difference."""
+        return tf.reduce_sum(tf.square(logits - labels), axis=-1)
+
+    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Cosine of the angle between both."""
+        return (logits * labels).sum(-1) / np.maximum(np.linalg.norm(logits, axis=-1), 1e-6)
+
+    def belief(self, logits: Any) -> Any:
+        """A direction of length 1."""
+        return logits / ops.sqrt(ops.sum(ops.square(logits), axis=-1, keepdims=True) + 1e-6)
+
+    def certain(self, labels: Any) -> Any:
+        """It is one."""
+        return labels
+
+    def evidence(self, gates: Any, tick: Tick) -> Any:
+        """What the normal equations of reward on velocity are made of, each as far as the network trusts it.
+
+        The reward is the velocity along the direction, and 1, less what the torques cost.
+        """
+        x, y = tick.seen[:, _VELOCITY:_VELOCITY + 1], tick.seen[:, _VELOCITY + 1:_VELOCITY + 2]
+        along = tick.reward - 1.0 + 0.5 * ops.sum(ops.square(tick.sent), axis=-1, keepdims=True)
+        return ops.sigmoid(gates) * ops.concatenate([along * x, along * y, x * x, x * y, y * y], axis=-1)
+
+    def readout(self) -> np.ndarray:
+        """Nothing at the start: the sums are not in proportion to the direction."""
+        return np.zeros((self.products, self.size), np.float32)
+
+    def command(self, action: Any, belief: Any) -> Any:
+        """The robot is turned instead: see `Directions`."""
+        return action
+
+
 def guide_for(tasks: TaskDistribution) -> Guide:
     """The guide for what differs between the tasks; ArgumentError where there is none for that."""
     differs = tasks.differs()
     signs = {abs(strength) for task in tasks.train for strength in task.gear} == {1.0}
+    if differs == {"heading"}:
+        return Heading()
     if differs == {"delay"}:
         return Delay(max(task.delay for task in tasks.train))
     if signs and differs == {"gear"}:
         return Motors()
     if signs and differs <= {"gear", "wiring"}:
         return Legs()
-    raise ArgumentError("the teacher can be told of motors whose signs or cables differ, as in wired and swapped, found "
-                        f"{tasks.name}, in which {', '.join(sorted(differs))} differ")
+    raise ArgumentError("the teacher can be told of headings, of delays, and of motors whose signs or cables differ, "
+                        f"found {tasks.name}, in which {', '.join(sorted(differs))} differ")
