@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from ant_env_node.make import ants, make
+from ant_env_node.tasks import symmetry
 from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.distribution import TaskDistribution
 from ant_env_node.tasks.presets import PRESETS
@@ -19,9 +20,10 @@ from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous, TimeStepEnv
 from policy_node.actor import load_actor
 from trainer import loop
+from trainer.algorithms.meta import directions
 from trainer.algorithms.meta.frozen import frozen_policy
 from trainer.algorithms.meta.guided_rl2 import GuidedRL2, GuidedRL2Config
-from trainer.algorithms.meta.guides import Legs, Motors, guide_for
+from trainer.algorithms.meta.guides import Heading, Legs, Motors, Tick, guide_for
 from trainer.runs.train_config import choose
 
 ROWS = 6
@@ -68,7 +70,7 @@ def test_sums_of_true_products_tell_the_task(guide):
     for _ in range(12):
         sent = rng.uniform(-1, 1, (64, 8)).astype(np.float32)
         torque = gear.astype(np.float32) * np.take_along_axis(sent, wiring, axis=1)
-        sums += np.array(guide.evidence(torque, sent))
+        sums += np.array(guide.evidence(torque, Tick(None, sent, None)))
     logits = sums @ guide.readout()
     labels = guide.labels(np.array([task.vector() for task in tasks]))
     assert guide.right(logits, labels).mean() > 0.97
@@ -87,11 +89,63 @@ def test_the_loss_is_that_of_scipy_and_least_at_the_truth(guide):
 
 
 def test_other_tasks_have_no_guide():
-    with pytest.raises(ArgumentError, match="signs or cables differ, as in wired and swapped, found lost_leg, in which "
-                                            "gear differ"):
-        guide_for(PRESETS["lost_leg"]())
-    with pytest.raises(ArgumentError, match="found directions, in which heading differ"):
-        guide_for(PRESETS["directions"]())
+    for name, field in (("lost_leg", "gear"), ("velocities", "speed")):
+        with pytest.raises(ArgumentError, match="told of headings, of delays, and of motors whose signs or cables "
+                                                f"differ, found {name}, in which {field} differ"):
+            guide_for(PRESETS[name]())
+
+
+def test_the_direction_solves_the_normal_equations_of_a_real_run():
+    tasks, rng = PRESETS["directions"](), np.random.default_rng(0)
+    with ants(6, 3, 1, tasks, "held_out") as ant:
+        observation, info = ant.reset()
+        told, sums = info["task"], 0.0
+        for _ in range(25):
+            action = rng.uniform(-1, 1, (6, 8)).astype(np.float32)
+            observation, reward, terminated, _, info = ant.step(action)
+            assert not terminated.any()
+            # The velocity of a step is the mean over it, and the observation's that at its end.
+            seen = np.array(observation[:, :27], np.float32)
+            seen[:, 13], seen[:, 14] = info["x_velocity"], info["y_velocity"]
+            tick = Tick(seen, action, reward[:, None].astype(np.float32))
+            sums = sums + np.array(Heading().evidence(np.full((6, 5), 50.0, np.float32), tick))
+    solved = [np.linalg.solve([[xx, xy], [xy, yy]], [bx, by]) for bx, by, xx, xy, yy in sums]
+    cosine = Heading().right(np.array(solved), Heading().labels(told))
+    assert cosine.min() > 0.98  # contacts, which cost a little, are left out
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_turning_and_renaming_are_those_of_the_symmetry(quarters):
+    rng = np.random.default_rng(quarters)
+    observation = rng.normal(0, 1, (30, 105)).astype(np.float32)
+    observation[:, 1:5] /= np.linalg.norm(observation[:, 1:5], axis=1, keepdims=True)
+    found = np.array(directions._relabeled(observation, quarters))
+    found[:, 1:5] *= np.where(found[:, 1:2] < 0, -1, 1)
+    np.testing.assert_allclose(found, symmetry.relabel(observation, quarters), atol=1e-6)
+    action = observation[:, :8]
+    assert np.array_equal(directions._relabeled_action(action, quarters), symmetry.relabel_action(action, quarters))
+    angle = rng.uniform(-np.pi, np.pi, 30)
+    towards = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    np.testing.assert_allclose(directions._turned_back(observation, towards), symmetry.turn_world(observation, -angle),
+                               atol=2e-6)
+
+
+def test_a_course_changes_by_quarters_at_once_and_by_little_else():
+    """The torso as the policy sees it never jumps, whatever comes to be believed."""
+    rng, angle = np.random.default_rng(0), np.linspace(-3.1, 3.1, 40)
+    ahead = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    course, quarters, lies = np.zeros((40, 2), np.float32), np.zeros((40, 4), np.float32), np.zeros(40)
+    for t in range(120):
+        if t % 40 == 0:
+            wanted = rng.uniform(-np.pi, np.pi, 40)
+            belief = np.stack([np.cos(wanted), np.sin(wanted)], axis=1).astype(np.float32)
+        course, quarters = map(np.array, directions._turned_towards(ahead, course, quarters, belief))
+        assert np.array_equal(quarters.sum(axis=1), np.ones(40)) and np.allclose(np.linalg.norm(course, axis=1), 1)
+        seen = angle - np.arctan2(course[:, 1], course[:, 0]) + quarters.argmax(axis=1) * np.pi / 2
+        assert np.abs(np.angle(np.exp(1j * (seen - lies)))).max() < 1.05 * np.arctan(directions._TURN) + 1e-3
+        lies = seen
+        if t % 40 == 39:
+            assert (course * belief).sum(axis=1).min() > 0.999
 
 
 @pytest.mark.parametrize("delay", [0, 1, 3])
@@ -130,10 +184,11 @@ def a_rollout(rng, ticks, rows=3):
             rng.uniform(-1, 1, (ticks, rows, 8)).astype(np.float32), first)
 
 
-@pytest.mark.parametrize("student", ["estimator", "actor"])
-def test_the_policy_that_is_handed_over_does_what_the_learner_does(student, eager):
-    learner = make_learner(student=student, noise=0.0, teacher_share=0.0)
-    run(learner, 25)  # its weights are no longer those of the start
+@pytest.mark.parametrize(("student", "tasks"), [("estimator", "wired"), ("estimator", "latency"),
+                                                ("estimator", "directions"), ("actor", "wired")])
+def test_the_policy_that_is_handed_over_does_what_the_learner_does(student, tasks, eager):
+    learner = make_learner(tasks, student=student, noise=0.0, teacher_share=0.0)
+    run(learner, 25, tasks=tasks)  # its weights are no longer those of the start
     actor = load_actor(policy_bundle.unpack(learner.policy()))
     assert actor.manifest.memory == "trial" and actor.manifest.algorithm == "guided_rl2"
     rng = np.random.default_rng(0)
@@ -158,12 +213,12 @@ def test_a_sequence_is_learned_from_as_it_was_acted(student):
         state = tuple(np.where(first[t][:, None], np.float32(0), each) for each in state)
         previous = Previous(action[t], np.zeros(3, np.float32), np.zeros(3, bool)).forgotten(first[t])
         lesson = {"first": first[t], "previous_action": previous.action, "action": previous.action,
-                  "previous_reward": np.zeros((3, 1), np.float32), "previous_done": np.zeros((3, 1), np.float32),
+                  **dict.fromkeys(("reward", "previous_reward", "previous_done"), np.zeros((3, 1), np.float32)),
                   "observation": observation[t], "seen": observation[t][:, :27], "task": labels,
                   "label": np.zeros((3, 8), np.float32)}
         lessons.append(lesson)
         if student == "estimator":
-            outputs, state = taught._step((lesson["seen"], previous.action), state)
+            outputs, state = taught._step((lesson["seen"], previous.action, lesson["reward"]), state)
             logits = outputs[:, :labels.shape[1]]
             losses.append(taught._guide.loss(logits, labels).numpy().mean())
         else:

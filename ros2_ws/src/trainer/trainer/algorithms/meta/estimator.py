@@ -56,7 +56,8 @@ class Estimator:
         self.expert: Expert = self._make_expert(guide, policy)
         self._guide, self._policy = guide, policy
         self._action_size = action_size
-        self._sizes = (memory_size, guide.products, NUM_KINEMATICS + 1 + guide.lags * action_size, *self._further_states)
+        kept = NUM_KINEMATICS + 1 + guide.lags * action_size
+        self._sizes = (memory_size, guide.products, kept, *self._further_states)
         numbers = iter(seeds.generate_state(len(hidden) + 10).tolist())
         self._scale = keras.layers.BatchNormalization(center=False, scale=False, epsilon=_LEAST_STD**2, name="scale")
         self._see = [dense(size, next(numbers), activation="relu", name=f"see_{i}") for i, size in enumerate(hidden)]
@@ -157,7 +158,9 @@ class Estimator:
         evidence = started * self._guide.evidence(self._gates(y), Tick(seen, sent, reward))
         sums = self._fade(y) * sums + evidence
         remembered, (memory,) = self._memory(ops.concatenate([y, evidence], axis=-1), [memory])
-        kept = ops.concatenate([x, ops.ones_like(started), sent[:, :self._guide.lags * self._action_size]], axis=-1)
+        # An empty slice is all of it for LiteRT.
+        kept_sent = [sent[:, :self._guide.lags * self._action_size]] if self._guide.lags else []
+        kept = ops.concatenate([x, ops.ones_like(started), *kept_sent], axis=-1)
         estimate = self._estimate(remembered, sums)
         return ops.concatenate([estimate, remembered, sent], axis=-1), (memory, sums, kept)
 

@@ -235,8 +235,9 @@ class GuidedRL2:
 
     def save(self) -> dict[str, np.ndarray]:
         """Everything an unbroken continuation needs."""
-        saved = {**self.weights(), **self._student.save(), **self._lessons.save(), "led": self._led, "round": np.asarray(self._round),
-                 "noise": checkpoint.pack_generator(self._noise), "order": checkpoint.pack_generator(self._order),
+        saved = {**self.weights(), **self._student.save(), **self._lessons.save(), "led": self._led,
+                 "round": np.asarray(self._round), "noise": checkpoint.pack_generator(self._noise),
+                 "order": checkpoint.pack_generator(self._order),
                  "env_steps": np.asarray(self.env_steps), "version": np.asarray(self.version)}
         return saved if self._task is None else {**saved, "task": self._task}
 
