@@ -33,11 +33,11 @@ OWN_PROGRAMS = {"__main__", "sb3_worker"}
 ROS_SIDE = {
     "ant_rl_core": set(),
     "ant_env_node": {"node", "codec", "services", "state_topics", "topics"},
-    "policy_node": {"node"},
+    "policy_node": {"node", "updates"},
     "trainer": {"ros.node", "ros.codec", "ros.topics"},
     "monitor_node": {"node", "codec"},
     "recorder_node": {"node", "codec"},
-    "viewer_node": {"node", "codec"},
+    "viewer_node": {"node", "codec", "told"},
     "ant_rl": {"node", "node_commands", "launch_actions"},
     "ant_rl_tools": {"asker", "node_process", "own_node", "recorded", "bench.node", "bench.policy", "bench.lockstep",
                      "replay.command", "replay.policy", "replay.environment", "replay.learner", "report.command",

@@ -16,7 +16,7 @@ import termios
 import numpy as np
 import pytest
 import zstandard
-from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate, Session, TrainingProgress
+from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate, RobotTasks, Session, TrainingProgress
 from ant_rl_interfaces.srv import Reset
 from make_golden_bags import GOLDEN, RUNS
 from programs import command
@@ -39,7 +39,7 @@ from recorder_node.repair.bag import repair
 from recorder_node.storage import BagError, Message, Topic
 
 TYPES = {"observation": Observation, "joint_torques": JointTorques, "policy": PolicyUpdate, "session": Session,
-         "training": TrainingProgress}
+         "training": TrainingProgress, "task": RobotTasks}
 
 
 def replay(bag, *words, tmp_path=None):

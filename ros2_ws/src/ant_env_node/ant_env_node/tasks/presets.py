@@ -136,7 +136,7 @@ def _hold_out(name: str, meaning: str, tasks: list[Task], count: int) -> TaskDis
 
 def distribution(name: str) -> TaskDistribution | None:
     """The tasks of this name; None for the stock Ant. KeyError where there are none."""
-    return None if name == STOCK else PRESETS[name]()
+    return TASKS[name]()
 
 
 STOCK = "none"
@@ -145,3 +145,5 @@ PRESETS: Mapping[str, Callable[[], TaskDistribution]] = {
     "goals": _goals, "velocities": _velocities, "wired": _wired, "swapped": _swapped, "lost_leg": _lost_leg,
     "strength": _strength, "latency": _latency, "everything": _everything,
 }
+# What a setting `tasks` may be.
+TASKS: Mapping[str, Callable[[], TaskDistribution | None]] = {STOCK: lambda: None, **PRESETS}
