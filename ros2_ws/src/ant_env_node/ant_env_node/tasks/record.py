@@ -61,5 +61,5 @@ def _standing(ant: TaskAnt, tick: Tick, before: RowTasks | None, changed: np.nda
     since[changed], by_hand[changed] = tick.step_id, False
     by_hand[list(given)] = True
     number = 1 if before is None else before.number + 1
-    return RowTasks(tick.session, number, tick.step_id, tuple(task.name for task in ant.tasks), tuple(definitions), since,
-                    by_hand, ant.task_vectors)
+    names = tuple(task.name for task in ant.tasks)
+    return RowTasks(tick.session, number, tick.step_id, names, tuple(definitions), since, by_hand, ant.task_vectors)
