@@ -188,9 +188,10 @@ def test_methods_are_named_without_a_learning_library(words, code, said):
     assert said in done.stdout + done.stderr
 
 
-def test_methods_are_offered_without_numpy():
-    done = run_blocked({"numpy"}, "from ant_rl import stack\n[x] = [x for x in stack.arguments_of('sim') if "
-                                  "x.name == 'algorithm']\nassert x.choices[:2] == ('ppo', 'a2c'), x.choices")
+def test_methods_and_tasks_are_offered_without_numpy():
+    done = run_blocked({"numpy"}, "from ant_rl import stack\nx = {x.name: x for x in stack.arguments_of('sim')}\n"
+                                  "assert x['algorithm'].choices[:2] == ('ppo', 'a2c'), x['algorithm'].choices\n"
+                                  "assert x['tasks'].choices[:2] == ('none', 'directions2'), x['tasks'].choices")
     assert done.returncode == 0, done.stderr
 
 

@@ -1,7 +1,8 @@
 """The stack as plain data: the launch arguments, and the nodes of each arrangement.
 
 This is the one list that `launch/*.launch.py` turns into launch actions and `supervisor.py` into processes.
-It imports neither rclpy nor launch. The learning methods are named by the trainer, where one is installed.
+It imports neither rclpy nor launch. Learning methods are named by the trainer, where one is installed, tasks by the env
+node. Longer than others because all arguments are one table, beside the nodes that take them.
 """
 
 from __future__ import annotations
@@ -77,13 +78,11 @@ ARGUMENTS = (
     Argument("shaping", "bool", "false",
              "learn from shaped rewards (forward bonus, stall and low-body penalty; constants: parameters of env); "
              "returns stay those of the default reward", arrangements=_WITH_ENV),
-    Argument("tasks", "text", "none",
-             "tasks of the robots, other rewards, bodies and worlds, drawn anew for each trial, see ./run tasks",
+    Argument("tasks", "text", "none", "tasks of the robots, drawn anew for each trial, see ./run tasks",
              choices_group=TASKS_GROUP, arrangements=_WITH_ENV),
     Argument("task_part", "text", "train", "which of the tasks: those to train on, or those held out",
              choices=("train", "held_out"), arrangements=_WITH_ENV),
-    Argument("memory_off", "bool", "false",
-             "the policy forgets all of a trial at each tick: what its memory is worth shows beside it",
+    Argument("memory_off", "bool", "false", "the policy forgets all at each tick: what its memory is worth",
              arrangements=_WITH_POLICY),
     Argument("namespace", "name", "", "namespace of every node and topic: give each robot of a fleet its own",
              arrangements=_EVERYWHERE),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.names import STOCK
 from ant_env_node.tasks.task import NUM_ACTUATORS, Task
 from ant_rl_core.spec import ACTUATOR_NAMES
 
@@ -136,14 +137,11 @@ def _hold_out(name: str, meaning: str, tasks: list[Task], count: int) -> TaskDis
 
 def distribution(name: str) -> TaskDistribution | None:
     """The tasks of this name; None for the stock Ant. KeyError where there are none."""
-    return TASKS[name]()
+    return None if name == STOCK else PRESETS[name]()
 
 
-STOCK = "none"
 PRESETS: Mapping[str, Callable[[], TaskDistribution]] = {
     "directions2": lambda: _directions(2), "directions4": lambda: _directions(4), "directions": _any_direction,
     "goals": _goals, "velocities": _velocities, "wired": _wired, "swapped": _swapped, "lost_leg": _lost_leg,
     "strength": _strength, "latency": _latency, "everything": _everything,
 }
-# What a setting `tasks` may be.
-TASKS: Mapping[str, Callable[[], TaskDistribution | None]] = {STOCK: lambda: None, **PRESETS}

@@ -15,7 +15,8 @@ import numpy as np
 from ant_env_node.make import ants
 from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.distribution import PARTS
-from ant_env_node.tasks.presets import STOCK, TASKS
+from ant_env_node.tasks.names import NAMES, STOCK
+from ant_env_node.tasks.presets import distribution
 from ant_env_node.tasks.task import Task
 from ant_env_node.vec_env import VectorAnt, load_model
 from ant_rl_core import bundle as policy_bundle, settings
@@ -48,7 +49,7 @@ class VideoConfig(Settings):
     episodes: int = setting(1, "how many episodes of each policy, one after the other", minimum=1)
     steps: int = setting(0, "end after so many control ticks of 0.05 s; 0 means when all episodes have ended",
                          minimum=0)
-    tasks: str = setting(STOCK, "tasks of the robots, drawn anew for each trial, see ./run tasks", choices=tuple(TASKS))
+    tasks: str = setting(STOCK, "tasks of the robots, drawn anew for each trial, see ./run tasks", choices=NAMES)
     task_part: str = setting("held_out", "which of the tasks: those to train on, or those held out", choices=PARTS)
     variant: str = setting(policy_bundle.FLOAT32, "variant of the bundles that are named without one")
     width: int = setting(480, "of the picture of each policy, an even number of pixels")
@@ -114,7 +115,7 @@ class Panel:
     _task: Task | None = None
 
     def __post_init__(self) -> None:
-        self.ant = ants(1, self.config.seed, 1, TASKS[self.config.tasks](), self.config.task_part)
+        self.ant = ants(1, self.config.seed, 1, distribution(self.config.tasks), self.config.task_part)
         self._env = TimeStepEnv(self.ant)
         self._metered = MeteredActor(self.actor)
         self._begin()
