@@ -117,7 +117,7 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
               if name.endswith(":colors")}
     assert len(colors) == 13 and all(len(seen) == 2 for seen in colors.values())
     changed = sorted(entity for entity, (was, now) in colors.items() if was != now)
-    assert [entity.split("/")[-2] for entity in changed] == ["rightback_leg_geom", "fourth_ankle_geom"]
+    assert [entity.split("/")[-2] for entity in changed] == ["fourth_ankle_geom", "rightback_leg_geom"]
     series = {f"/{kind}/{node}" for kind in ("cpu", "memory") for node in NODES}
     series |= {f"/latency/{stage}_{part}" for stage in ("round_trip", "inference") for part in ("p50", "p99")}
     for entity in series | {"/return/so_far", "/return/episode"}:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from ant_env_node.shaping import ShapingConfig
 from ant_env_node.tasks.distribution import PARTS, TaskDistribution
-from ant_env_node.tasks.names import NAMES, STOCK
-from ant_env_node.tasks.presets import distribution
+from ant_env_node.tasks.names import NAMES
+from ant_env_node.tasks.presets import STOCK, distribution
 from ant_rl_core.modes import MODES
 from ant_rl_core.settings import part, setting
 

@@ -2,6 +2,5 @@
 
 from __future__ import annotations
 
-STOCK = "none"
-NAMES = (STOCK, "directions2", "directions4", "directions", "goals", "velocities", "wired", "swapped", "lost_leg",
+NAMES = ("none", "directions2", "directions4", "directions", "goals", "velocities", "wired", "swapped", "lost_leg",
          "strength", "latency", "everything")

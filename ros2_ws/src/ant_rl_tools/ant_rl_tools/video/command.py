@@ -15,8 +15,8 @@ import numpy as np
 from ant_env_node.make import ants
 from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.distribution import PARTS
-from ant_env_node.tasks.names import NAMES, STOCK
-from ant_env_node.tasks.presets import distribution
+from ant_env_node.tasks.names import NAMES
+from ant_env_node.tasks.presets import STOCK, distribution
 from ant_env_node.tasks.task import Task
 from ant_env_node.vec_env import VectorAnt, load_model
 from ant_rl_core import bundle as policy_bundle, settings

@@ -28,7 +28,7 @@ class TaskBook:
         if not tick.tasks_told:
             return True
         told = self._told.get(tick.session)
-        return bool(told) and told[-1].number >= tick.tasks_told
+        return told is not None and told[-1].number >= tick.tasks_told
 
     def tasks_at(self, tick: Tick) -> np.ndarray | None:
         """The tasks in which the tick before the one that `knows` was asked of is answered, float32 [n, k].
