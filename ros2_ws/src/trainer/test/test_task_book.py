@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ant_rl_core.settings import ArgumentError
 from ant_rl_core.spec import RobotSpec
 from ant_rl_core.testing import FakeVectorEnv
 from ant_rl_core.tick import RowTasks, Tick
 from trainer.ros.collector import Collector
-from trainer.ros.outbox import CannotBegin
 from trainer.ros.session import Session
+from trainer.runs.train_config import choose_over_ros
 
 SPEC = RobotSpec("fake", 6, 2, 1.0)
 # Tick and task by the number of the message: before the first, between two, twice at one tick, at two ticks in a row.
@@ -97,8 +98,7 @@ def test_tasks_of_several_environments_stand_side_by_side():
     assert collector.next_batch().task[:, 0].tolist() == [1, 1, 2, 2]
 
 
-def test_a_method_that_needs_tasks_is_refused_an_environment_without():
-    session = Session(lambda rows: pytest.fail("made"), False, 100, ["a"], None, needs_tasks=True)
-    with pytest.raises(CannotBegin, match="^this method learns from tasks, and the environment has none: start it with "
-                                          "tasks:=NAME, see ./run tasks$"):
-        session.take("a", ticks(1, newest=lambda step_id: 0)[0])
+def test_a_method_whose_teacher_acts_itself_is_refused_over_ros_in_a_sentence(tmp_path):
+    with pytest.raises(ArgumentError, match="^algorithm must be a method that learns from what policies did, found "
+                                            "guided_rl2, .*: use ./run train guided_rl2 tasks:=NAME$"):
+        choose_over_ros("guided_rl2", {}, str(tmp_path), 0, 0, False)

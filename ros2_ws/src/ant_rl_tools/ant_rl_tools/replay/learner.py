@@ -60,7 +60,7 @@ class _Student:
         self._session = Session(
             lambda rows: method.learner(config, rows, ANT.observation_size, ANT.action_size, seed, robot=ANT.name),
             method.learner.on_policy, config.total_steps, [_SOURCE], self, about={"seed": seed}, in_line=True,
-            pace=Pace(self._policies.__contains__, self._is_told), needs_tasks=method.needs_tasks)
+            pace=Pace(self._policies.__contains__, self._is_told))
 
     def tell(self, tasks: RowTasks) -> None:
         """What was recorded of the robots' tasks."""

@@ -35,7 +35,6 @@ class PlannedRun:
         self._policy_interval = settings.policy_interval
         self._learner = ALGORITHMS[settings.algorithm].learner
         self.on_policy: bool = self._learner.on_policy
-        self._needs_tasks = ALGORITHMS[settings.algorithm].needs_tasks
         # A trainer that was killed before its first checkpoint is started again by the stack.
         self.folder = RunFolder(settings.algorithm, chosen, anew=settings.resume)
         self.folder.make()
@@ -50,7 +49,7 @@ class PlannedRun:
         return Session(
             lambda rows: make(config, rows, ANT.observation_size, ANT.action_size, train.seed, robot=ANT.name),
             self.on_policy, config.total_steps, self._namespaces, out, self.folder, {"seed": train.seed},
-            self._policy_interval, stages=stages, needs_tasks=self._needs_tasks)
+            self._policy_interval, stages=stages)
 
     def why_it_ended(self, error: Exception) -> str:
         """The sentence about what ended the session; see `Session.take` for the errors."""

@@ -62,7 +62,6 @@ class Session:
         in_line: learn within `take` whatever the method, for the same ticks in the same order.
         stages: takes the durations of updates and exports that are made in line.
         clock: seconds.
-        needs_tasks: the method learns from tasks only.
 
     Attributes:
         catching_up: the environments are held until all that waits was learned from.
@@ -74,13 +73,12 @@ class Session:
     def __init__(self, make: Callable[[int], Learner], on_policy: bool, total_steps: int, sources: Sequence[str],
                  out: Outbox, folder: RunFolder | None = None, about: Mapping[str, Any] | None = None,
                  policy_interval: float = 1.0, pace: Pace | None = None, in_line: bool = False,
-                 stages: StageTimer | None = None, clock: Callable[[], float] = time.monotonic,
-                 needs_tasks: bool = False) -> None:
+                 stages: StageTimer | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._make, self._on_policy, self._total, self._sources = make, on_policy, total_steps, sources
         self._out, self._folder, self._about = out, folder, dict(about or {})
         self._pace = pace or Pace(self._policy_is_due, self._progress_is_due)
         self._policy_interval, self._in_line = policy_interval, in_line or on_policy
-        self._stages, self._clock, self._needs_tasks = stages or StageTimer(), clock, needs_tasks
+        self._stages, self._clock = stages or StageTimer(), clock
         self._learner: Learner
         self._begun = self.done = False
         self.rows: dict[str, int] = {}
@@ -107,7 +105,7 @@ class Session:
             False, and the tick is left out, where the environment has another number of robots than before.
 
         Raises:
-            CannotBegin: see there; also where there are no tasks and the method needs them.
+            CannotBegin: see there.
             FloatingPointError: numbers were lost.
             OSError: the folder can't be written to.
             CheckpointError: at the end, where the last checkpoint can't be written.
@@ -125,9 +123,6 @@ class Session:
     def _take(self, source: str, tick: Tick) -> bool:
         if not self._collector.admits(source, tick):
             return True
-        if self._needs_tasks and not tick.tasks_told:
-            raise CannotBegin("this method learns from tasks, and the environment has none: start it with tasks:=NAME, "
-                              "see ./run tasks")
         if self._begun and tick.num_envs != self.rows[source]:
             return False
         self.rows[source], self.detail = tick.num_envs, ""
