@@ -57,8 +57,8 @@ def test_summary_of_episodes():
 def test_tasks_are_shown_and_summed_up():
     found = record()
     assert "task" not in found.line(101.0) and not any("task" in line for line in found.frame(101.0))
-    found.add_tasks(RowTasks(5, 0, ("leg 3 lost", "nominal"), ("{}", "{}"), np.zeros(2, np.int64), np.zeros(2, bool),
-                             np.zeros((2, 3), np.float32)))
+    found.add_tasks(RowTasks(5, 1, 0, ("leg 3 lost", "nominal"), ("{}", "{}"), np.zeros(2, np.int64),
+                             np.zeros(2, bool), np.zeros((2, 3), np.float32)))
     assert "task leg 3 lost" in found.line(101.0) and "  task    leg 3 lost" in found.frame(101.0)
     for value, task in ((10.0, "leg 3 lost"), (20.0, "nominal"), (30.0, "leg 3 lost")):
         found.add_episode(episode(value, task=task))

@@ -75,7 +75,7 @@ def test_feet_are_the_ends_of_the_legs():
 def test_what_a_dead_or_reversed_motor_moves_has_another_color():
     mirror, stock = Mirror(load_model()), load_model()
     assert (stock.geom_rgba[1:] == np.float32((0.8, 0.6, 0.4, 1.0))).all()
-    tasks = RowTasks(1, 2, ("a", "b"), ("{}", "{}"), np.zeros(2, np.int64), np.zeros(2, bool),
+    tasks = RowTasks(1, 1, 2, ("a", "b"), ("{}", "{}"), np.zeros(2, np.int64), np.zeros(2, bool),
                      np.zeros((2, 3), np.float32))
     task = Task("a", gear=tuple({"hip_4": 0.0, "ankle_1": -1.0}.get(name, 1.0) for name in ACTUATOR_NAMES))
     told = replace(tasks, definitions=(json.dumps(task.as_dict()), "{}"))

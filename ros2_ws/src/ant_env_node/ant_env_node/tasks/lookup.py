@@ -30,20 +30,18 @@ def find_task(text: str) -> Task:
 
 
 def _named(name: str) -> Task:
-    known = _tasks()
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise ValueError(f"unknown task {name!r}; the nearest one is {nearest!r}, and ./run tasks NAME lists those of "
-                         "a distribution")
-    return known[name]
+    # The distribution that the name reminds of comes first: to make all of them takes longer than a control period.
+    for preset in sorted(PRESETS, key=lambda preset: preset.partition("_")[0] not in name):
+        if name in _tasks(preset):
+            return _tasks(preset)[name]
+    known = [task for preset in PRESETS for task in _tasks(preset)]
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    raise ValueError(f"unknown task {name!r}; the nearest one is {nearest!r}, and ./run tasks NAME lists those of a "
+                     "distribution")
 
 
 @cache
-def _tasks() -> Mapping[str, Task]:
-    """Of all distributions; the few that several have are the same in each."""
-    found: dict[str, Task] = {}
-    for make in PRESETS.values():
-        tasks = make()
-        for task in (*tasks.train, *tasks.held_out):
-            found.setdefault(task.name, task)
-    return found
+def _tasks(preset: str) -> Mapping[str, Task]:
+    """Of a distribution, by their names."""
+    tasks = PRESETS[preset]()
+    return {task.name: task for task in (*tasks.train, *tasks.held_out)}
