@@ -53,7 +53,7 @@ def assert_equal(found, expected, rows):
 @pytest.mark.parametrize("shaping", [False, True])
 def test_robots_without_tasks_can_be_given_some_in_mid_episode(shaping):
     """Others go on as if nothing had been; those that have some, as if all had been able to have some all the time."""
-    given = {7: [(LOST, [1])], 20: [(LATE, [1]), (Task("strong", gear=(1.5,) * 8), [0])],
+    given = {7: [(LATE, [1])], 20: [(LOST, [1]), (Task("strong", gear=(1.5,) * 8), [0])],
              30: [(Task("later", delay=3), [1])]}
     with Stage(num_envs=3, shaping=shaping) as stage:
         found = played(stage, 60, given)
@@ -91,8 +91,9 @@ def test_a_given_task_holds_from_episode_to_episode_until_the_reset():
 
 
 def test_drawn_tasks_are_told_with_the_tick_since_which_they_are_so():
-    with Stage(num_envs=4, tasks="velocities", hazard=0.05, episodes_per_trial=2) as stage:
-        stepper, changes, names = stage.stepper, 0, None
+    with Stage(num_envs=8, tasks="velocities", hazard=0.02) as stage:
+        stepper, changes, names, ended = stage.stepper, 0, None, 0
+        stepper.ant.max_episode_steps = 40
         for _ in range(150):
             record = stepper.tasks
             if record.fresh:
@@ -102,13 +103,14 @@ def test_drawn_tasks_are_told_with_the_tick_since_which_they_are_so():
             assert stage.tick.tasks_told == newest.number == changes and newest.session == stage.tick.session
             assert newest.names == tuple(task.name for task in stepper.ant.tasks)
             assert newest.vectors.tobytes() == stage.tick.time_step.task.tobytes()
-            assert names is None or all(newest.since[row] == stage.tick.step_id for row in range(4)
+            assert names is None or all(newest.since[row] == stage.tick.step_id for row in range(8)
                                         if names[row] != newest.names[row])
             for episode in stage.send():
                 assert episode.task == names[episode.row]
+                ended += episode.task != newest.names[episode.row]
             names = newest.names
-            stage.answer(action=np.ones((4, 8), np.float32) * (-1) ** (stage.tick.step_id // 10))
-        assert 10 < changes < 60 and (newest.since <= newest.step_id).all() and not newest.given.any()
+            stage.answer(action=np.ones((8, 8), np.float32) * (-1) ** (stage.tick.step_id // 10))
+        assert 10 < changes < 60 and ended > 10 and (newest.since <= newest.step_id).all() and not newest.given.any()
 
 
 @pytest.mark.parametrize("text, task", [
