@@ -33,11 +33,11 @@ OWN_PROGRAMS = {"__main__", "sb3_worker"}
 ROS_SIDE = {
     "ant_rl_core": set(),
     "ant_env_node": {"node", "codec", "services", "state_topics", "topics"},
-    "policy_node": {"node"},
+    "policy_node": {"node", "updates"},
     "trainer": {"ros.node", "ros.codec", "ros.topics"},
     "monitor_node": {"node", "codec"},
     "recorder_node": {"node", "codec"},
-    "viewer_node": {"node", "codec"},
+    "viewer_node": {"node", "codec", "told"},
     "ant_rl": {"node", "node_commands", "launch_actions"},
     "ant_rl_tools": {"asker", "node_process", "own_node", "recorded", "bench.node", "bench.policy", "bench.lockstep",
                      "replay.command", "replay.policy", "replay.environment", "replay.learner", "report.command",
@@ -188,9 +188,10 @@ def test_methods_are_named_without_a_learning_library(words, code, said):
     assert said in done.stdout + done.stderr
 
 
-def test_methods_are_offered_without_numpy():
-    done = run_blocked({"numpy"}, "from ant_rl import stack\n[x] = [x for x in stack.arguments_of('sim') if "
-                                  "x.name == 'algorithm']\nassert x.choices[:2] == ('ppo', 'a2c'), x.choices")
+def test_methods_and_tasks_are_offered_without_numpy():
+    done = run_blocked({"numpy"}, "from ant_rl import stack\nx = {x.name: x for x in stack.arguments_of('sim')}\n"
+                                  "assert x['algorithm'].choices[:2] == ('ppo', 'a2c'), x['algorithm'].choices\n"
+                                  "assert x['tasks'].choices[:2] == ('none', 'directions2'), x['tasks'].choices")
     assert done.returncode == 0, done.stderr
 
 

@@ -13,7 +13,7 @@ from ant_rl import cli, stack
 from ant_rl.node_commands import check_params_file
 from ant_rl.settings import StatusSettings
 from ant_rl.supervisor import Supervisor
-from ant_rl_core.settings import settings_of
+from ant_rl_core.settings import ArgumentError, settings_of
 from ant_rl_ros.params_file import settings_by_executable
 from monitor_node.settings import MonitorSettings
 from policy_node.settings import PolicySettings
@@ -77,6 +77,14 @@ def test_all_that_a_node_is_given_are_parameters_of_it(arrangement, tmp_path):
     for entry in entries:
         for name, value in entry.parameters.items():
             NODES[entry.name][name].check(value)
+
+
+def test_unknown_tasks_are_refused_before_the_start_with_the_nearest():
+    with pytest.raises(ArgumentError, match="^tasks must be none or directions2 or .*, found tasks:=wird; did you mean "
+                                            "wired[?]$"):
+        stack.parse("sim", {"tasks": "wird"})
+    with pytest.raises(ArgumentError, match="^task_part must be train or held_out, found task_part:=heldout"):
+        stack.parse("train", {"tasks": "wired", "task_part": "heldout"})
 
 
 # Parameter files

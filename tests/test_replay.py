@@ -16,8 +16,8 @@ import termios
 import numpy as np
 import pytest
 import zstandard
-from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate, Session, TrainingProgress
-from ant_rl_interfaces.srv import Reset
+from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate, RobotTasks, Session, TrainingProgress
+from ant_rl_interfaces.srv import Reset, SetTask
 from make_golden_bags import GOLDEN, RUNS
 from programs import command
 from rclpy.serialization import deserialize_message, serialize_message
@@ -39,7 +39,7 @@ from recorder_node.repair.bag import repair
 from recorder_node.storage import BagError, Message, Topic
 
 TYPES = {"observation": Observation, "joint_torques": JointTorques, "policy": PolicyUpdate, "session": Session,
-         "training": TrainingProgress}
+         "training": TrainingProgress, "task": RobotTasks}
 
 
 def replay(bag, *words, tmp_path=None):
@@ -225,6 +225,9 @@ def test_sessions_that_were_begun_by_hand_are_run_again(tmp_path):
             system.until(lambda sessions=sessions: len({message.session for message in observations}) >= sessions
                          and observations and observations[-1].step_id > 50, "50 ticks of a session")
             if request is not None:
+                assert system.call(SetTask, "env/set_task", SetTask.Request(task='{"delay": 1}', row=1)).success
+                ticks = observations[-1].step_id + 20
+                system.until(lambda ticks=ticks: observations[-1].step_id > ticks, "some ticks with another task")
                 answer = system.call(Reset, "env/reset", request)
                 system.until(lambda session=answer.session: observations[-1].session == session, "the new session")
         for process in system.processes[1:]:

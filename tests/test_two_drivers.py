@@ -46,23 +46,32 @@ def in_one_process(policy, num_envs, explore):
 
 def over_dds(folder, policy, num_envs, explore):
     with System(folder) as system:
-        ticks = []
-        inbox = system.listen(Observation, "observation")
+        ticks = Ticks(system)
         # The first tick is sent again until it is answered, so a listener that has it misses none.
         system.env(num_envs=num_envs, seed=11, steps=TICKS)
-        system.until(lambda: inbox, "the first observation")
+        ticks.until(0)
         system.policy(policy=policy, explore=explore, seed=5)
+        ticks.until(TICKS)
+        return [after.transition_from(before) for before, after in pairwise(ticks.seen)]
 
-        def collected():
-            while inbox:
-                tick = decode_observation(inbox.popleft(), ANT)
-                if not ticks or tick.step_id != ticks[-1].step_id:
-                    ticks.append(tick)
-            return len(ticks) == TICKS + 1
 
-        system.until(collected, f"{TICKS} ticks")
-        assert [tick.step_id for tick in ticks] == list(range(TICKS + 1))
-        return [after.transition_from(before) for before, after in pairwise(ticks)]
+class Ticks:
+    """The ticks of an environment, each once."""
+
+    def __init__(self, system):
+        self.system, self.seen, self.inbox = system, [], system.listen(Observation, "observation")
+
+    def until(self, step_id):
+        """All of them up to this one."""
+        self.system.until(lambda: self.collect() > step_id, f"tick {step_id}")
+        assert [tick.step_id for tick in self.seen] == list(range(step_id + 1))
+
+    def collect(self):
+        while self.inbox:
+            tick = decode_observation(self.inbox.popleft(), ANT)
+            if not self.seen or tick.step_id != self.seen[-1].step_id:
+                self.seen.append(tick)
+        return len(self.seen)
 
 
 @pytest.mark.parametrize("policy, num_envs, explore, extras", [

@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 from ant_rl_interfaces.msg import EpisodeSummary, NodeStats
+from ant_rl_interfaces.srv import SetTask
 from drawing import needs_egl
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
@@ -73,6 +74,9 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
         for heard in stats.values():
             heard.clear()
         system.until(lambda: min(map(len, stats.values())) >= 6, "the stats of each node")
+        assert system.call(SetTask, "env/set_task", SetTask.Request(task="leg 3 lost")).success
+        before = shown(system)
+        system.until(lambda: shown(system) > before + 10, "the robot with its other task")
         assert viewer.stop() == 0
     found = read_rrd(path)
 
@@ -108,6 +112,12 @@ def test_a_file_of_rerun_has_the_bodies_where_they_were_and_every_figure(tmp_pat
     assert any(vectors for vectors in found["/world/contacts"]["Arrows3D:vectors"].values())
     assert max(map(max, found["/contact"]["Scalars:scalars"].values())) > 10.0
     assert min(map(len, found["/contact"]["Scalars:scalars"].values())) == 4
+    assert [["leg 3 lost"]] == [*found["/world/place/task"]["Points3D:labels"].values()]
+    colors = {entity: [*parts.values()] for entity, values in found.items() for name, parts in values.items()
+              if name.endswith(":colors")}
+    assert len(colors) == 13 and all(len(seen) == 2 for seen in colors.values())
+    changed = sorted(entity for entity, (was, now) in colors.items() if was != now)
+    assert [entity.split("/")[-2] for entity in changed] == ["fourth_ankle_geom", "rightback_leg_geom"]
     series = {f"/{kind}/{node}" for kind in ("cpu", "memory") for node in NODES}
     series |= {f"/latency/{stage}_{part}" for stage in ("round_trip", "inference") for part in ("p50", "p99")}
     for entity in series | {"/return/so_far", "/return/episode"}:

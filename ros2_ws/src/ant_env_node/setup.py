@@ -19,6 +19,7 @@ setup(
     entry_points={
         "console_scripts": ["env_node = ant_env_node.node:main"],
         "ant_rl.verbs": ["tasks = ant_env_node.verbs:TASKS"],
+        "ant_rl.tasks": ["ant_env_node = ant_env_node.tasks.names:NAMES"],
         "ant_rl.settings": ["env_node = ant_env_node.settings:EnvSettings"],
     },
 )

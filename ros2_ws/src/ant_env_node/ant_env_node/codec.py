@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from sensor_msgs.msg import Imu, JointState
 
 from ant_env_node.robot_state import RobotState
 from ant_env_node.shaping import ShapingConfig
+from ant_env_node.tasks.distribution import TaskDistribution
 from ant_rl_core.spec import ANT
 
 ODOM_FRAME = "odom"
@@ -28,7 +30,7 @@ def software() -> list[str]:
 
 
 def encode_session(session: int, mode: str, seeds: Sequence[int], reseeded: bool, shaping: ShapingConfig | None,
-                   stamp: Time) -> Session:
+                   tasks: TaskDistribution | None, task_part: str, stamp: Time) -> Session:
     """How a session began; `seeds` are those of the robots' random streams, `reseeded` whether they began anew."""
     message = Session(session=session, robot=ANT.name, mode=mode, seed=list(seeds), reseeded=reseeded,
                       software=software())
@@ -36,6 +38,9 @@ def encode_session(session: int, mode: str, seeds: Sequence[int], reseeded: bool
     if shaping is not None:
         constants = asdict(shaping)
         message.shaping_names, message.shaping_values = list(constants), list(constants.values())
+    if tasks is not None:
+        message.tasks, message.task_part = tasks.name, task_part
+        message.task_distribution = json.dumps(tasks.as_dict(), ensure_ascii=False)
     return message
 
 

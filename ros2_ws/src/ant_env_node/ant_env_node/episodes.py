@@ -32,8 +32,11 @@ class EpisodeLedger:
         self.speed_sum = 0.0  # [m/s] forward speed of row 0, summed since `take_speed`
         self._speed_count = 0
 
-    def add(self, step: TimeStep, policy_version: int = 0) -> list[Episode]:
-        """Take a time step that this version of the policy led to; returns the episodes that it ended."""
+    def add(self, step: TimeStep, policy_version: int = 0, tasks: Sequence[str] = ()) -> list[Episode]:
+        """Take a time step that this version of the policy led to; returns the episodes that it ended.
+
+        `tasks` are the names of those in which it was made, where there are any.
+        """
         info = step.info
         done = step.done
         self.episode_return += unshaped_reward(step)
@@ -42,7 +45,8 @@ class EpisodeLedger:
             sums += of_transition(info, f"reward_{part}", done)
         self.speed_sum += of_transition(info, "x_velocity", done)[0]
         self._speed_count += 1
-        return self._finish(step, of_transition(info, "x_position", done), policy_version) if done.any() else []
+        x_end = of_transition(info, "x_position", done)
+        return self._finish(step, x_end, policy_version, tasks) if done.any() else []
 
     def take_speed(self) -> float:
         """Mean forward speed of row 0 since the last call [m/s]; NaN without a step."""
@@ -50,7 +54,7 @@ class EpisodeLedger:
         self.speed_sum, self._speed_count = 0.0, 0
         return mean
 
-    def _finish(self, step: TimeStep, x_end: np.ndarray, policy_version: int) -> list[Episode]:
+    def _finish(self, step: TimeStep, x_end: np.ndarray, policy_version: int, tasks: Sequence[str]) -> list[Episode]:
         rows = np.flatnonzero(step.done).tolist()
         finished = [
             Episode(seed=int(self._seeds[row]), row=row, episode_id=int(self._episode_id[row]),
@@ -58,6 +62,7 @@ class EpisodeLedger:
                     length=int(self._length[row]), distance=float(x_end[row] - self._start[row]),
                     duration=int(self._length[row]) * ANT.control_period, terminated=bool(step.terminated[row]),
                     truncated=bool(step.truncated[row]), policy_version=policy_version,
+                    task=tasks[row] if tasks else "",
                     reward_parts={part: float(sums[row]) for part, sums in zip(REWARD_PARTS, self._parts, strict=True)})
             for row in rows]
         self.episode_return[rows] = 0.0

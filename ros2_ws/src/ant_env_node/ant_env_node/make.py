@@ -34,6 +34,24 @@ def ants(num_envs: int, seed: int | None = None, num_threads: int | None = None,
     return TaskAnt(num_envs, tasks, part, seed, num_threads, looks_ahead, max_episode_steps=max_episode_steps)
 
 
+def open_to_tasks(env: TimeStepEnv | ShapedEnv,
+                  shaping: ShapingConfig | None) -> tuple[TaskAnt, TimeStepEnv | ShapedEnv]:
+    """The same robots at the same moment as some that can be given tasks: they, and the environment of them.
+
+    Args:
+        env: of `VectorAnt`, which has no tasks; it is closed.
+        shaping: as it was made with.
+    """
+    plain = env.env.env if isinstance(env, ShapedEnv) else env.env
+    saved = env.save()
+    env.close()
+    ant = TaskAnt(plain.num_envs, None, seed=plain.np_random_seed[0], num_threads=plain.num_threads,
+                  max_episode_steps=plain.max_episode_steps)
+    made = shape(TimeStepEnv(ant), shaping)
+    made.restore(saved)
+    return ant, made
+
+
 def shape(env: TimeStepEnv, shaping: ShapingConfig | None) -> TimeStepEnv | ShapedEnv:
     """The environment with shaped rewards, or itself without `shaping`."""
     return env if shaping is None else ShapedEnv(env, shaping)

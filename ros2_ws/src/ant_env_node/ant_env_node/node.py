@@ -27,7 +27,7 @@ class EnvNode(StackNode):
 
     def configure(self) -> None:
         self._stepper = make_stepper(self.settings, self, self.counters, self.stages)
-        self._topics = EnvTopics(self, self._stepper.ant, self.settings)
+        self._topics = EnvTopics(self, self._stepper, self.settings)
         profile = qos.asking("joint_torques", self.settings.mode)
         self._inbox = self.loop.subscribe(JointTorques, "joint_torques", profile, qos.overriding(), raw=True)
         self._inbox_topic, self._wire = self.resolve_topic_name("joint_torques"), FlatCodec(JointTorques)
@@ -81,8 +81,7 @@ class EnvNode(StackNode):
         """Publish the new observation first, then do the bookkeeping while the policy computes."""
         stamp = self.stamp()
         self._stepper.sending()
-        self._topics.observation(self._stepper.tick, stamp)
-        self._topics.state(self.ticks * ANT.control_period, stamp)
+        self._topics.tick(self.ticks, stamp)
         for episode in self._stepper.settle():
             self._topics.episode(episode, stamp)
             self._finished_episodes += 1

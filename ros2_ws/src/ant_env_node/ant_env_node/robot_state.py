@@ -58,11 +58,14 @@ class StateReader:
         """Name of the body that the free joint moves."""
         return self._base_name
 
-    def read(self, data: mujoco.MjData) -> RobotState:
-        """State of the simulation `data`, which must not step meanwhile."""
+    def read(self, data: mujoco.MjData, model: mujoco.MjModel | None = None) -> RobotState:
+        """State of the simulation `data`, which must not step meanwhile.
+
+        `model` is that of the simulation, where it has other motors or masses; parts and joints are the same.
+        """
         # The integrator leaves accelerations of its last intermediate state behind: those of this very state are
         # computed aside. Free joint: qvel holds the linear velocity in the world, the angular one in the body.
-        scratch, model = self._scratch, self._model
+        scratch, model = self._scratch, model or self._model
         scratch.qpos[:], scratch.qvel[:], scratch.ctrl[:] = data.qpos, data.qvel, data.ctrl
         mujoco.mj_forward(model, scratch)
         mujoco.mj_rnePostConstraint(model, scratch)

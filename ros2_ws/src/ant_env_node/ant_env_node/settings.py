@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from ant_env_node.shaping import ShapingConfig
+from ant_env_node.tasks.distribution import PARTS, TaskDistribution
+from ant_env_node.tasks.names import NAMES
+from ant_env_node.tasks.presets import STOCK, distribution
 from ant_rl_core.modes import MODES
 from ant_rl_core.settings import part, setting
 
@@ -30,8 +34,30 @@ class EnvSettings(ShapingConfig):
     episodes: int = setting(0, "stop after this many finished episodes of all robots; 0: never", minimum=0)
     steps: int = setting(0, "stop after this many control ticks; 0: never", minimum=0)
     listeners: int = setting(0, "start ticking only once this many subscribers of episode are there", minimum=0)
+    tasks: str = setting(STOCK, "tasks of the robots, drawn anew for each trial, see ./run tasks", choices=NAMES)
+    task_part: str = setting("train", "which of the tasks: those to train on, or those held out", choices=PARTS)
+    hazard: float = setting(-1.0, "chance per tick that a robot gets another task within its episode; below 0: as the "
+                            "tasks have it", minimum=-1, maximum=1)
+    episodes_per_trial: int = setting(0, "episodes of a robot in the same task; 0: as the tasks have it", minimum=0)
     shaping: bool = setting(False, "shape the rewards by forward_bonus, stall_* and low_body_*; returns stay those of "
                             "the default reward")
+
+    def rules(self) -> Iterator[tuple[bool, str]]:
+        drawn = self.tasks != STOCK
+        yield drawn or self.task_part == PARTS[0], f"task_part must be {PARTS[0]} where there are no tasks"
+        yield drawn or self.hazard < 0, "hazard must be below 0 where there are no tasks"
+        yield drawn or not self.episodes_per_trial, "episodes_per_trial must be 0 where there are no tasks"
+        tasks = distribution(self.tasks) if self.task_part != PARTS[0] else None
+        yield (tasks is None or bool(getattr(tasks, self.task_part)),
+               f"task_part must be {PARTS[0]}, since of the tasks {self.tasks} none are held out")
+
+    def task_distribution(self) -> TaskDistribution | None:
+        """Where the robots' tasks come from, None where they have none."""
+        tasks = distribution(self.tasks)
+        if tasks is None:
+            return None
+        return replace(tasks, hazard=tasks.hazard if self.hazard < 0 else self.hazard,
+                       episodes_per_trial=self.episodes_per_trial or tasks.episodes_per_trial)
 
     def shaping_config(self) -> ShapingConfig | None:
         """Constants of the shaping, None where it is off."""

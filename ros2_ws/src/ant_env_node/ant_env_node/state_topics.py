@@ -34,7 +34,7 @@ class StateTopics:
         self._listened: set[str] = set()
         self._looked = self._published = 0.0
 
-    def publish(self, data: mujoco.MjData, seconds: float, stamp: Any) -> None:
+    def publish(self, data: mujoco.MjData, model: mujoco.MjModel, seconds: float, stamp: Any) -> None:
         """Publish the robot's state to those who listen; `seconds` is the simulated time since the start [s]."""
         now = time.monotonic()
         if now - self._looked > _LOOK_PERIOD:
@@ -48,7 +48,7 @@ class StateTopics:
             self._send("clock", codec.encode_clock(seconds))
         if self._listened == {"clock"}:
             return
-        state = self._reader.read(data)
+        state = self._reader.read(data, model)
         if "joint_states" in self._listened:
             self._send("joint_states", codec.encode_joint_state(state, self._reader.joint_names, stamp))
         if "imu" in self._listened:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from ant_env_node.episodes import EpisodeLedger
-from ant_env_node.make import shape
+from ant_env_node.make import ants, open_to_tasks, shape
 from ant_env_node.outside import Outside
 from ant_env_node.settings import EnvSettings
-from ant_env_node.vec_env import VectorAnt
+from ant_env_node.tasks.ant import TaskAnt
+from ant_env_node.tasks.record import TaskRecord
+from ant_env_node.tasks.task import Task
 from ant_env_node.watchdog import PolicyLock, TorqueWatchdog
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStepEnv
@@ -44,8 +46,9 @@ class Stepper(ABC):
         clock: steady time [s].
 
     Attributes:
-        ant: the robots.
+        ant: the robots; others of the same kind once they were given tasks that they were not begun with.
         tick: the newest one.
+        tasks: of the robots, at that tick.
         fresh: its observation is still to be sent.
         paused, allowance: no tick is made while paused, except so many.
     """
@@ -54,15 +57,17 @@ class Stepper(ABC):
                  clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._outside, self._clock = settings, outside, clock
         self._counters, self._stages = counters, stages
-        self.ant = VectorAnt(settings.num_envs, settings.seed, settings.num_threads or None)
+        self.ant = ants(settings.num_envs, settings.seed, settings.num_threads or None, settings.task_distribution(),
+                        settings.task_part)
         self._env = shape(TimeStepEnv(self.ant), settings.shaping_config())
+        self.tasks = TaskRecord()
         self._lock = PolicyLock(settings.response_timeout)
         self.paused, self.allowance = False, 0
         self.begin_session(settings.seed)
 
     def begin_session(self, seed: int | None) -> None:
         """Reset all robots, under a new number; their random streams begin anew with a seed, and go on without."""
-        self.tick = Tick(new_run_number(), 0, self._env.reset(seed))
+        self.tick = self.tasks.look(self.ant, Tick(new_run_number(), 0, self._env.reset(seed)))
         self._ledger = EpisodeLedger(self.tick.time_step, self.ant.np_random_seed, self.tick.session)
         self.fresh = True
         self.resume()
@@ -78,6 +83,14 @@ class Stepper(ABC):
         """Take over the timeouts."""
         self._settings = settings
         self._lock.silence = settings.response_timeout
+
+    def set_task(self, task: Task, rows: Sequence[int]) -> None:
+        """Give these robots a task, in which the answer to the newest tick acts; all else goes on."""
+        if not isinstance(self.ant, TaskAnt):
+            self.ant, self._env = open_to_tasks(self._env, self._settings.shaping_config())
+        for row in rows:
+            self.ant.set_task(row, task)
+        self.tick = self.tasks.look(self.ant, self.tick, rows)
 
     def close(self) -> None:
         """Release the robots."""
@@ -121,7 +134,7 @@ class Stepper(ABC):
         """Keep the books of the newest tick, while its observation is answered; the episodes that it ended."""
         if self.tick.action is None:
             return []
-        return self._ledger.add(self.tick.time_step, self.tick.policy_version)
+        return self._ledger.add(self.tick.time_step, self.tick.policy_version, self.tasks.acted_in)
 
     def values(self) -> dict[str, float]:
         """First robot's episode_step, episode_return, forward_speed [m/s] since the last call; session, step_id."""
@@ -170,7 +183,8 @@ class Stepper(ABC):
         start = self._clock()
         time_step = self._env.step(action)
         self._stages.add("physics", self._clock() - start)
-        self.tick = Tick(self.tick.session, self.tick.step_id + 1, time_step, action, extras, policy_version)
+        made = Tick(self.tick.session, self.tick.step_id + 1, time_step, action, extras, policy_version)
+        self.tick = self.tasks.look(self.ant, made)
         self.fresh = True
         self.allowance = max(0, self.allowance - 1)
 

@@ -158,6 +158,10 @@ class VectorAnt(VectorEnv):
         """The live simulation of one row; read it between steps only."""
         return self._datas[row]
 
+    def row_model(self, row: int) -> mujoco.MjModel:
+        """The model that one row is simulated by; read it between steps only."""
+        return self._models[row]
+
     def reset(self, *, seed: int | Sequence[int | None] | None = None,
               options: dict[str, Any] | None = None) -> tuple[np.ndarray, Infos]:
         """Begins new episodes.

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, Observation
-from ant_rl_interfaces.srv import Reset, Step
+from ant_rl_interfaces.msg import EpisodeSummary, JointTorques, Observation, RobotTasks
+from ant_rl_interfaces.srv import Reset, SetTask, Step
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
@@ -19,12 +19,14 @@ from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.make import make
 from ant_env_node.robot_state import StateReader
 from ant_env_node.shaping import ShapingConfig
+from ant_env_node.tasks.ant import TaskAnt
+from ant_env_node.tasks.lookup import find_task
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.spec import ANT, JOINT_NAMES
 from ant_rl_core.step import TimeStepEnv
 from ant_rl_core.tick import Torques
 from ant_rl_ros import qos
-from ant_rl_ros.messages import decode_observation, encode_torques
+from ant_rl_ros.messages import decode_observation, decode_tasks, encode_torques
 from ant_rl_ros.testing.peer import Peer, fresh_namespace
 from ant_rl_ros.testing.process import NodeProcess
 
@@ -421,3 +423,41 @@ def test_shaping_publishes_both_rewards_and_returns_of_the_default_one():
         assert stage.process.wait() == 0
         stage.peer.until(lambda: stage.episodes, "the summary")
         assert stage.episodes[0].episode_return == ended[0].episode_return
+
+
+def test_a_stack_without_tasks_takes_some_by_the_service_and_tells_them():
+    with Stage(num_envs=2, seed=5) as stage:
+        told = stage.peer.collect(RobotTasks, "task")
+        ticks = stage.play(3)
+        for request, sentence in [
+                ({"task": "leg 5 lost"}, "refused: unknown task 'leg 5 lost'; the nearest one is 'leg "),
+                ({"task": '{"mass": 100}'}, "refused: mass of a task must be from 0.1 to 10, found 100"),
+                ({"task": "leg 3 lost", "row": 2}, "refused: row must be from 0 to 1, or -1 for all robots, found 2")]:
+            answer = stage.call(SetTask, "set_task", **request)
+            assert not answer.success and sentence in answer.message, answer.message
+        answer = stage.call(SetTask, "set_task", task="leg 3 lost", row=1)
+        assert answer.success and (answer.message, answer.step_id) == ("leg 3 lost of robot 1 from tick 3 on", 3)
+        ticks += stage.play(4, ticks[-1])[1:]
+        answer = stage.call(SetTask, "set_task", task='{"delay": 2}')
+        assert answer.message == "custom of all robots from tick 7 on"
+        ticks += stage.play(4, ticks[-1])[1:]
+        stage.peer.until(lambda: len(told) >= 2, "what is told of tasks")
+        standing = list(map(decode_tasks, told))
+        assert [(each.number, each.step_id, each.names) for each in standing] == [
+            (1, 3, ("nominal", "leg 3 lost")), (2, 7, ("custom", "custom"))]
+        assert [tick.tasks_told for tick in ticks] == [0] * 4 + [1] * 4 + [2] * 4
+        with Peer(stage.namespace) as late:
+            heard = late.collect(RobotTasks, "task")
+            late.until(lambda: heard and heard[-1].step_id == 7, "the tasks for one who came late")
+        with TaskAnt(2, None, seed=5) as ant:
+            env = TimeStepEnv(ant)
+            steps = [env.reset(5)]
+            for tick in ticks[:-1]:
+                if tick.step_id == 3:
+                    ant.set_task(1, find_task("leg 3 lost"))
+                if tick.step_id == 7:
+                    ant.set_task(0, find_task('{"delay": 2}'))
+                    ant.set_task(1, find_task('{"delay": 2}'))
+                assert standing[tick.step_id >= 7].vectors.tobytes() == ant.task_vectors.tobytes() or tick.step_id < 3
+                steps.append(env.step(np.clip(torque_of(tick), -1, 1)))
+        assert_same_steps(ticks, steps)

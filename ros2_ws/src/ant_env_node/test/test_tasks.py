@@ -14,7 +14,8 @@ from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.body import model_of
 from ant_env_node.tasks.distribution import TaskDistribution
-from ant_env_node.tasks.presets import PRESETS, leg_actuators
+from ant_env_node.tasks.names import NAMES
+from ant_env_node.tasks.presets import PRESETS, distribution, leg_actuators
 from ant_env_node.tasks.task import Task
 from ant_env_node.vec_env import VectorAnt, load_model
 from ant_env_node.verbs import TASKS
@@ -40,6 +41,10 @@ def test_presets_are_disjoint_and_go_through_json(name):
     assert TaskDistribution.from_dict(json.loads(json.dumps(tasks.as_dict()))) == tasks
     vectors = np.array([task.vector() for task in (*tasks.train, *tasks.held_out)])
     assert len(np.unique(vectors, axis=0)) == len(vectors) and np.isfinite(vectors).all()
+
+
+def test_the_names_are_those_of_the_presets():
+    assert NAMES == ("none", *PRESETS) and distribution("none") is None
 
 
 def test_sizes_of_presets():

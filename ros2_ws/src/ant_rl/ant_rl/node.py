@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
+from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming, RobotTasks
 
 from ant_rl.console import frame_line
 from ant_rl.settings import PERIODS, StatusSettings
@@ -15,6 +15,7 @@ from ant_rl.status import Record
 from ant_rl_core.files import check_writable, write_atomically
 from ant_rl_core.settings import split
 from ant_rl_ros import qos
+from ant_rl_ros.messages import decode_tasks
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import run
 from ant_rl_ros.stats_topics import StatsTopics
@@ -24,7 +25,7 @@ _FAREWELL = 3.0  # [s] at most, for the last words of nodes that are stopped at 
 
 
 class StatusNode(StackNode):
-    """Hears `timing`, `stats/*` and `episode` of its namespace. When asked to end it hears the others out first."""
+    """Hears `timing`, `stats/*`, `task` and `episode` of its namespace; asked to end, it hears the others out first."""
 
     settings: StatusSettings
 
@@ -40,6 +41,7 @@ class StatusNode(StackNode):
         self._arguments = split(filter(None, self.settings.arguments))
         self._record = Record(time.monotonic(), _title(self._arguments))
         self._timing_inbox = self.loop.subscribe(NodeTiming, "timing", qos.profile("timing"), qos.overriding())
+        self._tasks = self.loop.subscribe(RobotTasks, "task", qos.profile("task"), qos.overriding())
         # The environment begins once it sees this subscription, so it comes last.
         self._episodes = self.loop.subscribe(EpisodeSummary, "episode", qos.profile("episode"), qos.overriding())
         self._shown = time.monotonic()
@@ -101,14 +103,16 @@ class StatusNode(StackNode):
                 self._record.add_stats(stats)
         for episode in self.take(self._episodes, decode_episode, "episodes"):
             self._record.add_episode(episode)
+        for tasks in self.take(self._tasks, decode_tasks, "tasks"):
+            self._record.add_tasks(tasks)
         if self._record.contested:
             self.contest("environments", "a second environment tells of itself under this one's name: its episodes and "
                          "figures are left out; stop one, or give each its own namespace:=")
 
 
 def _title(arguments: dict[str, str]) -> str:
-    shown = [f"{name}:={arguments[name]}" for name in ("policy", "backend", "mode", "num_envs", "namespace")
-             if arguments.get(name)]
+    shown = [f"{name}:={arguments[name]}" for name in ("policy", "backend", "mode", "num_envs", "tasks", "namespace")
+             if arguments.get(name) and (name != "tasks" or arguments[name] != "none")]
     return "  ".join(["ant_rl", *shown])
 
 

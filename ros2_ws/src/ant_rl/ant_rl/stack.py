@@ -1,7 +1,8 @@
 """The stack as plain data: the launch arguments, and the nodes of each arrangement.
 
 This is the one list that `launch/*.launch.py` turns into launch actions and `supervisor.py` into processes.
-It imports neither rclpy nor launch. The learning methods are named by the trainer, where one is installed.
+It imports neither rclpy nor launch. Learning methods are named by the trainer, where one is installed, tasks by the env
+node. Longer than others because all arguments are one table, beside the nodes that take them.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ _FAST_DDS_3 = ("FASTDDS_DEFAULT_PROFILES_FILE", "fastdds.xml")
 _FAST_DDS_2 = ("FASTRTPS_DEFAULT_PROFILES_FILE", "fastrtps.xml")
 _DISTROS_WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")
 
-# Entry points of this group are tables whose keys are names of learning methods.
+# Entry points of these groups are tables whose keys are names of learning methods, and of distributions of tasks.
 METHODS_GROUP = "ant_rl.methods"
+TASKS_GROUP = "ant_rl.tasks"
 
 _EVERYWHERE = tuple(ARRANGEMENTS)
 _STACKS = ("sim", "train", "desktop", "pi")
@@ -76,6 +78,12 @@ ARGUMENTS = (
     Argument("shaping", "bool", "false",
              "learn from shaped rewards (forward bonus, stall and low-body penalty; constants: parameters of env); "
              "returns stay those of the default reward", arrangements=_WITH_ENV),
+    Argument("tasks", "text", "none", "tasks of the robots, drawn anew for each trial, see ./run tasks",
+             choices_group=TASKS_GROUP, arrangements=_WITH_ENV),
+    Argument("task_part", "text", "train", "which of the tasks: those to train on, or those held out",
+             choices=("train", "held_out"), arrangements=_WITH_ENV),
+    Argument("memory_off", "bool", "false", "the policy forgets all at each tick: what its memory is worth",
+             arrangements=_WITH_POLICY),
     Argument("namespace", "name", "", "namespace of every node and topic: give each robot of a fleet its own",
              arrangements=_EVERYWHERE),
     Argument("monitor", "bool", "true", "measure CPU, memory and latency of the nodes on this machine",
@@ -180,9 +188,9 @@ _PARTS = (
     _Part(NodeEntry("viewer_node", "viewer_node", "viewer", observer=True), _WITH_ENV, _is_watched,
           ("viewer", "viewer_path", "render_hz")),
     _Part(NodeEntry("ant_env_node", "env_node", "env", main=True), _WITH_ENV, None,
-          ("mode", "num_envs", "seed", "episodes", "steps", "shaping")),
+          ("mode", "num_envs", "seed", "episodes", "steps", "shaping", "tasks", "task_part")),
     _Part(NodeEntry("policy_node", "policy_node", "policy"), _WITH_POLICY, None,
-          ("policy", "backend", "variant", "explore", "mode", "seed")),
+          ("policy", "backend", "variant", "explore", "mode", "seed", "memory_off")),
     # It ends its update and writes a checkpoint, replay included, which a slow disk takes long for.
     _Part(NodeEntry("trainer", "trainer_node", "trainer", main=True, saving=60.0), _WITH_TRAINER, "trainer",
           ("mode", "algorithm", "config", "seed", "output", "resume")),

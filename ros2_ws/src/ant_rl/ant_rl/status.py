@@ -13,8 +13,10 @@ import numpy as np
 from ant_rl.own_env import OwnEnvironment
 from ant_rl.tick_rate import TickRate
 from ant_rl_core.telemetry import NAN, Episode, Stats, Timing, short_name
+from ant_rl_core.tick import RowTasks
 
 _ORDER = ("env", "policy", "trainer", "monitor", "recorder", "viewer", "status")
+_MOST_TASKS = 8  # of the summary for people; JSON has the task of each episode
 _ORDINARY = ("answered",)  # counters of what should happen
 _TOLD_STAGES = ("round_trip", "inference", "physics", "update")  # of the summary for people; JSON has all
 
@@ -38,6 +40,7 @@ class Record:
         self._cpu: dict[str, list[float]] = {}
         self._peak_rss: dict[str, float] = {}
         self._episodes: list[Episode] = []
+        self._task = ""  # of the first robot
 
     @property
     def contested(self) -> bool:
@@ -75,6 +78,10 @@ class Record:
         """Take a finished episode."""
         self._episodes.append(episode)
 
+    def add_tasks(self, tasks: RowTasks) -> None:
+        """Take which task each robot has now."""
+        self._task = tasks.names[0]
+
     # The live view
 
     def frame(self, now: float) -> list[str]:
@@ -86,6 +93,7 @@ class Record:
             f"   speed {live['forward_speed']:>6} m/s",
             f"  last    {live['last']:>9}   mean {live['mean']}",
             f"  loop    {live['loop_rate']:>9} /s   round trip p50 {live['p50']} ms, p99 {live['p99']} ms",
+            *([f"  task    {self._task}"] if self._task else []),
             f"  {'node':<12}{'state':<10}{'rate/s':>9}{'CPU %':>8}{'RSS MiB':>9}{'USS MiB':>9}",
         ]
         for node in self._nodes():
@@ -110,7 +118,7 @@ class Record:
         parts = [f"{_clock(now - self._started)} {live['episode']} episodes, step {live['episode_step']} return "
                  f"{live['episode_return']} (mean {live['mean']}) speed {live['forward_speed']} m/s",
                  f"{live['loop_rate']} ticks/s, round trip {live['p50']}/{live['p99']} ms", ", ".join(nodes),
-                 self._problems(), *waiting]
+                 f"task {self._task}" if self._task else "", self._problems(), *waiting]
         return " | ".join(part for part in parts if part)
 
     def _live(self) -> dict[str, str]:
@@ -153,7 +161,8 @@ class Record:
             "std_return": float(returns.std()) if len(returns) else None,
             "episodes": [{"seed": e.seed, "return": e.episode_return, "length": e.length, "distance": e.distance,
                           "duration": e.duration, "terminated": e.terminated, "row": e.row,
-                          "episode_id": e.episode_id, "session": e.session, "policy_version": e.policy_version}
+                          "episode_id": e.episode_id, "session": e.session, "policy_version": e.policy_version,
+                          **({"task": e.task} if e.task else {})}
                          for e in self.episodes],
             "contested": self.contested,
             "ticks": env.get("ticks"), "env_steps": env.get("env_steps"),
@@ -176,6 +185,9 @@ class Record:
             lines += [f"  episodes      {len(self.episodes)}, of which {falls} ended by a fall",
                       f"  return        {summary['mean_return']:.1f} ± {summary['std_return']:.1f}",
                       f"  speed         {np.mean(speeds):.2f} m/s" if speeds else "  speed         -"]
+            lines += [f"  in {task:<24} {len(returns)} episode{'s' * (len(returns) > 1)}, return "
+                      f"{np.mean(returns):.1f} ± {np.std(returns):.1f}"
+                      for task, returns in self._by_task().items()]
         else:
             lines.append("  episodes      none finished")
         rates = summary["rates"]
@@ -192,6 +204,15 @@ class Record:
                          f"{_number(figures['rss_mib'], 0)} MiB")
         problems = self._problems()
         return [*lines, f"  counted       {problems}"] if problems else lines
+
+    def _by_task(self) -> dict[str, list[float]]:
+        """Returns by the task in which the episode ended, of at most `_MOST_TASKS`; the most frequent come first."""
+        found: dict[str, list[float]] = {}
+        for episode in self.episodes:
+            if episode.task:
+                found.setdefault(episode.task, []).append(episode.episode_return)
+        most = sorted(found, key=lambda task: len(found[task]), reverse=True)[:_MOST_TASKS]
+        return {task: found[task] for task in most}
 
     def _latencies(self) -> dict[str, dict[str, float]]:
         names = [stage for _, stage in self._windows]

@@ -39,13 +39,14 @@ def test_switches():
 
 
 def test_arguments_reach_the_nodes_with_their_types():
-    env = entry("sim", "env", num_envs="4", seed="7", episodes="2", steps="9", mode="realtime", shaping="true")
+    env = entry("sim", "env", num_envs="4", seed="7", episodes="2", steps="9", mode="realtime", shaping="true",
+                tasks="wired", task_part="held_out")
     assert entry("sim", "env").parameters["shaping"] is False
     assert env.parameters == {"num_envs": 4, "seed": 7, "episodes": 2, "steps": 9, "mode": "realtime", "shaping": True,
-                              "listeners": 1}
-    policy = entry("sim", "policy", policy="123", backend="keras", explore="true")
+                              "tasks": "wired", "task_part": "held_out", "listeners": 1}
+    policy = entry("sim", "policy", policy="123", backend="keras", explore="true", memory_off="true")
     assert policy.parameters == {"policy": "123", "backend": "keras", "variant": "float32", "explore": True,
-                                 "mode": "lockstep", "seed": 0}
+                                 "mode": "lockstep", "seed": 0, "memory_off": True}
     trainer = entry("train", "trainer", config="total_steps:=1000 learning_rate:=1e-4")
     assert trainer.parameters["config"] == ["total_steps:=1000", "learning_rate:=1e-4"]
     assert entry("train", "trainer").parameters["config"] == [""]

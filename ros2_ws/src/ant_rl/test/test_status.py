@@ -3,11 +3,13 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from ant_rl.console import Console, frame_line
 from ant_rl.status import Record, weighted_median
 from ant_rl_core.telemetry import Episode, Stats, Timing
+from ant_rl_core.tick import RowTasks
 
 
 def episode(episode_return=10.0, **changes):
@@ -50,6 +52,20 @@ def test_summary_of_episodes():
     assert summary["arguments"] == {"seed": "3"}
     assert summary["wall_time_s"] == 10.0
     assert summary["counters"]["env"] == {"stale": 2}
+
+
+def test_tasks_are_shown_and_summed_up():
+    found = record()
+    assert "task" not in found.line(101.0) and not any("task" in line for line in found.frame(101.0))
+    found.add_tasks(RowTasks(5, 1, 0, ("leg 3 lost", "nominal"), ("{}", "{}"), np.zeros(2, np.int64),
+                             np.zeros(2, bool), np.zeros((2, 3), np.float32)))
+    assert "task leg 3 lost" in found.line(101.0) and "  task    leg 3 lost" in found.frame(101.0)
+    for value, task in ((10.0, "leg 3 lost"), (20.0, "nominal"), (30.0, "leg 3 lost")):
+        found.add_episode(episode(value, task=task))
+    summary = found.summary(110.0, {})
+    assert [each["task"] for each in summary["episodes"]] == ["leg 3 lost", "nominal", "leg 3 lost"]
+    said = [" ".join(line.split()) for line in found.table(summary)]
+    assert "in leg 3 lost 2 episodes, return 20.0 ± 10.0" in said and "in nominal 1 episode, return 20.0 ± 0.0" in said
 
 
 def test_rates_leave_out_the_window_in_which_the_ticks_began():

@@ -84,7 +84,11 @@ class Learner(Actor, Protocol):
         """Do one bounded piece of learning: a rollout's, or the gradient steps owed for a tick; figures by name."""
 
     def policy(self, provenance: Mapping[str, Any] | None = None) -> bytes:
-        """The current policy as the bytes of a bundle; `provenance` says further where it came from."""
+        """The current policy as the bytes of a bundle; `provenance` says further where it came from.
+
+        A learner with a memory goes on with it from version to version, so its manifest names a `memory_id`: otherwise
+        a policy node would begin anew at each swap, and see another robot than the learner does.
+        """
 
     def renumber(self, version: int) -> None:
         """Let the present policy have this version; those to come go on from it."""

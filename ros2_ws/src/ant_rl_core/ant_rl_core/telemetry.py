@@ -109,6 +109,7 @@ class Episode:
         policy_version: which chose the last action.
         reward_parts: the return by the names of REWARD_PARTS.
         stamp: when it ended [s], NaN where it is not known.
+        task: in which it ended, by name; empty where there are no tasks.
     """
 
     seed: int
@@ -124,6 +125,7 @@ class Episode:
     policy_version: int = 0
     reward_parts: Mapping[str, float] = field(default_factory=dict)
     stamp: float = NAN
+    task: str = ""
 
 
 def short_name(node: str) -> str:

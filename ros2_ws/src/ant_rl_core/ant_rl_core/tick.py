@@ -33,6 +33,7 @@ class Tick:
         action: float32 [n, action_size] that was applied; None at the first tick of a session.
         extras: log_prob and value as the policy reported them, float32 [n] each; only what it gave.
         policy_version: version that chose the action; 0 for none.
+        tasks_told: number of the newest `RowTasks` of its session; 0 where there are no tasks.
     """
 
     session: int
@@ -41,6 +42,7 @@ class Tick:
     action: np.ndarray | None = None
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     policy_version: int = 0
+    tasks_told: int = 0
 
     @property
     def num_envs(self) -> int:
@@ -64,6 +66,30 @@ class Tick:
             return None
         return join(before.time_step, self.action, self.time_step, self.extras, self.policy_version,
                     before.previous(self.action.shape[1]))
+
+
+@dataclass(frozen=True)
+class RowTasks:
+    """One RobotTasks message, decoded and checked: which task each robot is in.
+
+    Attributes:
+        session, step_id: tick since which it is so: the torques that answer that tick act in these tasks.
+        number: counts these of the session, from 1.
+        names: of the tasks.
+        definitions: the tasks as JSON.
+        since: int64 [n], tick since which each robot has its task.
+        given: bool [n], by hand rather than drawn.
+        vectors: float32 [n, k], as `TimeStep.task`.
+    """
+
+    session: int
+    number: int
+    step_id: int
+    names: tuple[str, ...]
+    definitions: tuple[str, ...]
+    since: np.ndarray
+    given: np.ndarray
+    vectors: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Observation and JointTorques to and from the step types: the one place that environment, policy and trainer use."""
+"""Observation, JointTorques and RobotTasks to and from the step types: the one place that all nodes use."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from ant_rl_interfaces.msg import JointTorques, Observation
+from ant_rl_interfaces.msg import JointTorques, Observation, RobotTasks
 
 from ant_rl_core.spec import RobotSpec
 from ant_rl_core.step import TimeStep
-from ant_rl_core.tick import Tick, Torques
+from ant_rl_core.tick import RowTasks, Tick, Torques
 from ant_rl_ros.arrays import flat, unflat
 
 WORLD_FRAME = "world"
@@ -32,6 +32,7 @@ def encode_observation(tick: Tick, stamp: Any, message: Observation | None = Non
     message.episode_id = flat(step.episode_id)
     message.episode_step = flat(step.step)
     message.trial_id = flat(step.trial_id)
+    message.tasks_told = tick.tasks_told
     message.policy_version = tick.policy_version
     first = tick.action is None
     message.action = _NO_FLOATS if tick.action is None else flat(tick.action)
@@ -66,7 +67,7 @@ def decode_observation(message: Observation, spec: RobotSpec) -> Tick:
         no = np.zeros(n, bool)
         step = TimeStep(observation, np.zeros(n, np.float32), no, no, observation, episode_id, episode_step,
                         trial_id=trial_id)
-        return Tick(message.session, message.step_id, step)
+        return Tick(message.session, message.step_id, step, tasks_told=message.tasks_told)
     final = observation
     if message.final_rows:
         rows = unflat(message.final_rows, np.uint32, (len(message.final_rows),), "final_rows")
@@ -84,7 +85,8 @@ def decode_observation(message: Observation, spec: RobotSpec) -> Tick:
         truncated=unflat(message.truncated, bool, (n,), "truncated"),
         final_observation=final, episode_id=episode_id, step=episode_step, info=info, trial_id=trial_id)
     action = unflat(message.action, np.float32, (n, spec.action_size), "action")
-    return Tick(message.session, message.step_id, step, action, _decode_extras(message, n), message.policy_version)
+    return Tick(message.session, message.step_id, step, action, _decode_extras(message, n), message.policy_version,
+                message.tasks_told)
 
 
 def encode_torques(torques: Torques, stamp: Any, message: JointTorques | None = None) -> JointTorques:
@@ -110,6 +112,29 @@ def decode_torques(message: JointTorques, num_envs: int, spec: RobotSpec) -> Tor
         raise ValueError(f"torque must be finite, found {action[row, joint]} in row {row}, joint {joint}")
     return Torques(message.session, message.step_id, action, _decode_extras(message, num_envs), message.policy_version,
                    message.policy_node, message.inference_time)
+
+
+def encode_tasks(tasks: RowTasks, stamp: Any) -> RobotTasks:
+    """The message that tells the robots' tasks; `stamp` is a builtin_interfaces Time."""
+    message = RobotTasks(session=tasks.session, number=tasks.number, step_id=tasks.step_id, name=list(tasks.names),
+                         definition=list(tasks.definitions), since=flat(tasks.since.astype(np.uint64)),
+                         given=tasks.given.tolist(), vector=flat(tasks.vectors))
+    message.header.stamp = stamp
+    message.header.frame_id = WORLD_FRAME
+    return message
+
+
+def decode_tasks(message: RobotTasks) -> RowTasks:
+    """Check and decode; ValueError where an array has another number of robots than there are names."""
+    n = len(message.name)
+    for name in ("definition", "since", "given"):
+        if len(getattr(message, name)) != n:
+            raise ValueError(f"{name} must have {n} values, one per robot, found {len(getattr(message, name))}")
+    if not n or len(message.vector) % n:
+        raise ValueError(f"vector must have as many values for each of {n} robots, found {len(message.vector)}")
+    return RowTasks(message.session, message.number, message.step_id, tuple(message.name), tuple(message.definition),
+                    np.array(message.since, np.int64), np.array(message.given, bool),
+                    np.array(message.vector, np.float32).reshape(n, -1))
 
 
 def _encode_extras(extras: Mapping[str, np.ndarray], message: Observation | JointTorques) -> None:

@@ -19,6 +19,7 @@ _REALTIME = {"observation": (1, False, False), "joint_torques": (1, False, False
 _ALWAYS = {
     "policy": (1, True, True),
     "session": (1, True, True),
+    "task": (10, True, True),  # one after each tick, at worst
     "episode": (5000, True, False),  # all robots of a large batch may end at the same tick
     "training": (10, True, False),
     "timing": (10, True, False),

@@ -16,7 +16,7 @@ _STATS = ("node", "host", "pid", "alive", "cpu_percent", "rss_mib", "uss_mib", "
           "deadline_misses", "dropped", "queued", "cpu_frequency", "cpu_frequency_cap", "throttling",
           "throttling_since_boot")
 _EPISODE = ("seed", "row", "episode_id", "session", "episode_return", "length", "distance", "duration", "terminated",
-            "truncated", "policy_version")
+            "truncated", "policy_version", "task")
 
 
 def encode_timing(timing: Timing, stamp: Time) -> NodeTiming:

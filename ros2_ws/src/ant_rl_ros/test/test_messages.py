@@ -8,9 +8,16 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
-from ant_rl_core.tick import Tick, Torques, new_run_number
+from ant_rl_core.tick import RowTasks, Tick, Torques, new_run_number
 from ant_rl_ros.arrays import flat, unflat
-from ant_rl_ros.messages import decode_observation, decode_torques, encode_observation, encode_torques
+from ant_rl_ros.messages import (
+    decode_observation,
+    decode_tasks,
+    decode_torques,
+    encode_observation,
+    encode_tasks,
+    encode_torques,
+)
 
 N = 3
 STAMP = Time(sec=5, nanosec=7)
@@ -38,7 +45,7 @@ def make_tick(first=False, done_row=None, shaped=False):
     if shaped:
         step = replace(step, info={"unshaped_reward": step.reward + np.float32(1.5), "x_position": np.zeros(N)})
     return Tick(2**63 - 1, 9, step, rng.uniform(-1, 1, (N, 8)).astype(np.float32),
-                {"log_prob": rng.standard_normal(N, np.float32)}, 17)
+                {"log_prob": rng.standard_normal(N, np.float32)}, 17, 3 * shaped)
 
 
 def sent_info(tick):
@@ -46,7 +53,8 @@ def sent_info(tick):
 
 
 def assert_same(a, b):
-    assert (a.session, a.step_id, a.policy_version) == (b.session, b.step_id, b.policy_version)
+    assert (a.session, a.step_id, a.policy_version, a.tasks_told) == (b.session, b.step_id, b.policy_version,
+                                                                      b.tasks_told)
     for name in ("observation", "reward", "terminated", "truncated", "final_observation", "episode_id", "step",
                  "trial_id", "trial_first"):
         x, y = getattr(a.time_step, name), getattr(b.time_step, name)
@@ -167,3 +175,32 @@ def test_not_contiguous_arrays_are_flattened_in_row_major_order():
 def test_numbers_of_runs_are_exact_as_float64_and_differ():
     numbers = [new_run_number() for _ in range(1000)]
     assert [int(float(number)) for number in numbers] == numbers and len(set(numbers)) == 1000
+
+
+def row_tasks(**changes):
+    fields = {"session": 7, "number": 4, "step_id": 9, "names": ("a", "leg 3 lost"),
+              "definitions": ("{}", '{"name": "90°"}'), "since": np.array([0, 9]), "given": np.array([False, True]),
+              "vectors": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    return RowTasks(**{**fields, **changes})
+
+
+def test_tasks_travel():
+    message = over_the_wire(encode_tasks(row_tasks(), STAMP))
+    found = decode_tasks(message)
+    assert message.header.stamp == STAMP and (found.session, found.number, found.step_id) == (7, 4, 9)
+    for name in ("names", "definitions"):
+        assert getattr(found, name) == getattr(row_tasks(), name)
+    for name in ("since", "given", "vectors"):
+        theirs, ours = getattr(found, name), getattr(row_tasks(), name)
+        assert theirs.dtype == ours.dtype and theirs.tobytes() == ours.tobytes() and theirs.shape == ours.shape
+
+
+@pytest.mark.parametrize("changes, sentence", [
+    ({"definitions": ("{}",)}, "definition must have 2 values, one per robot, found 1"),
+    ({"since": np.zeros(3, np.int64)}, "since must have 2 values, one per robot, found 3"),
+    ({"vectors": np.zeros((1, 5), np.float32)}, "vector must have as many values for each of 2 robots, found 5"),
+    ({"names": (), "definitions": (), "since": np.zeros(0, np.int64), "given": np.zeros(0, bool)},
+     "vector must have as many values for each of 0 robots")])
+def test_tasks_that_are_not_whole_are_refused(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        decode_tasks(encode_tasks(row_tasks(**changes), STAMP))

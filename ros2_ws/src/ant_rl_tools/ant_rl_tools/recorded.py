@@ -13,8 +13,8 @@ from rclpy.serialization import deserialize_message
 from ant_rl_core import settings
 from ant_rl_core.settings import Settings
 from ant_rl_core.spec import ANT
-from ant_rl_core.tick import Tick
-from ant_rl_ros.messages import decode_observation
+from ant_rl_core.tick import RowTasks, Tick
+from ant_rl_ros.messages import decode_observation, decode_tasks
 from ant_rl_ros.wire import FlatCodec, read_stamp
 from recorder_node.bag_reader import BagReader
 from recorder_node.codec import STATS, TOPICS, type_name
@@ -58,6 +58,20 @@ class Recording(BagReader):
         """
         for _, _, tick in self.stamped_ticks():
             yield tick
+
+    def tasks(self) -> list[RowTasks]:
+        """What was told of the robots' tasks, in the order of their ticks; empty where there are none.
+
+        Raises:
+            BagError: as of `messages`.
+        """
+        if "task" not in self.topics:
+            return []
+        try:
+            found = [decode_tasks(message) for _, _, message in self.messages("task")]
+        except ValueError as error:
+            raise BagError(f"the bag {self.path} is damaged: {error}") from error
+        return list(self.in_order(found, lambda tasks: tasks))
 
     def stamped_ticks(self) -> Iterator[tuple[int, int, Tick]]:
         """As `ticks`, with when each came and its stamp [ns since 1970] before it."""

@@ -293,7 +293,7 @@ def test_a_long_run_makes_a_page_that_opens_fast():
     for runs in ((long,), (long, long, long)):
         page = command.make(runs)
         assert len(page.encode()) < 10e6
-    assert "970 versions in between are left out" in command.make([long])
+    assert "970 rows in between are left out" in command.make([long])
 
 
 def test_names_are_text(run, tmp_path):

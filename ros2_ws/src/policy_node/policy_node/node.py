@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
-from ant_rl_interfaces.msg import JointTorques, Observation, PolicyUpdate
-from ant_rl_interfaces.srv import LoadPolicy
+from ant_rl_interfaces.msg import JointTorques, Observation
 
 from ant_rl_core.spec import ANT
+from ant_rl_core.tick import Tick
 from ant_rl_ros import qos
 from ant_rl_ros.audience import Audience
 from ant_rl_ros.messages import decode_observation, encode_torques
@@ -22,13 +23,14 @@ from policy_node.actor import load_actor
 from policy_node.responder import Responder
 from policy_node.settings import PolicySettings
 from policy_node.slot import ActorSlot
+from policy_node.updates import PolicyUpdates
 
 _SILENCE = 1.0  # [s] without an observation until the node says that it waits
 _AUDIENCE_PATIENCE = 10.0  # [s] robots stand still meanwhile; a recorder may have ended before this node came back
 
 
 class PolicyNode(StackNode):
-    """Owns the topics, the service and the slot of the running actor."""
+    """Owns the topics and the slot of the running actor."""
 
     settings: PolicySettings
 
@@ -45,6 +47,7 @@ class PolicyNode(StackNode):
         if settings.policy:
             self.get_logger().info(self._slot.load_named(settings.policy))
         self._responder = Responder(self._slot, ANT, self.run_number, self.counters, self.stages)
+        self._responder.memory_off = settings.memory_off
         self._torques = self.publisher(JointTorques, "joint_torques", settings.mode)
         self._audience = Audience(self, self._torques, settings.listeners, _AUDIENCE_PATIENCE)
         self._topic = self.resolve_topic_name("observation")
@@ -52,11 +55,8 @@ class PolicyNode(StackNode):
                                           qos.asking("observation", settings.mode), qos.overriding(), raw=True)
         self._observation_wire, self._torque_wire = FlatCodec(Observation), FlatCodec(JointTorques)
         self._template, self._kept = JointTorques(), b""  # filled anew at each tick; the newest answer
-        updates = self.create_subscription(PolicyUpdate, "policy", self._take_update, qos.profile("policy"),
-                                           qos_overriding_options=qos.overriding())
-        service = self.create_service(LoadPolicy, "~/load_policy", self._load_now)
         self._undo = [partial(self.discard_publisher, self._torques), partial(self.loop.unsubscribe, self._inbox),
-                      partial(self.destroy_subscription, updates), partial(self.destroy_service, service)]
+                      PolicyUpdates(self, self._slot).close]
 
     def activate(self) -> None:
         """Answer from now on."""
@@ -66,6 +66,11 @@ class PolicyNode(StackNode):
         """Leave the graph."""
         while self._undo:
             self._undo.pop()()
+
+    def parameters_changed(self) -> None:
+        """Remember from now on, or don't."""
+        if self.configured:
+            self._responder.memory_off = self.settings.memory_off
 
     def work(self) -> None:
         """Answer what came; say what is waited for where nothing comes."""
@@ -107,6 +112,7 @@ class PolicyNode(StackNode):
             if torques is None:
                 self._wait_for(f"waiting for a policy on {self.resolve_topic_name('policy')}")
                 return
+            self._mind_trials(tick)
             self._kept = self._torque_wire.write(encode_torques(torques, self.stamp(), self._template))
         self.send(self._torques, self._kept)
         self.ticks += 1
@@ -130,19 +136,12 @@ class PolicyNode(StackNode):
         if tell:
             self.say("waiting", sentence, every_s=30.0)
 
-    def _take_update(self, message: PolicyUpdate) -> None:
-        self._slot.offer(message.bundle.tobytes(), message.version, message.sha256)
-
-    def _load_now(self, request: LoadPolicy.Request, response: LoadPolicy.Response) -> LoadPolicy.Response:
-        try:
-            response.success, response.message = True, self._slot.load_named(request.path)
-            self.counters["swaps"] += 1
-        except ValueError as error:
-            self.counters["refused_policies"] += 1
-            response.success, response.message = False, f"refused: {error}"
-        self.get_logger().info(response.message)
-        response.version = 0 if self._slot.current is None else self._slot.current.version
-        return response
+    def _mind_trials(self, tick: Tick) -> None:
+        """Say once where a memory of a whole trial is used for episodes only."""
+        loaded = self._slot.current
+        if not tick.tasks_told and loaded is not None and loaded.actor.manifest.memory == "trial":
+            self.say("trials", "this policy's memory is made for trials, and the environment has no tasks: it begins "
+                     "anew with each episode; start the environment with tasks:=NAME", every_s=math.inf)
 
 
 def main(args: list[str] | None = None) -> int:

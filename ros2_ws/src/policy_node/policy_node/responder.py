@@ -37,6 +37,7 @@ class Responder:
 
     Attributes:
         sessions: which environment is answered.
+        memory_off: nothing is remembered from tick to tick; the control of what a memory is worth.
     """
 
     def __init__(self, slot: ActorSlot, spec: RobotSpec, node_id: int, counters: Counter[str],
@@ -47,6 +48,7 @@ class Responder:
         self._counters = counters
         self._stages = stages
         self.sessions = SessionLock()
+        self.memory_off = False
         self._session: int | None = None
         self._step_id = -1
         self._running: Loaded | None = None
@@ -98,8 +100,8 @@ class Responder:
         step, last, before = tick.time_step, self._last, self._running
         previous = tick.previous(self._spec.action_size)
         self._running, self._slot.num_envs = loaded, tick.num_envs
-        if (last is None or before is None or tick.session != self._session or tick.num_envs != len(last.observation)
-                or not _shares_memory(before, loaded)):
+        if (self.memory_off or last is None or before is None or tick.session != self._session
+                or tick.num_envs != len(last.observation) or not _shares_memory(before, loaded)):
             self._state = loaded.actor.initial_state(tick.num_envs)
             return previous, np.ones(tick.num_envs, bool)
         ended = step.episode_id != last.episode_id  # also where the tick that told it was missed

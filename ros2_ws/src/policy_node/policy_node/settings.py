@@ -23,5 +23,7 @@ class PolicySettings(Settings):
     explore: bool = setting(False, "explore as the bundle says (learning needs it) instead of taking the best action")
     seed: int = setting(0, "seed of the exploration", minimum=0)
     max_policy_bytes: int = setting(bundle.MAX_BUNDLE_BYTES, "largest bundle that is accepted", unit="bytes", minimum=1)
+    memory_off: bool = setting(False, "start anew at each tick: states and what happened before are zeros, as at the "
+                               "first tick of a trial", read_only=False)
     listeners: int = setting(0, "answer only once this many subscribers of joint_torques are there, for 10 s at most",
                              minimum=0)

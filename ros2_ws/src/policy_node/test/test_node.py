@@ -11,6 +11,8 @@ from ant_rl_interfaces.srv import LoadPolicy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from policy_bundles import packed
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 
 from ant_rl_core import bundle
 from ant_rl_core.spec import ANT
@@ -161,7 +163,7 @@ def test_memory_of_a_trial_outlives_episodes_resent_ticks_and_a_swap_to_its_kin(
     versions = {version: packed(version, seed=version, changes=changes, **arguments) for version in (1, 2)}
     versions[3] = packed(3, seed=3, changes={"memory": "trial"}, **arguments)  # understands nobody else's memory
     actors = {version: load_actor(bundle.unpack(data)) for version, data in versions.items()}
-    start(versions[1])
+    process = start(versions[1])
     rows, running, trials, left = 2, 1, 0, 20
     robots = FakeVectorEnv(rows, lengths=(3, 4), episodes_per_trial=3)
     tick, state, previous = Tick(8, 0, robots.reset()), actors[1].initial_state(rows), Previous.none(rows, 8)
@@ -183,6 +185,17 @@ def test_memory_of_a_trial_outlives_episodes_resent_ticks_and_a_swap_to_its_kin(
         tick = Tick(8, tick.step_id + 1, robots.step(action), action, policy_version=running)
         previous, trials = tick.previous(8), trials + tick.reset_mask.sum()
     assert trials >= 8
+    assert process.said().count("this policy's memory is made for trials, and the environment has no tasks") == 1
+
+    value = ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=True)
+    request = SetParameters.Request(parameters=[Parameter(name="memory_off", value=value)])
+    assert env.call(SetParameters, "policy/set_parameters", request).results[0].successful
+    for _ in range(8):
+        action, _, _ = actors[3].act(tick.time_step.observation, previous, actors[3].initial_state(rows),
+                                     np.ones(rows, bool))
+        assert np.array_equal(decode_torques(env.ask(tick), rows, ANT).action, action), tick.step_id
+        tick = Tick(8, tick.step_id + 1, robots.step(action), action, policy_version=running)
+        previous = tick.previous(8)
 
 
 def test_hot_swap_under_load_misses_and_mixes_no_tick(env, start):

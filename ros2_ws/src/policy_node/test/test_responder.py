@@ -223,6 +223,18 @@ def test_an_exchanged_actor_goes_on_with_the_memory_of_its_kin_only(before, afte
     assert ticks_in_memory(run) == [seen + 1, seen + 1]
 
 
+def test_without_a_memory_each_tick_is_a_first_one_and_it_comes_and_goes_at_run_time():
+    run, given = Run(), []
+    act = run.slot.current.actor.act
+    run.slot.current.actor.act = lambda *arguments: (given.append(arguments), act(*arguments))[1]
+    run.start(session=11, episodes_per_trial=5)
+    for off in (False, False, True, True, False, False):
+        run.responder.memory_off = off
+        run.step(run.answer().action)
+    assert [arguments[3].all() for arguments in given] == [True, False, True, True, False, False]
+    assert ticks_in_memory(run) == [3, 3], "it goes on with what the last tick without one left"
+
+
 def test_an_actor_that_takes_no_memory_over_is_told_of_no_time_before():
     run, given = Run(), []
     run.step(run.answer().action)

@@ -11,6 +11,7 @@ from ant_rl_interfaces.msg import (
     NodeTiming,
     Observation,
     PolicyUpdate,
+    RobotTasks,
     Session,
     TrainingProgress,
 )
@@ -21,8 +22,8 @@ from sensor_msgs.msg import Imu, JointState
 
 # The environment begins once it sees the subscription of `episode`, so it comes last.
 TOPICS = {
-    "session": Session, "observation": Observation, "joint_torques": JointTorques, "policy": PolicyUpdate,
-    "training": TrainingProgress, "timing": NodeTiming, "/diagnostics": DiagnosticArray,
+    "session": Session, "task": RobotTasks, "observation": Observation, "joint_torques": JointTorques,
+    "policy": PolicyUpdate, "training": TrainingProgress, "timing": NodeTiming, "/diagnostics": DiagnosticArray,
     "joint_states": JointState, "imu": Imu, "odom": Odometry, "clock": Clock, "episode": EpisodeSummary,
 }
 STATS = NodeStats  # of stats/<node>, which come and go with their nodes

@@ -23,6 +23,7 @@ class FakeTick:
     time_step: TimeStep
     action: np.ndarray | None
     policy_version: int = 1
+    tasks_told: int = 0
 
     @property
     def num_envs(self) -> int:

@@ -1,5 +1,8 @@
 """A simulation's state, sent as its topics and put back: the same bodies, the same contacts."""
 
+import json
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import pytest
@@ -10,8 +13,12 @@ from sensor_msgs.msg import JointState
 
 from ant_env_node.codec import encode_joint_state, encode_odometry
 from ant_env_node.robot_state import StateReader
+from ant_env_node.tasks.task import Task
 from ant_env_node.vec_env import VectorAnt, load_model
-from viewer_node.codec import decode_motion
+from ant_rl_core.spec import ACTUATOR_NAMES
+from ant_rl_core.tick import RowTasks
+from ant_rl_ros.messages import encode_tasks
+from viewer_node.codec import decode_motion, decode_task
 from viewer_node.mirror import Mirror
 
 STAMP = Time(sec=12, nanosec=500_000_000)
@@ -63,6 +70,24 @@ def test_feet_are_the_ends_of_the_legs():
     assert list(mirror.feet) == ["ankle_1", "ankle_2", "ankle_3", "ankle_4"]
     geoms = {mirror.model.geom(int(mirror.model.body_geomadr[body])).name for body in mirror.feet.values()}
     assert geoms == {"left_ankle_geom", "right_ankle_geom", "third_ankle_geom", "fourth_ankle_geom"}
+
+
+def test_what_a_dead_or_reversed_motor_moves_has_another_color():
+    mirror, stock = Mirror(load_model()), load_model()
+    assert (stock.geom_rgba[1:] == np.float32((0.8, 0.6, 0.4, 1.0))).all()
+    tasks = RowTasks(1, 1, 2, ("a", "b"), ("{}", "{}"), np.zeros(2, np.int64), np.zeros(2, bool),
+                     np.zeros((2, 3), np.float32))
+    task = Task("a", gear=tuple({"hip_4": 0.0, "ankle_1": -1.0}.get(name, 1.0) for name in ACTUATOR_NAMES))
+    told = replace(tasks, definitions=(json.dumps(task.as_dict()), "{}"))
+    shown = decode_task(encode_tasks(told, STAMP))
+    assert shown.name == "a"
+    mirror.show_gear(shown.gear)
+    moved = {stock.geom(int(geom)).name for geom in np.flatnonzero((mirror.model.geom_rgba != stock.geom_rgba).any(1))}
+    assert moved == {"rightback_leg_geom", "left_ankle_geom"}
+    mirror.show_gear(Task().gear)
+    assert (mirror.model.geom_rgba == stock.geom_rgba).all()
+    with pytest.raises(ValueError, match="a task must have"):
+        decode_task(encode_tasks(replace(told, definitions=('{"wings": 2}', "{}")), STAMP))
 
 
 def test_a_state_of_another_robot_is_refused():

@@ -1,14 +1,19 @@
-"""The robot's standard topics to a `Motion`, pictures to messages."""
+"""The robot's standard topics to a `Motion`, its task to what is shown of it, pictures to messages."""
 
 from __future__ import annotations
 
 import array
+import json
+from typing import NamedTuple
 
 import numpy as np
+from ant_rl_interfaces.msg import RobotTasks
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
 
+from ant_env_node.tasks.task import Task
+from ant_rl_ros.messages import decode_tasks
 from ant_rl_ros.stamps import seconds
 from viewer_node.mirror import Motion
 
@@ -22,6 +27,24 @@ def decode_motion(odometry: Odometry, joints: JointState) -> Motion:
     pose, twist = odometry.pose.pose, odometry.twist.twist
     return Motion(seconds(odometry.header.stamp), _vector(pose.position, "xyz"), _vector(pose.orientation, "xyzw"),
                   _vector(twist.linear, "xyz"), _vector(twist.angular, "xyz"), tuple(joints.name), *arrays)
+
+
+class ShownTask(NamedTuple):
+    """The task of the first robot.
+
+    Attributes:
+        name: what it is called.
+        gear: strength of each motor as a multiple of the stock one; 0 is dead, negative the wrong way round.
+    """
+
+    name: str
+    gear: tuple[float, ...]
+
+
+def decode_task(message: RobotTasks) -> ShownTask:
+    """The first robot's task; ValueError where the message is not whole, or of a task that is not known here."""
+    tasks = decode_tasks(message)
+    return ShownTask(tasks.names[0], Task.from_dict(json.loads(tasks.definitions[0])).gear)
 
 
 def encode_image(pixels: np.ndarray, frame: str, stamp: Time) -> Image:

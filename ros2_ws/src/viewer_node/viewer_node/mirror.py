@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from viewer_node.paint import paint
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -111,6 +113,10 @@ class Mirror:
             effort[joint] = torque
         data.ctrl[:] = effort[model.actuator_trnid[:, 0]] / model.actuator_gear[:, 0]
         mujoco.mj_forward(model, data)
+
+    def show_gear(self, gear: Sequence[float]) -> None:
+        """Take over how strong each motor is, as a multiple of the stock one; only colors tell, see `paint`."""
+        paint(self.model, gear)
 
     def contacts(self) -> list[Contact]:
         """Where the robot touches the ground or itself, and with which forces."""

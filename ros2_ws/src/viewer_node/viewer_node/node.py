@@ -5,28 +5,25 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ant_rl_interfaces.msg import EpisodeSummary, NodeStats, NodeTiming
 from nav_msgs.msg import Odometry
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 
 from ant_env_node.vec_env import load_model
-from ant_rl_core.telemetry import Episode, Stats, Timing
 from ant_rl_core.viewers import check
 from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import run
 from ant_rl_ros.stamps import by_stamp, seconds
-from ant_rl_ros.stats_topics import StatsTopics
-from ant_rl_ros.telemetry import decode_episode, decode_stats, decode_timing
-from viewer_node import codec, priority, series
+from viewer_node import codec, priority
 from viewer_node.mirror import Mirror
 from viewer_node.offscreen import Camera
 from viewer_node.pairs import Pairs
 from viewer_node.settings import ViewerSettings
+from viewer_node.told import Told
 from viewer_node.view import View, open_view
 
 
@@ -59,16 +56,14 @@ class ViewerNode(StackNode):
         self._pairs = Pairs()
         self._joints = self._listen(JointState, "joint_states")
         self._odometry = self._listen(Odometry, "odom")
-        self._timings = self.loop.subscribe(NodeTiming, "timing", qos.profile("timing"), qos.overriding())
-        self._stats = StatsTopics(self, lambda topic: self.loop.subscribe(NodeStats, topic, qos.profile("stats")))
-        # The environment begins once it sees this subscription, so it comes last.
-        self._episodes = self.loop.subscribe(EpisodeSummary, "episode", qos.profile("episode"), qos.overriding())
+        self._told = Told(self)  # the environment begins once it sees these subscriptions, so they come last
         self._due = self._picture_due = time.monotonic()
 
     def deactivate(self) -> None:
         """Listen no more."""
-        for inbox in (self._joints, self._odometry, self._timings, self._episodes, *self._stats.inboxes.values()):
+        for inbox in (self._joints, self._odometry):
             self.loop.unsubscribe(inbox)
+        self._told.close()
 
     def cleanup(self) -> None:
         """Close what is open."""
@@ -92,10 +87,10 @@ class ViewerNode(StackNode):
         self.loop.drain()
         now = time.monotonic()
         self._due = now + 1.0 / max(self.settings.view_rate, self.settings.render_hz)
-        self._take_figures()
+        self._told.show(self._view, self._mirror)
         if self._take_motion():
             self._show(now)
-        self._stats.look_if_due(now)
+        self._told.look_if_due(now)
         if self._view is not None and not self._view.is_open:
             self.get_logger().info("the window was closed")
             self.finish()
@@ -132,17 +127,6 @@ class ViewerNode(StackNode):
             with self.stages.stage("render"):
                 pixels = self._camera.picture(self._mirror.data)
             self.send(self._images, codec.encode_image(pixels, self._frame, self._stamp))
-
-    def _take_figures(self) -> None:
-        told: list[tuple[deque[Any], Callable[[Any], Timing | Stats | Episode], str]] = [
-            (self._timings, decode_timing, "timings"), (self._episodes, decode_episode, "episodes"),
-            *((inbox, decode_stats, "stats") for inbox in self._stats.inboxes.values())]
-        for inbox, decode, what in told:
-            if self._view is None:
-                inbox.clear()
-                continue
-            for each in self.take(inbox, decode, what):
-                self._view.figures(each.stamp, series.named_values(each))
 
 
 def main(args: Sequence[str] | None = None) -> int:

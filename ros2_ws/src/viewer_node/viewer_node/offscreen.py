@@ -29,6 +29,9 @@ class Camera:
         width, height: of the pictures [pixels].
         body: id of the body that stays in the middle.
 
+    Attributes:
+        model: the same; its colors may change.
+
     Raises:
         OffscreenError: no EGL here that draws without a display.
     """
@@ -38,7 +41,7 @@ class Camera:
         room.offwidth, room.offheight = max(width, room.offwidth), max(height, room.offheight)
         endless_floor(model)
         model.vis.quality.shadowsize = _SHADOW_SIZE
-        self._model, self._context = model, _context(width, height)
+        self.model, self._context = model, _context(width, height)
         self._context.make_current()
         self._drawing = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._drawing)
@@ -53,7 +56,7 @@ class Camera:
     def picture(self, data: mujoco.MjData) -> np.ndarray:
         """The robot as `data` has it, uint8 [height, width, 3], red, green, blue."""
         self._context.make_current()
-        mujoco.mjv_updateScene(self._model, data, self._option, None, self._view, mujoco.mjtCatBit.mjCAT_ALL.value,
+        mujoco.mjv_updateScene(self.model, data, self._option, None, self._view, mujoco.mjtCatBit.mjCAT_ALL.value,
                                self._scene)
         for light in self._scene.lights[:self._scene.nlight]:  # shadows are drawn around a light only
             light.pos[:2] = data.xpos[self._view.trackbodyid, :2]

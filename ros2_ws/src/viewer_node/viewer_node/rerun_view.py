@@ -21,14 +21,15 @@ from viewer_node.mirror import Mirror
 
 _TIMELINE = "time"
 _METERS_PER_NEWTON = 2e-3  # how long the arrows of contact forces are
-_ORANGE, _RED, _GRAY = (204, 153, 102), (220, 40, 40), (90, 90, 90)
+_RED, _GRAY = (220, 40, 40), (90, 90, 90)
+_TASK_HEIGHT = 1.1  # [m] above the ground
 # A window keeps this much; the oldest goes first.
 _MEMORY_LIMIT = "1GB"
 _BATCH = 5  # [frames] that are handed over at once: a quarter of a second
 _HOST = "127.0.0.1"
 _PATIENCE = 5.0  # [s]
 _PLACE = "world/place"  # of the robot, on the ground
-_FLOOR, _CONTACTS = "world/floor", "world/contacts"
+_FLOOR, _CONTACTS, _TASK = "world/floor", "world/contacts", f"{_PLACE}/task"
 _EYE = (2.5, -4.0, 2.0)  # from there [m]
 _SQUARE, _SQUARES = 2.0, 20  # of the floor [m], and how many of them to each side
 # What is drawn over time: path of the series, and its title.
@@ -71,6 +72,8 @@ class RerunView:
         names = [name or f"{model.joint(int(model.body_jntadr[body])).name}_link" for body, name in enumerate(names)]
         self.bodies = {body: f"world/{name}" for body, name in enumerate(names) if body}
         self._frames: list[_Frame] = []
+        self._shapes: dict[int, tuple[str, Any]] = {}  # path and kind of each geometry's shape, by its id
+        self._task, self._is_painted = "", False
         self._times = EvenTimes()
         self._stream = rr.RecordingStream("ant_rl")
         layout = _blueprint()
@@ -104,13 +107,20 @@ class RerunView:
         contacts = self._mirror.contacts()
         on_feet = [sum(float(np.linalg.norm(contact.force)) for contact in contacts if contact.body == foot)
                    for foot in self._mirror.feet.values()]
+        even = self._times.even("robot", time)
+        if not self._is_painted:
+            self._paint(even)
         self._frames.append(_Frame(
-            self._times.even("robot", time), data.xpos.copy(), data.xquat[:, [1, 2, 3, 0]],
+            even, data.xpos.copy(), data.xquat[:, [1, 2, 3, 0]],
             np.array([contact.position for contact in contacts]).reshape(-1, 3),
             np.array([contact.force for contact in contacts]).reshape(-1, 3), on_feet,
             data.actuator_force * self._mirror.model.actuator_gear[:, 0]))
         if len(self._frames) >= _BATCH:
             self._send_frames()
+
+    def task(self, name: str) -> None:
+        """Write the name of its task above the robot and take over the mirror's colors, with the next state."""
+        self._task, self._is_painted = name, False
 
     def figures(self, time: float, values: Mapping[str, float]) -> None:
         """Draw figures over time: {path of the series, such as cpu/env: value}."""
@@ -161,16 +171,27 @@ class RerunView:
             size, (w, x, y, z) = model.geom_size[geom], model.geom_quat[geom]
             path = f"{entity}/{model.geom(geom).name}"
             if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_SPHERE:
-                shape = rr.Ellipsoids3D(centers=[model.geom_pos[geom]], radii=[size[0]], colors=_ORANGE,
-                                        fill_mode="solid")
+                shape = rr.Ellipsoids3D(centers=[model.geom_pos[geom]], radii=[size[0]], fill_mode="solid")
                 self._stream.log(path, shape, static=True)
+                self._shapes[int(geom)] = path, rr.Ellipsoids3D
                 continue
             # MuJoCo has a capsule's middle at the origin, Rerun the middle of its first end.
             turn = rr.Quaternion(xyzw=(x, y, z, w))
             self._stream.log(path, rr.Transform3D(translation=model.geom_pos[geom], quaternion=turn), static=True)
             self._stream.log(f"{path}/capsule", rr.Capsules3D(
-                lengths=[2 * size[1]], radii=[size[0]], translations=[(0.0, 0.0, -size[1])], colors=_ORANGE,
-                fill_mode="solid"), static=True)
+                lengths=[2 * size[1]], radii=[size[0]], translations=[(0.0, 0.0, -size[1])], fill_mode="solid"),
+                static=True)
+            self._shapes[int(geom)] = f"{path}/capsule", rr.Capsules3D
+
+    def _paint(self, time: float) -> None:
+        """The colors of the mirror's model and the task's name, from now on: not static, for a task may change them."""
+        self._is_painted = True
+        self._stream.set_time(_TIMELINE, timestamp=time)
+        if self._task:
+            self._stream.log(_TASK, rr.Points3D([(0.0, 0.0, _TASK_HEIGHT)], radii=0.0, labels=[self._task],
+                                                show_labels=True))
+        for geom, (path, kind) in self._shapes.items():
+            self._stream.log(path, kind.from_fields(colors=[self._mirror.model.geom_rgba[geom]]))
 
     def _log_floor(self) -> None:
         """Lines on the ground, once; they are moved along by whole squares, so that they seem to stay."""

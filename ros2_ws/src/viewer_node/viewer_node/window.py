@@ -52,6 +52,9 @@ class Window:
             mujoco.mj_copyData(self._data, self._mirror.model, self._mirror.data)
         self._handle.sync()
 
+    def task(self, name: str) -> None:
+        """The mirror's colors tell of it."""
+
     def figures(self, time: float, values: Mapping[str, float]) -> None:
         """MuJoCo's viewer draws none."""
 

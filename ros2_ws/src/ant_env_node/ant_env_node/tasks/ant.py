@@ -15,6 +15,7 @@ from ant_env_node.tasks.task import MAX_DELAY, NUM_ACTUATORS, VECTOR_SIZE, Task
 from ant_env_node.vec_env import Infos, VectorAnt
 
 _STREAM = 0x7A5C  # parts a row's stream of tasks from that of its reset noise
+_STOCK = Task()
 
 
 class TaskAnt(VectorAnt):
@@ -27,7 +28,8 @@ class TaskAnt(VectorAnt):
     Args:
         num_envs, seed, num_threads, **ant_kwargs: as of `VectorAnt`. A row's tasks come of its seed, whatever the
             number of rows.
-        tasks: where they come from.
+        tasks: where they come from; None: rows have the stock task until `set_task` gives them another, which they keep
+            from episode to episode until the environment is reset. Each episode is a trial then.
         part: "train" or "held_out".
         looks_ahead: infos have `observation_ahead`, [n, obs], too: what will be observed when the action that is chosen
             now arrives at the motors, for teachers. It costs as much physics as the ticks that the actions take.
@@ -36,12 +38,15 @@ class TaskAnt(VectorAnt):
         ValueError: as of `VectorAnt`, or the distribution has no tasks in that part.
     """
 
-    def __init__(self, num_envs: int, tasks: TaskDistribution, part: str = "train", seed: int | None = None,
+    def __init__(self, num_envs: int, tasks: TaskDistribution | None, part: str = "train", seed: int | None = None,
                  num_threads: int | None = None, looks_ahead: bool = False, **ant_kwargs: Any) -> None:
         self._looks_ahead = looks_ahead
-        self._tasks = [Task()] * num_envs
+        self._tasks = [_STOCK] * num_envs
         self.distribution, self.task_part = tasks, part
-        tasks.part(part)
+        if tasks is not None:
+            tasks.part(part)
+        self._hazard = 0.0 if tasks is None else tasks.hazard
+        self._changed = np.zeros(num_envs, bool)
         self._vectors = np.zeros((num_envs, VECTOR_SIZE), np.float32)
         self._sent = np.zeros((num_envs, MAX_DELAY + 1, NUM_ACTUATORS), np.float32)  # the newest action first
         self._wiring = np.tile(np.arange(NUM_ACTUATORS), (num_envs, 1))
@@ -56,9 +61,25 @@ class TaskAnt(VectorAnt):
         """The task of each row now."""
         return tuple(self._tasks)
 
+    @property
+    def task_vectors(self) -> np.ndarray:
+        """The tasks now as numbers, float32 [n, VECTOR_SIZE]."""
+        return self._vectors.copy()
+
+    def take_changed(self) -> np.ndarray:
+        """bool [n], which rows were given a task since this was asked last, be it the one that they had."""
+        changed, self._changed = self._changed, np.zeros(self.num_envs, bool)
+        return changed
+
     def set_task(self, row: int, task: Task) -> None:
-        """Give a row another task, between two steps; it is in force until the next one is drawn."""
-        self._models[row] = model_of(task, self.model, self._scratch)
+        """Give a row another task, between two steps; it is in force until the next one is drawn.
+
+        Another delay begins with no torque.
+        """
+        self._changed[row] = True
+        self._models[row] = self._model(task)
+        if task.delay != self._tasks[row].delay:
+            self._sent[row] = 0
         self._tasks[row] = task
         self._vectors[row] = task.vector()
         self._wiring[row], self._delay[row] = task.wiring, task.delay
@@ -73,9 +94,9 @@ class TaskAnt(VectorAnt):
         """As in the base class; with a hazard, rows may have another task afterwards."""
         self._trial_first[:] = False
         observation, reward, terminated, truncated, infos = super().step(actions)
-        if self.distribution.hazard:
+        if self._hazard:
             for i in np.flatnonzero(~(terminated | truncated)).tolist():
-                if self._streams[i].random() < self.distribution.hazard:
+                if self._streams[i].random() < self._hazard:
                     self._draw(i)
         infos.update(self.told(), trial_first=self._trial_first.copy())
         return observation, reward, terminated, truncated, infos
@@ -97,10 +118,14 @@ class TaskAnt(VectorAnt):
         """As in the base class.
 
         Raises:
-            ValueError: also where it was saved without tasks.
+            ValueError: also where it was saved without tasks, and these are drawn.
         """
         if "tasks" not in saved:
-            raise ValueError(f"expected what was saved with tasks, such as {self.distribution.name}, found none")
+            if self.distribution is not None:
+                raise ValueError(f"expected what was saved with tasks, such as {self.distribution.name}, found none")
+            self._clear()
+            self._sent[:] = 0
+            return super().restore(saved)
         told = json.loads(saved["tasks"].tobytes())
         for i, (task, stream) in enumerate(zip(told["tasks"], told["streams"], strict=True)):
             self.set_task(i, Task.from_dict(task))
@@ -139,23 +164,36 @@ class TaskAnt(VectorAnt):
 
     def _make_models(self) -> list[mujoco.MjModel]:
         self._scratch = mujoco.MjData(self.model)
-        return [model_of(task, self.model, self._scratch) for task in self._tasks]
+        return list(map(self._model, self._tasks))
+
+    def _model(self, task: Task) -> mujoco.MjModel:
+        """Rows with the stock body share its model: one of their own each would take half a megabyte."""
+        return self.model if task.has_stock_body else model_of(task, self.model, self._scratch)
 
     def _restart(self, row: int, seed: int | None) -> None:
         super()._restart(row, seed)
         self._episodes_left[row] = 0
         if seed is not None:
             self._streams[row] = _stream(int(seed))
+        if self.distribution is None:
+            self._clear(row)
+
+    def _clear(self, *rows: int) -> None:
+        """The stock task for these rows, without any for all."""
+        for row in rows or range(self.num_envs):
+            if self._tasks[row] != _STOCK:
+                self.set_task(row, _STOCK)
 
     def _draw(self, row: int) -> None:
-        self.set_task(row, self.distribution.sample(self._streams[row], self.task_part))
+        if self.distribution is not None:
+            self.set_task(row, self.distribution.sample(self._streams[row], self.task_part))
 
     def _reset_rows(self, mask: np.ndarray) -> None:
         for i in np.flatnonzero(mask).tolist():
             self._episodes_left[i] -= 1
             if self._episodes_left[i] <= 0:
                 self._draw(i)
-                self._episodes_left[i] = self.distribution.episodes_per_trial
+                self._episodes_left[i] = 1 if self.distribution is None else self.distribution.episodes_per_trial
                 self._trial_first[i] = True
         self._sent[mask] = 0
         super()._reset_rows(mask)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.names import NAMES
 from ant_env_node.tasks.task import NUM_ACTUATORS, Task
 from ant_rl_core.spec import ACTUATOR_NAMES
 
@@ -139,7 +140,7 @@ def distribution(name: str) -> TaskDistribution | None:
     return None if name == STOCK else PRESETS[name]()
 
 
-STOCK = "none"
+STOCK = NAMES[0]
 PRESETS: Mapping[str, Callable[[], TaskDistribution]] = {
     "directions2": lambda: _directions(2), "directions4": lambda: _directions(4), "directions": _any_direction,
     "goals": _goals, "velocities": _velocities, "wired": _wired, "swapped": _swapped, "lost_leg": _lost_leg,

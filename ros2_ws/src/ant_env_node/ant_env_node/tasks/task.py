@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -58,8 +59,8 @@ class Task:
         for each in fields(self):
             if "low" in each.metadata:
                 _check(each.name, getattr(self, each.name), each.metadata["low"], each.metadata["high"])
-        for name, length in (("gear", NUM_ACTUATORS), ("wiring", NUM_ACTUATORS), ("tilt", 2)):
-            if len(getattr(self, name)) != length:
+        for name, length in (("gear", NUM_ACTUATORS), ("wiring", NUM_ACTUATORS), ("tilt", 2), ("goal", 2)):
+            if getattr(self, name) is not None and len(getattr(self, name)) != length:
                 raise ValueError(f"{name} of a task must have {length} numbers, found {len(getattr(self, name))}")
         if sorted(self.wiring) != list(_STRAIGHT):
             raise ValueError(f"wiring of a task must name each of 0 to {NUM_ACTUATORS - 1} once, found {self.wiring}")
@@ -101,7 +102,24 @@ class Task:
             raise ValueError(f"a task must have {', '.join(sorted(known))}, found {', '.join(unknown)}")
         values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
                                   for name, value in told.items()}
+        for each in fields(cls):
+            if each.name in values:
+                _check_kind(each.name, str(each.type), values[each.name])
         return cls(**values)
+
+
+def _check_kind(name: str, kind: str, value: Any) -> None:
+    """ValueError where a value as JSON has it is none of a field's type, as its annotation says it."""
+    if value is None and "None" in kind or kind == "str" and isinstance(value, str) and value:
+        return
+    whole, several = "int" in kind, "tuple" in kind
+    numbers = value if several and isinstance(value, tuple) else (value,)
+    types = int if whole else (int, float)
+    if several != isinstance(value, tuple) or kind == "str" or any(
+            isinstance(number, bool) or not isinstance(number, types) for number in numbers):
+        number = f"{'whole ' * whole}number"
+        wanted = "a text" if kind == "str" else f"{number}s" if several else f"a {number}"
+        raise ValueError(f"{name} of a task must be {wanted}, found {json.dumps(value)}")
 
 
 def _check(name: str, value: Any, low: float, high: float) -> None:

@@ -44,6 +44,7 @@ class PolicyReplayConfig(ReplayConfig):
     explore: bool = setting(False, "explore as the policy's bundle says; bit-equal with the recorded seed, from the "
                             "first tick on")
     seed: int = setting(0, "seed of the exploration", minimum=0)
+    memory_off: bool = setting(False, "for a recording with memory_off:=true: the policy starts anew at each tick")
     tolerance: float = setting(0.0, "largest difference of a torque that passes, as share of the actuator's limit; 0 "
                                "means bit-equal", minimum=0, below=2)
 
@@ -97,7 +98,7 @@ def _replay(recording: Recording, target: str, config: ReplayConfig) -> Outcome:
     assert isinstance(config, PolicyReplayConfig)  # as TARGETS says
     from ant_rl_tools.replay import policy
     return policy.replay(recording, config.policy, config.variant, config.backend, config.explore, config.seed,
-                         config.tolerance)
+                         config.memory_off, config.tolerance)
 
 
 def help_text() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,12 +12,15 @@ import numpy as np
 from ant_rl_interfaces.msg import Session
 
 from ant_env_node.codec import software
-from ant_env_node.make import make
+from ant_env_node.make import shape
 from ant_env_node.shaping import ShapingConfig
+from ant_env_node.tasks.ant import TaskAnt
+from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.task import Task
 from ant_rl_core.contracts import VectorEnv
 from ant_rl_core.spec import ANT
-from ant_rl_core.step import TimeStep
-from ant_rl_core.tick import Tick
+from ant_rl_core.step import TimeStep, TimeStepEnv
+from ant_rl_core.tick import RowTasks, Tick
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.replay.outcome import Outcome, first_unequal
 from recorder_node.storage import BagError
@@ -49,6 +54,9 @@ class _Player:
     def __init__(self, recording: Recording) -> None:
         self._recording, self._path = recording, recording.path
         self._sessions = {message.session: message for _, _, message in recording.messages("session")}
+        self._tasks: dict[int, deque[RowTasks]] = {}  # by session
+        for tasks in recording.tasks():
+            self._tasks.setdefault(tasks.session, deque()).append(tasks)
         self._env: VectorEnv | None = None
         self._last: Tick | None = None
         self._ticks = self._episodes = self._num_sessions = 0
@@ -69,11 +77,14 @@ class _Player:
                            "found none")
         else:
             made = self._env.step(tick.action)
+        told = self._told(tick)
         self._last = tick
         self._ticks += 1
         self._episodes += int(np.count_nonzero(tick.time_step.done))
+        if told is not None:
+            tick = replace(tick, time_step=replace(tick.time_step, task=told.vectors))
         return _difference(tick, replace(made, episode_id=made.episode_id + self._first_episode,
-                                         trial_id=made.trial_id + self._first_episode))
+                                         trial_id=made.trial_id + self._first_episode, task=self._ant.task_vectors))
 
     def outcome(self, found: Mapping[str, Any] | None) -> Outcome:
         """The verdict, with the difference that ended the replay, if one did."""
@@ -117,12 +128,35 @@ class _Player:
         self._software = list(begun.software)
         if begun.reseeded:
             self.close()
-            self._env = make(tick.num_envs, shaping=self._shaping(begun))
+            # Without tasks these are the robots of an environment that knows none, bit for bit.
+            self._ant = TaskAnt(tick.num_envs, self._distribution(begun), begun.task_part or "train")
+            self._env = shape(TimeStepEnv(self._ant), self._shaping(begun))
             return self._env.reset(int(begun.seed[0]))
         if self._env is None:
             raise BagError(f"session {tick.session} of the bag {self._path} goes on with the random streams of the "
                            "one before, which the bag does not hold: record from the start, by record:=")
         return self._env.reset()
+
+    def _told(self, tick: Tick) -> RowTasks | None:
+        """What was told of the tasks at a tick; those that were given by hand are given again."""
+        told, waiting = None, self._tasks.get(tick.session, deque())
+        while waiting and waiting[0].step_id <= tick.step_id:
+            told = waiting.popleft()
+            for row in np.flatnonzero(told.given & (told.since == told.step_id)).tolist():
+                self._ant.set_task(row, self._task(told.definitions[row]))
+        return told
+
+    def _task(self, definition: str) -> Task:
+        try:
+            return Task.from_dict(json.loads(definition))
+        except ValueError as error:
+            raise BagError(f"the bag {self._path} must tell each task as this version knows it: {error}") from error
+
+    def _distribution(self, begun: Session) -> TaskDistribution | None:
+        try:
+            return TaskDistribution.from_dict(json.loads(begun.task_distribution)) if begun.tasks else None
+        except ValueError as error:
+            raise BagError(f"the tasks {begun.tasks} of the bag {self._path} can't be made again: {error}") from error
 
     def _shaping(self, begun: Session) -> ShapingConfig | None:
         constants = self._recording.named("constants of the shaping", begun.shaping_names, begun.shaping_values)
@@ -135,6 +169,8 @@ def _difference(tick: Tick, made: TimeStep) -> dict[str, Any] | None:
     # A message that completes no transition has nothing of one.
     pairs = {name: (getattr(recorded, name), getattr(made, name))
              for name in (_FIELDS if tick.action is not None else _FIRST_FIELDS)}
+    if recorded.task is not None and made.task is not None:
+        pairs["task"] = recorded.task, made.task
     if "unshaped_reward" in recorded.info:
         pairs["unshaped_reward"] = recorded.info["unshaped_reward"], made.info["unshaped_reward"]
     for name, (theirs, ours) in pairs.items():

@@ -10,7 +10,7 @@ from typing import Any
 from ant_rl_core import bundle
 from ant_rl_core.bundle import Bundle
 from ant_rl_core.spec import ANT
-from ant_rl_core.tick import Tick
+from ant_rl_core.tick import RowTasks, Tick
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.replay.outcome import Outcome
 from recorder_node.storage import BagError
@@ -36,6 +36,8 @@ def replay(recording: Recording) -> Outcome:
         BagError: the bag holds no training, or not from its first update on.
     """
     student = _Student(recording, _policies(recording))
+    for tasks in recording.tasks():
+        student.tell(tasks)
     for tick in track(recording.ticks(), recording.topics["observation"], "tick"):
         if student.take(tick):
             break
@@ -59,6 +61,10 @@ class _Student:
             lambda rows: method.learner(config, rows, ANT.observation_size, ANT.action_size, seed, robot=ANT.name),
             method.learner.on_policy, config.total_steps, [_SOURCE], self, about={"seed": seed}, in_line=True,
             pace=Pace(self._policies.__contains__, self._is_told))
+
+    def tell(self, tasks: RowTasks) -> None:
+        """What was recorded of the robots' tasks."""
+        self._session.tell(_SOURCE, tasks)
 
     def take(self, tick: Tick) -> bool:
         """One recorded tick, and all that the trainer node learns from it; returns whether the comparison is over."""

@@ -44,14 +44,14 @@ class _Question:
 
 
 def replay(recording: Recording, policy: str, variant: str, backend: str, explore: bool, seed: int,
-           tolerance: float) -> Outcome:
+           memory_off: bool, tolerance: float) -> Outcome:
     """Start a policy node, ask it what was asked, and compare its torques with the recorded ones.
 
     Args:
         recording: the bag.
         policy: bundle, a path or the name of a shipped one; empty: those that the bag holds, each for the ticks that it
             answered, or where it holds none the shipped default.
-        variant, backend, explore, seed: as the launch arguments of these names.
+        variant, backend, explore, seed, memory_off: as the launch arguments of these names.
         tolerance: largest difference of a torque that passes [1], 0: none to the last bit.
 
     Raises:
@@ -64,7 +64,8 @@ def replay(recording: Recording, policy: str, variant: str, backend: str, explor
     if not recorded:
         policy = policy or _SHIPPED
     comparison = _Comparison()
-    parameters = {"policy": policy, "variant": variant, "backend": backend, "explore": explore, "seed": seed}
+    parameters = {"policy": policy, "variant": variant, "backend": backend, "explore": explore, "seed": seed,
+                  "memory_off": memory_off}
     with NodeProcess("policy", _NAMESPACE, parameters) as process, _Interviewer(process) as interviewer:
         for question in track(questions, len(questions), "tick"):
             if recorded:

@@ -60,8 +60,12 @@ def main(words: Sequence[str]) -> int:
 def make(runs: Sequence[Run]) -> str:
     """The page on one run, or on several side by side."""
     title = runs[0].name if len(runs) == 1 else " and ".join(run.name for run in runs)
-    return page(title, tables.key_figures(runs), figures.charts(runs),
-                {"Policies": tables.shortened(tables.versions(runs))})
+    sections = figures.charts(runs)
+    below = {"Policies": tables.versions(runs)}
+    if any(run.tasks for run in runs):
+        below |= {"Tasks": tables.returns_by_task(runs), "Tasks of the first robot": tables.task_changes(runs)}
+    return page(title, tables.key_figures(runs), {**sections, **{name: [] for name in below if name not in sections}},
+                {name: tables.shortened(table) for name, table in below.items()})
 
 
 def help_text() -> str:

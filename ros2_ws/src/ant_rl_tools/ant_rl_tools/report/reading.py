@@ -10,6 +10,8 @@ from ant_rl.status import Record
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import unshaped_reward
 from ant_rl_core.telemetry import Episode, Stats, Timing, short_name
+from ant_rl_core.tick import RowTasks
+from ant_rl_ros.messages import decode_tasks
 from ant_rl_ros.telemetry import decode_episode, decode_stats, decode_timing
 from ant_rl_tools.recorded import Recording
 from ant_rl_tools.report.run_data import Answers, Resources, Run, Ticks, Windows
@@ -19,7 +21,7 @@ from trainer.runs.progress import track
 _HEIGHT, _JOINTS, _SPEED = 0, slice(5, 13), 13  # in the observation, see docs/messages.md
 _SIMULATED = 10**18  # [ns] stamps below this, of 2001, are of simulated time
 _CLOCK_SET = 0.5  # [s] clocks don't drift so far within a recording, they are set
-_OTHERS = ("joint_torques", "timing", "episode", "policy")
+_OTHERS = ("joint_torques", "timing", "episode", "policy", "task")
 
 
 def read(recording: Recording, name: str) -> Run:
@@ -46,7 +48,7 @@ def read(recording: Recording, name: str) -> Run:
         name, start, 1e-9 * (end - start), num_envs, ticks,
         _answers(ticks, stamps, heard.answers), heard.round_trips(), heard.resources(), heard.counters(),
         tuple(heard.episodes), tuple(heard.published), heard.hosts,
-        summary["rates"]["ticks_per_second"] or np.nan, summary["latencies_ms"])
+        summary["rates"]["ticks_per_second"] or np.nan, summary["latencies_ms"], tuple(heard.tasks))
 
 
 def _topics(recording: Recording) -> list[str]:
@@ -114,6 +116,7 @@ class _Heard:
         self.answers: dict[tuple[int, int], tuple[float, int, float]] = {}
         self.episodes: list[tuple[float, Episode]] = []
         self.published: list[tuple[float, int]] = []
+        self.tasks: list[tuple[float, RowTasks]] = []
         self.hosts: dict[str, str] = {}
         self._env: list[tuple[float, Timing]] = []
         self._stats: dict[tuple[str, str], list[tuple[float, Stats]]] = {}
@@ -133,6 +136,8 @@ class _Heard:
             self.episodes.append((time, decode_episode(message)))
         elif topic == "policy":
             self.published.append((time, message.version))
+        elif topic == "task":
+            self.tasks.append((time, decode_tasks(message)))
         else:
             stats = decode_stats(message)
             if stats.alive:

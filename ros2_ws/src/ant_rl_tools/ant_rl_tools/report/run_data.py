@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ant_rl_core.telemetry import Episode
+from ant_rl_core.tick import RowTasks
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class Run:
         published: versions of policies that the trainer sent, with when [s].
         hosts: host by node, as far as nodes told.
         tick_rate: ticks per second, NaN where the environment told nothing.
+        tasks: what was told of the robots' tasks, with when [s]; () where there are none.
         latencies_ms: p50, p99 and max of each stage, by its name, as the summary of `./run sim` has them [ms].
     """
 
@@ -140,3 +142,4 @@ class Run:
     hosts: Mapping[str, str] = field(default_factory=dict)
     tick_rate: float = np.nan
     latencies_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tasks: tuple[tuple[float, RowTasks], ...] = ()

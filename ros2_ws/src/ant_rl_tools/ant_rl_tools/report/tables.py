@@ -12,7 +12,7 @@ import numpy as np
 
 from ant_rl_tools.report.run_data import Run
 
-_MOST_VERSIONS = 30
+_MOST_ROWS = 30
 _RETURN = "return, mean ± standard deviation"
 
 
@@ -53,13 +53,40 @@ def versions(runs: Sequence[Run]) -> Table:
     return Table(head, rows)
 
 
+def returns_by_task(runs: Sequence[Run]) -> Table:
+    """How the episodes of all robots went that ended in a task; the most frequent come first."""
+    rows = []
+    for run in runs:
+        found = defaultdict(list)
+        for _, episode in run.episodes:
+            if episode.task:
+                found[episode.task].append(episode)
+        for task, episodes in sorted(found.items(), key=lambda entry: -len(entry[1])):
+            returns = [episode.episode_return for episode in episodes]
+            rows.append((run.name, task, str(len(episodes)), str(sum(episode.terminated for episode in episodes)),
+                         f"{np.mean(returns):,.0f} ± {np.std(returns):,.0f}"))
+    return Table(("run", "task", "episodes that ended in it", "of which by a fall", "their return"), rows)
+
+
+def task_changes(runs: Sequence[Run]) -> Table:
+    """Which task the first robot had, and when."""
+    rows = []
+    for run in runs:
+        for i, (time_s, told) in enumerate(run.tasks):
+            if i and told.since[0] != told.step_id:  # another robot's changed
+                continue
+            how = "given" if told.given[0] else "drawn"
+            rows.append((run.name, told.names[0], how, f"{time_s:.2f}", str(told.session), str(told.step_id)))
+    return Table(("run", "task", "how", "told [s]", "session", "since tick"), rows)
+
+
 def shortened(table: Table) -> tuple[Table, str]:
     """The first and the last rows of a long table, and a sentence on what was left out, empty where that is nothing."""
-    if len(table.rows) <= _MOST_VERSIONS:
+    if len(table.rows) <= _MOST_ROWS:
         return table, ""
-    half = _MOST_VERSIONS // 2
+    half = _MOST_ROWS // 2
     return (Table(table.head, [*table.rows[:half], tuple("…" for _ in table.head), *table.rows[-half:]]),
-            f"{len(table.rows) - 2 * half:,} versions in between are left out.")
+            f"{len(table.rows) - 2 * half:,} rows in between are left out.")
 
 
 def line(run: Run) -> str:

@@ -12,6 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from ant_env_node.make import ants
+from ant_env_node.tasks.ant import TaskAnt
+from ant_env_node.tasks.distribution import PARTS
+from ant_env_node.tasks.names import NAMES
+from ant_env_node.tasks.presets import STOCK, distribution
+from ant_env_node.tasks.task import Task
 from ant_env_node.vec_env import VectorAnt, load_model
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor
@@ -25,6 +31,7 @@ from policy_node.actor import load_actor
 from trainer.loop import Move, drive
 from trainer.runs.progress import Progress
 from viewer_node.offscreen import Camera, OffscreenError
+from viewer_node.paint import paint
 
 _EPISODE = 1000  # [ticks] at most
 _SMALLEST, _LARGEST = 64, 2048  # [pixels]
@@ -42,6 +49,8 @@ class VideoConfig(Settings):
     episodes: int = setting(1, "how many episodes of each policy, one after the other", minimum=1)
     steps: int = setting(0, "end after so many control ticks of 0.05 s; 0 means when all episodes have ended",
                          minimum=0)
+    tasks: str = setting(STOCK, "tasks of the robots, drawn anew for each trial, see ./run tasks", choices=NAMES)
+    task_part: str = setting("held_out", "which of the tasks: those to train on, or those held out", choices=PARTS)
     variant: str = setting(policy_bundle.FLOAT32, "variant of the bundles that are named without one")
     width: int = setting(480, "of the picture of each policy, an even number of pixels")
     height: int = setting(360, "of the picture of each policy, an even number of pixels")
@@ -103,9 +112,10 @@ class Panel:
     _time_step: TimeStep = field(init=False)
     _moves: Iterator[Move] = field(init=False)
     _picture: np.ndarray | None = None
+    _task: Task | None = None
 
     def __post_init__(self) -> None:
-        self.ant = VectorAnt(1, self.config.seed, 1)
+        self.ant = ants(1, self.config.seed, 1, distribution(self.config.tasks), self.config.task_part)
         self._env = TimeStepEnv(self.ant)
         self._metered = MeteredActor(self.actor)
         self._begin()
@@ -124,6 +134,9 @@ class Panel:
     def picture(self, camera: Camera) -> np.ndarray:
         """The robot with its caption; at the end of an episode the one before, as the robot is reset at once."""
         if not self._time_step.done[0] or self._picture is None:
+            if isinstance(self.ant, TaskAnt):
+                self._task = self.ant.tasks[0]
+                paint(camera.model, self._task.gear)
             self._picture = camera.picture(self.ant.data(0))
         return captioned(self._picture, self.caption())
 
@@ -133,7 +146,8 @@ class Panel:
         share = self._metered.processor_seconds / len(latencies) / ANT.control_period if latencies else 0.0
         latency = float(np.median(latencies)) if latencies else 0.0
         end = ", over" if self._time_step.done[0] else ""
-        return [self.name, f"seed {self.config.seed + self.episode}   return {self.total:.0f}   "
+        name = self.name if self._task is None else f"{self.name}   {self._task.name}"
+        return [name, f"seed {self.config.seed + self.episode}   return {self.total:.0f}   "
                 f"{self.tick * ANT.control_period:.2f} s{end}",
                 f"CPU {100 * share:.2f} % of a core   latency {1e3 * latency:.3f} ms"]
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ant_rl_core.identity.sessions import SessionLock
 from ant_rl_core.step import Previous, Transition, unshaped_reward
-from ant_rl_core.tick import Tick
+from ant_rl_core.tick import RowTasks, Tick
+from trainer.ros.task_book import TaskBook
 
 # Ticks of one source that may wait for the others before the oldest are given up.
 _MAX_WAITING = 2000
@@ -24,7 +26,7 @@ class Collector:
 
     Attributes:
         dropped_rows: transitions not passed on: another policy version, a gap in the step ids, no partner, a second
-            environment.
+            environment, tasks that were told before anybody listened.
         gaps: missed ticks, as far as step ids tell; what was missed when a session ended can't be known.
     """
 
@@ -32,6 +34,7 @@ class Collector:
         self._before: dict[str, Tick | None] = dict.fromkeys(sources)
         self._waiting: dict[str, deque[Transition]] = {source: deque() for source in sources}
         self._sessions = {source: SessionLock() for source in sources}
+        self._books = {source: TaskBook() for source in sources}
         self.dropped_rows = 0
         self.gaps = 0
 
@@ -52,6 +55,14 @@ class Collector:
         heard = [tick.num_envs for tick in self._before.values() if tick is not None]
         return sum(heard) if len(heard) == len(self._before) else None
 
+    def tell(self, source: str, tasks: RowTasks) -> None:
+        """Take what an environment tells of its robots' tasks."""
+        self._books[source].tell(tasks)
+
+    def knows(self, source: str, tick: Tick) -> bool:
+        """Whether the tasks up to this tick have come, so that it can be added."""
+        return self._books[source].knows(tick)
+
     def add(self, source: str, tick: Tick, version: int | None) -> None:
         """Take one tick; of a transition only if policy `version` acted in it (None: any version)."""
         before, self._before[source] = self._before[source], tick
@@ -71,6 +82,12 @@ class Collector:
         if version is not None and transition.policy_version != version:
             self.dropped_rows += tick.num_envs
             return
+        if tick.tasks_told:
+            task = self._books[source].tasks_at(before)
+            if task is None:
+                self.dropped_rows += tick.num_envs
+                return
+            transition = replace(transition, task=task)
         waiting = self._waiting[source]
         waiting.append(transition)
         if len(waiting) > _MAX_WAITING:
@@ -107,4 +124,6 @@ def _join(parts: Sequence[Transition]) -> Transition:
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("observation", "action", "reward", "terminated", "truncated", "next_observation", "trial_first")}
-    return Transition(**arrays, extras=extras, policy_version=parts[0].policy_version, previous=before)
+    tasks = [part.task for part in parts if part.task is not None]
+    return Transition(**arrays, extras=extras, policy_version=parts[0].policy_version, previous=before,
+                      task=np.concatenate(tasks) if len(tasks) == len(parts) else None)

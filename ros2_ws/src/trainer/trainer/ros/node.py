@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from ant_rl_interfaces.msg import Observation
-from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
 from ant_rl_core.spec import ANT
-from ant_rl_ros import qos
 from ant_rl_ros.lifecycle import EXIT_CONFIGURATION
-from ant_rl_ros.messages import decode_observation
+from ant_rl_ros.messages import decode_observation, decode_tasks
 from ant_rl_ros.node import StackNode
 from ant_rl_ros.run import peer_hint, run
 from trainer.checkpoint import CheckpointError
 from trainer.ros.outbox import CannotBegin
 from trainer.ros.settings import TrainerSettings
-from trainer.ros.topics import TrainingTopics
-
-# The environment may run many ticks ahead while something else is served.
-_DEPTH = 2000
+from trainer.ros.topics import Heard, TrainingTopics
 
 
 class TrainerNode(StackNode):
@@ -32,7 +26,6 @@ class TrainerNode(StackNode):
 
     def __init__(self) -> None:
         super().__init__("trainer", TrainerSettings)
-        self._inboxes: dict[str, Any] = {}
 
     def configure(self) -> None:
         """Import the method, check its settings and the output folder."""
@@ -48,20 +41,15 @@ class TrainerNode(StackNode):
 
     def activate(self) -> None:
         """Listen to the environments."""
-        for ns, topic in self._topics.items():
-            profile: QoSProfile = qos.profile("observation", self.settings.mode)
-            # In real time only the newest counts, except for those who learn from everything.
-            if self.settings.mode == "lockstep" or not self._run.on_policy:
-                profile.depth = _DEPTH
-            self._inboxes[ns] = self.loop.subscribe(Observation, topic, profile, qos.overriding())
+        # In real time only the newest counts, except for those who learn from everything.
+        keeps_all = self.settings.mode == "lockstep" or not self._run.on_policy
+        self._heard = Heard(self, self._run.prefixes, self.settings.mode, keeps_all)
         self._session.open()
 
     def deactivate(self) -> None:
         """Stop listening, and let the environments go on."""
         self._out.release()
-        for inbox in self._inboxes.values():
-            self.loop.unsubscribe(inbox)
-        self._inboxes = {}
+        self._heard.close()
 
     def cleanup(self) -> None:
         """Forget the learner and leave the graph."""
@@ -73,7 +61,10 @@ class TrainerNode(StackNode):
         """Bring what came, and let the session do what is due."""
         with self._ending_by_a_sentence():
             heard = self.loop.wait(0.01 if self._session.catching_up else 0.1)
-            for ns, inbox in self._inboxes.items():
+            for ns, inbox in self._heard.tasks.items():
+                for tasks in self.take(inbox, decode_tasks, "tasks"):
+                    self._session.tell(ns, tasks)
+            for ns, inbox in self._heard.observations.items():
                 while inbox and not self._session.done:
                     self._take(ns, inbox.popleft())
             self._session.tend()

@@ -7,13 +7,14 @@ place.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
 
 from ant_rl_core.contracts import Learner
-from ant_rl_core.tick import Tick
+from ant_rl_core.tick import RowTasks, Tick
 from ant_rl_core.timing import StageTimer
 from trainer.checkpoint import CheckpointError
 from trainer.metrics import mean_metrics
@@ -25,6 +26,7 @@ from trainer.runs.folder import RunFolder
 from trainer.runs.record import Record
 
 _VERSIONS_PER_START = 1_000_000
+_MAX_UNKNOWN = 2000  # [ticks] of one source that may wait for what their tasks are, before the oldest are given up
 _PERIOD = 1.0  # [s] between messages on progress, and between requests to hold, of methods that learn all the time
 
 
@@ -86,12 +88,18 @@ class Session:
     def open(self) -> None:
         """Begin to listen, again too: nothing is joined to what came before."""
         self._collector = Collector(self._sources)
+        self._unknown = {source: deque[Tick](maxlen=_MAX_UNKNOWN) for source in self._sources}
         self.catching_up, self.detail = False, ""
         if self._begun:
             self._publish_policy()
 
+    def tell(self, source: str, tasks: RowTasks) -> bool:
+        """What an environment tells of its robots' tasks; returns and raises as `take`, of ticks that waited for it."""
+        self._collector.tell(source, tasks)
+        return self._take_known(source)
+
     def take(self, source: str, tick: Tick) -> bool:
-        """One tick of an environment, and all that is to be learned with it.
+        """One tick of an environment, and all that is to be learned with it, once its tasks are told.
 
         Returns:
             False, and the tick is left out, where the environment has another number of robots than before.
@@ -102,6 +110,17 @@ class Session:
             OSError: the folder can't be written to.
             CheckpointError: at the end, where the last checkpoint can't be written.
         """
+        self._unknown[source].append(tick)
+        return self._take_known(source)
+
+    def _take_known(self, source: str) -> bool:
+        """All ticks that waited and need not wait longer."""
+        waiting, taken = self._unknown[source], True
+        while waiting and self._collector.knows(source, waiting[0]):
+            taken = self._take(source, waiting.popleft()) and taken
+        return taken
+
+    def _take(self, source: str, tick: Tick) -> bool:
         if not self._collector.admits(source, tick):
             return True
         if self._begun and tick.num_envs != self.rows[source]:

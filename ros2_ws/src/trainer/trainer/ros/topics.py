@@ -1,15 +1,47 @@
-"""What the trainer node says to the others: new policies, progress, and that the environments are to wait."""
+"""What the trainer node hears of environments, and says: new policies, progress, and that environments are to wait."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ant_rl_interfaces.msg import PolicyUpdate, TrainingProgress
+from ant_rl_interfaces.msg import Observation, PolicyUpdate, RobotTasks, TrainingProgress
 from std_srvs.srv import SetBool
 
+from ant_rl_ros import qos
 from ant_rl_ros.node import StackNode
 from trainer.ros.codec import encode_policy, encode_progress
+
+# The environment may run many ticks ahead while something else is served.
+_DEPTH = 2000
+
+
+class Heard:
+    """What comes of environments, once it is made: observations, and the tasks of their robots.
+
+    Args:
+        node: that listens.
+        prefixes: of the names of topics, e.g. /a/ or nothing, by each environment's namespace.
+        mode: of the environments.
+        keeps_all: observations wait until they are taken; otherwise the newest ones do.
+
+    Attributes:
+        observations, tasks: an inbox for each environment, by its namespace.
+    """
+
+    def __init__(self, node: StackNode, prefixes: Mapping[str, str], mode: str, keeps_all: bool) -> None:
+        observed, told = qos.profile("observation", mode), qos.profile("task")
+        observed.depth, told.depth = _DEPTH if keeps_all else observed.depth, _DEPTH
+        self._loop = node.loop
+        self.observations = {ns: self._loop.subscribe(Observation, f"{prefix}observation", observed, qos.overriding())
+                             for ns, prefix in prefixes.items()}
+        self.tasks = {ns: self._loop.subscribe(RobotTasks, f"{prefix}task", told, qos.overriding())
+                      for ns, prefix in prefixes.items()}
+
+    def close(self) -> None:
+        """Listen no more."""
+        for inbox in (*self.observations.values(), *self.tasks.values()):
+            self._loop.unsubscribe(inbox)
 
 
 class TrainingTopics:

@@ -98,7 +98,11 @@ def choose_over_ros(algorithm: str, arguments: Mapping[str, str], folder: str, s
         checkpoint_interval: environment steps; 0 if none is given.
         resume: go on with the run in the folder, if it holds one.
     """
-    settings.build([method_named(algorithm).config], arguments)
+    method = method_named(algorithm)
+    if method.needs_tasks:
+        raise ArgumentError(f"algorithm must be a method that learns from what policies did, found {algorithm}, which "
+                            f"is told tasks beforehand and acts itself: use ./run train {algorithm} tasks:=NAME")
+    settings.build([method.config], arguments)
     begun = {"seed": str(seed)}
     resume = resume and checkpoint.path_in(Path(folder)).exists()
     if resume:
