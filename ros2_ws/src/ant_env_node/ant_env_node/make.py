@@ -5,6 +5,7 @@ from __future__ import annotations
 from ant_env_node.shaping import ShapedEnv, ShapingConfig
 from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.told import ToldTask
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.contracts import VectorEnv
 from ant_rl_core.step import TimeStepEnv
@@ -12,7 +13,7 @@ from ant_rl_core.step import TimeStepEnv
 
 def make(num_envs: int, seed: int | None = None, num_threads: int | None = None,
          shaping: ShapingConfig | None = None, max_episode_steps: int = 1000,
-         tasks: TaskDistribution | None = None, looks_ahead: bool = False) -> VectorEnv:
+         tasks: TaskDistribution | None = None, looks_ahead: bool = False, told: bool = False) -> VectorEnv:
     """Ants behind the stack's environment contract (with `save` and `restore`).
 
     Args:
@@ -20,9 +21,11 @@ def make(num_envs: int, seed: int | None = None, num_threads: int | None = None,
         shaping: constants of the shaping; None for the default reward.
         tasks: what each robot is to learn on, of those to train on; None: Ant-v5 as it comes.
         looks_ahead: see `TaskAnt`.
+        told: whether the observation tells the task.
     """
-    return shape(TimeStepEnv(ants(num_envs, seed, num_threads, tasks, max_episode_steps=max_episode_steps,
-                                  looks_ahead=looks_ahead)), shaping)
+    env = shape(TimeStepEnv(ants(num_envs, seed, num_threads, tasks, max_episode_steps=max_episode_steps,
+                                 looks_ahead=looks_ahead)), shaping)
+    return ToldTask(env) if told else env
 
 
 def ants(num_envs: int, seed: int | None = None, num_threads: int | None = None,

@@ -16,7 +16,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class Manifest:
         memory: how long states and what happened before last: they start anew with each episode, or with each trial.
         memory_id: actors of the same state shapes and the same id understand each other's states, so that one that
             takes another's place goes on with its memory; null: nobody else's.
+        task_input: how many numbers at the end of the observation tell the actor its task; 0: none does.
         observation_statistics: mean and variance that are baked into the graph, for the record.
         members: for each actor file: sha256, bytes, precision and backend.
         provenance: config, seed, steps, code version, evaluation with its episodes.
@@ -73,6 +74,7 @@ class Manifest:
     inputs: tuple[str, ...] = INPUTS[:1]
     memory: str = MEMORIES[0]
     memory_id: str | None = None
+    task_input: int = 0
     format_version: int = FORMAT_VERSION
 
     @property
@@ -130,6 +132,10 @@ class Bundle:
         if manifest.robot != robot:
             raise BundleError(f"expected a policy for {robot or 'a robot without a name'}, found one for "
                               f"{_short(manifest.robot)}: choose one that was made for it")
+        if manifest.task_input and manifest.observation_size == observation_size + manifest.task_input:
+            raise BundleError(f"expected a policy that goes by the robot's {observation_size} observations alone, found "
+                              f"one that is told its task in {manifest.task_input} more: choose another, or evaluate "
+                              "this one with ./run eval BUNDLE tasks:=NAME")
         found = (manifest.observation_size, manifest.action_size)
         if found != (observation_size, action_size):
             raise BundleError(f"the robot has {observation_size} observations and {action_size} actions, "
@@ -180,6 +186,12 @@ def pack(manifest: Manifest, members: Mapping[str, bytes], details: Mapping[str,
             archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data,
                              zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED)
     return buffer.getvalue()
+
+
+def told_task(data: bytes, size: int) -> bytes:
+    """The bundle with a manifest that says: the last `size` numbers of the observation tell the actor its task."""
+    bundle = unpack(data)
+    return pack(replace(bundle.manifest, task_input=size), bundle.members, bundle.manifest.members)
 
 
 def unpack(data: bytes, max_bytes: int = MAX_BUNDLE_BYTES) -> Bundle:
@@ -273,11 +285,12 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
                and "observation" in value and set(value) <= set(INPUTS) and len(set(value)) == len(value)),
     "memory": (" or ".join(MEMORIES), lambda value: value in MEMORIES),
     "memory_id": ("text or null", lambda value: value is None or isinstance(value, str)),
+    "task_input": ("an integer of at least 0", lambda value: value == 0 and type(value) is int or _is_size(value)),
 }
 # What runs the members that end so.
 _BACKENDS = {".tflite": "litert", ".keras": "keras"}
 # Written only where they differ from what a manifest without them means.
-_LATER = ("exploration", "inputs", "memory", "memory_id")
+_LATER = ("exploration", "inputs", "memory", "memory_id", "task_input")
 
 
 def _read_manifest(text: bytes) -> Manifest:

@@ -17,12 +17,14 @@ from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.make import ants
 from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.distribution import PARTS, TaskDistribution
-from ant_env_node.tasks.presets import PRESETS, STOCK, distribution
+from ant_env_node.tasks.settings import TaskSettings
+from ant_env_node.tasks.task import VECTOR_SIZE
+from ant_env_node.tasks.told import ToldTask
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle as policy_bundle, settings
-from ant_rl_core.contracts import Actor
+from ant_rl_core.contracts import Actor, VectorEnv
 from ant_rl_core.files import check_not_an_input, check_writable, write_atomically
-from ant_rl_core.settings import Settings, setting
+from ant_rl_core.settings import setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStepEnv
@@ -37,7 +39,7 @@ _EPISODE_STEPS = 1000  # at most, of Ant-v5
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(Settings):
+class EvaluateConfig(TaskSettings):
     """Settings of an evaluation."""
 
     episodes: int = setting(20, "how many episodes; episode k is Ant-v5 reset with seed + k, so the result is "
@@ -48,8 +50,6 @@ class EvaluateConfig(Settings):
                            "has, such as int8")
     num_envs: int = setting(0, "robots at a time; 0 means as many as episodes, at most 32", minimum=0)
     num_threads: int = setting(0, "threads that step physics; 0 means one per core", minimum=0)
-    tasks: str = setting(STOCK, "tasks to be evaluated on, see ./run tasks; episode k has the task of the robot with "
-                         "seed + k", choices=(STOCK, *PRESETS))
     task_part: str = setting("held_out", "which of the tasks: those to train on, or those held out", choices=PARTS)
     summary: str = setting("", "path for the result as JSON; empty means none", path=True)
 
@@ -67,11 +67,12 @@ class TaskEpisode(Episode):
 
 def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_threads: int = 0,
              timer: StageTimer | None = None, with_progress: bool = False, tasks: TaskDistribution | None = None,
-             part: str = "train") -> list[TaskEpisode]:
+             part: str = "train", told: bool = False) -> list[TaskEpisode]:
     """Run episodes with seeds seed, seed + 1, …; the rewards are those of Ant-v5 as it comes, or of the tasks.
 
     They are numbered as if each had a robot of its own, so that it does not show how many ran at a time.
-    `timer` records the durations of stages `inference` and `step`; `with_progress` shows how far it is.
+    `timer` records the durations of stages `inference` and `step`; `with_progress` shows how far it is; `told` says
+    whether the actor is told its task, see `ToldTask`.
     """
     timer = timer or StageTimer()
     rows = num_envs or min(episodes, _MOST_ROWS)
@@ -82,14 +83,14 @@ def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_thre
     while len(results) < episodes:
         rows = min(rows, episodes - len(results))
         with ants(rows, seed + len(results), num_threads or None, tasks, part) as ant:
-            results += _first_episodes(ant, actor, len(results), timer, ticks)
+            results += _first_episodes(ant, actor, len(results), timer, ticks, told)
     return results
 
 
 def _first_episodes(ant: VectorAnt, actor: Actor, first: int, timer: StageTimer,
-                    ticks: Iterator[int]) -> list[TaskEpisode]:
+                    ticks: Iterator[int], told: bool) -> list[TaskEpisode]:
     """The first episode of each robot, numbered from `first` on; takes one of `ticks` for each tick."""
-    env = TimeStepEnv(ant)
+    env: VectorEnv = ToldTask(TimeStepEnv(ant)) if told else TimeStepEnv(ant)
     start = env.reset()
     names = [task.name for task in ant.tasks] if isinstance(ant, TaskAnt) else [""] * ant.num_envs
     ledger = EpisodeLedger(start, ant.np_random_seed)
@@ -126,9 +127,10 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
             check_writable("summary", config.summary)
             check_not_an_input("summary", config.summary, [path])
         policy = policy_bundle.read(path)
-        policy.check_robot(ANT.name, ANT.observation_size, ANT.action_size)
+        tasks = config.distribution()
+        told = tasks is not None and policy.manifest.task_input == VECTOR_SIZE
+        policy.check_robot(ANT.name, ANT.observation_size + told * VECTOR_SIZE, ANT.action_size)
         actor = load_actor(policy, config.backend, config.variant)
-        tasks = distribution(config.tasks)
         if tasks is not None:
             tasks.part(config.task_part)
     except ValueError as error:  # of the settings or of the bundle
@@ -137,7 +139,7 @@ def main(bundle: str, arguments: Mapping[str, str]) -> int:
     timer = StageTimer()
     start = time.perf_counter()
     episodes = evaluate(actor, config.episodes, config.seed, config.num_envs, config.num_threads, timer,
-                        with_progress=True, tasks=tasks, part=config.task_part)
+                        with_progress=True, tasks=tasks, part=config.task_part, told=told)
     summary = {"policy": bundle, "backend": config.backend, "variant": config.variant,
                **summarize(episodes, time.perf_counter() - start, timer)}
     code = 0

@@ -18,7 +18,7 @@ import numpy as np
 
 from ant_env_node import shaping
 from ant_env_node.make import make
-from ant_env_node.tasks.presets import distribution
+from ant_env_node.tasks.task import VECTOR_SIZE
 from ant_rl_core import bundle as policy_bundle, ending, settings
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
@@ -51,11 +51,12 @@ class Run:
         self.algorithm, self.config, self.learner_config = algorithm, config, learner_config
         self._shaping_config = shaping_config
         self.folder = RunFolder(algorithm, Chosen(config, learner_config, shaping_config))
-        self._tasks = distribution(config.tasks)
+        self._tasks = config.distribution()
         method = ALGORITHMS[algorithm]
         self.env = make(config.num_envs, config.seed, config.num_threads or None,
                         shaping_config if config.shaping else None, config.max_episode_steps, self._tasks,
-                        looks_ahead=method.needs_tasks and self._tasks is not None and "delay" in self._tasks.differs())
+                        looks_ahead=method.needs_tasks and self._tasks is not None and "delay" in self._tasks.differs(),
+                        told=config.task_input)
         self.learner = method.learner(learner_config, config.num_envs, self.env.observation_size,
                                       self.env.action_size, config.seed, robot=ANT.name,
                                       **({"tasks": self._tasks} if method.needs_tasks else {}))
@@ -89,10 +90,11 @@ class Run:
 
     def policy(self, evaluation: Mapping[str, Any] | None = None) -> bytes:
         """The current policy as bundle bytes, with this run and its evaluation in the provenance."""
-        return self.learner.policy({
+        made = self.learner.policy({
             **({"evaluation": evaluation} if evaluation else {}),
             "command": f"./run train {self.algorithm} " + " ".join(self._arguments()), "seed": self.config.seed,
             "code_version": self.folder.code_version, "wall_seconds": round(self.record.seconds, 1)})
+        return policy_bundle.told_task(made, VECTOR_SIZE) if self.config.task_input else made
 
     def close(self) -> None:
         """Release the environment and end the events."""
@@ -138,7 +140,8 @@ class Run:
         guard.check_weights(self.learner.weights(), steps)
         wall_seconds = self.record.seconds
         actor = load_actor(policy_bundle.unpack(self.policy()))
-        episodes = evaluate(actor, count, _EVALUATION_SEED, num_threads=self.config.num_threads, tasks=self._tasks)
+        episodes = evaluate(actor, count, _EVALUATION_SEED, num_threads=self.config.num_threads, tasks=self._tasks,
+                            told=self.config.task_input)
         returns = np.array([episode.episode_return for episode in episodes])
         mean, std = float(returns.mean()), float(returns.std())
         self.folder.add_evaluation({

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before a method is imported
 
 from ant_env_node.shaping import ShapingConfig
-from ant_env_node.tasks.presets import PRESETS, STOCK
+from ant_env_node.tasks.presets import STOCK
+from ant_env_node.tasks.settings import TaskSettings
 from ant_rl_core import settings
-from ant_rl_core.settings import ArgumentError, Settings, setting
+from ant_rl_core.settings import ArgumentError, setting
 from trainer import checkpoint
 from trainer.algorithms.method import Method
 from trainer.algorithms.table import ALGORITHMS
@@ -24,7 +25,7 @@ _IDENTITY = ("num_envs", "seed")  # settings of a run that can't be others when 
 
 
 @dataclass(frozen=True)
-class TrainConfig(Settings):
+class TrainConfig(TaskSettings):
     """Settings of a training run, whatever the method."""
 
     num_envs: int = setting(0, "robots that collect in parallel; 0 means as many as the method likes best", minimum=0)
@@ -42,14 +43,17 @@ class TrainConfig(Settings):
                                        "bundle tells of those at the end", minimum=0)
     max_episode_steps: int = setting(0, "time limit of the episodes that are learned from; a shorter one gives more "
                                      "of their starts; 0 means as the method likes best", minimum=0)
-    tasks: str = setting(STOCK, "tasks to learn on, drawn anew for each trial, see ./run tasks; evaluations are of "
-                         "them too, ./run eval has those held out", choices=(STOCK, *PRESETS))
+    task_input: bool = setting(False, "tell the policy its task, in numbers behind the observation: the oracle, which "
+                               "others are measured beside")
     shaping: bool = setting(False, "learn from a shaped reward, whose constants follow; what is shown and written "
                             "stays the default reward")
     resume: bool = setting(False, "go on from the checkpoint in the output folder, with the settings of then where "
                            "none are given")
 
     def rules(self) -> Iterator[tuple[bool, str]]:
+        yield from super().rules()
+        yield (self.tasks != STOCK or not self.task_input,
+               "tasks must be named where the policy is told its task (task_input:=true), such as tasks:=wired")
         yield (self.evaluation_episodes >= min(1, self.evaluation_interval),
                "evaluation_episodes must be at least 1")
 
