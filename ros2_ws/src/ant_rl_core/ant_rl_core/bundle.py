@@ -133,9 +133,9 @@ class Bundle:
             raise BundleError(f"expected a policy for {robot or 'a robot without a name'}, found one for "
                               f"{_short(manifest.robot)}: choose one that was made for it")
         if manifest.task_input and manifest.observation_size == observation_size + manifest.task_input:
-            raise BundleError(f"expected a policy that goes by the robot's {observation_size} observations alone, found "
-                              f"one that is told its task in {manifest.task_input} more: choose another, or evaluate "
-                              "this one with ./run eval BUNDLE tasks:=NAME")
+            raise BundleError(f"expected a policy that goes by the robot's {observation_size} observations alone, "
+                              f"found one that is told its task in {manifest.task_input} more: choose another, or "
+                              "evaluate this one with ./run eval BUNDLE tasks:=NAME")
         found = (manifest.observation_size, manifest.action_size)
         if found != (observation_size, action_size):
             raise BundleError(f"the robot has {observation_size} observations and {action_size} actions, "

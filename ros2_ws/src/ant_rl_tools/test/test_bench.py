@@ -9,9 +9,11 @@ import numpy as np
 import psutil
 import pytest
 
+from ant_env_node.tasks.ant import TaskAnt
+from ant_env_node.tasks.presets import PRESETS
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_tools import bench
-from ant_rl_tools.bench import command, policy, report, rows, simulation
+from ant_rl_tools.bench import command, policy, report, rows, simulation, tasks
 from ant_rl_tools.bench.rows import GOALS, Goal, Measured
 from ant_rl_tools.unavailable import Unavailable
 
@@ -19,7 +21,7 @@ from ant_rl_tools.unavailable import Unavailable
 def test_every_row_of_the_table_has_a_goal_and_every_goal_a_group():
     names = [goal.name for goal in GOALS]
     assert names == ["vector_ant_vs_mj_step", "vector_ant_vs_sync", "vector_ant_vs_async", "vector_ant_vs_envpool",
-                     "lockstep_1", "lockstep_64", "round_trip", "policy_litert_memory", "policy_litert_cpu",
+                     "tasks_64", "lockstep_1", "lockstep_64", "round_trip", "policy_litert_memory", "policy_litert_cpu",
                      "ppo_overhead"]
     grouped = [name for members, _ in command._groups(command.BenchConfig()) for name in members]
     assert sorted(grouped) == sorted(names)
@@ -145,6 +147,22 @@ def test_raw_physics_does_the_same_work_as_vector_ant():
             for row, data in enumerate(raw.datas):
                 np.testing.assert_array_equal(data.qpos, env.data(row).qpos)
                 np.testing.assert_array_equal(data.qvel, env.data(row).qvel)
+
+
+def test_robots_that_are_wired_differently_make_the_same_steps_when_they_are_compared():
+    actions = np.random.default_rng(3).uniform(-1, 1, (150, 3, 8)).astype(np.float32)
+    with VectorAnt(3, 0) as alike, TaskAnt(3, PRESETS["wired"](), seed=0) as different:
+        sent = tasks.rewired(different, actions, 5)
+        different.reset(seed=5)
+        alike.reset(seed=5)
+        falls = 0
+        for theirs, ours in zip(sent, actions, strict=True):
+            _, _, terminated, _, _ = alike.step(ours)
+            different.step(theirs)
+            falls += int(terminated.sum())
+            for row in range(3):
+                np.testing.assert_array_equal(alike.data(row).qpos, different.data(row).qpos)
+        assert falls > 1 and len({task.name for task in different.tasks}) > 1
 
 
 def test_vector_rows_are_measured_or_say_why_not():

@@ -46,7 +46,7 @@ def test_one_sentence_and_exit_code_2(capsys, words, sentence):
 
 
 @pytest.mark.parametrize("words, beginning", [
-    (["eval"], "eval needs a policy bundle"), (["compress"], "usage: ./run compress BUNDLE"),
+    (["eval"], "usage: ./run eval BUNDLE"), (["compress"], "usage: ./run compress BUNDLE"),
     (["report"], "usage: ./run report BAG"), (["replay"], "usage: ./run replay BAG"),
     (["video"], "usage: ./run video BUNDLE"), (["repair"], "repair needs the folder"),
     (["bench"], "usage: ./run bench "), (["bench", "learn"], "usage: ./run bench learn "),

@@ -63,7 +63,7 @@ def test_an_episode_that_ends_by_the_time_limit_is_no_fall():
 def test_the_summary_holds_what_is_promised(ant_bundle, tmp_path, capsys):
     bundle, summary = tmp_path / "policy.zip", tmp_path / "summary.json"
     bundle.write_bytes(ant_bundle)
-    assert evaluate.main(str(bundle), {"episodes": "2", "seed": "5", "summary": str(summary)}) == 0
+    assert evaluate.main([str(bundle)], {"episodes": "2", "seed": "5", "summary": str(summary)}) == 0
     found = json.loads(summary.read_text())
     assert set(found) == {"policy", "backend", "variant", "mean_return", "std_return", "episodes", "rates",
                           "latencies_ms"}
@@ -79,7 +79,7 @@ def test_the_summary_holds_what_is_promised(ant_bundle, tmp_path, capsys):
 
 
 def refused(capsys, *arguments, code=2):
-    assert evaluate.main(*arguments) == code
+    assert evaluate.main([arguments[0]], arguments[1]) == code
     captured = capsys.readouterr()
     assert captured.out == "" or code == 1
     assert len(captured.err.strip().splitlines()) == 1, captured.err

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ant_rl_core.settings import ArgumentError, split
 from ant_rl_core.verbs import Verb
 
-_EVALUATE = "eval needs a policy bundle, a path or the name of a shipped one: ./run eval BUNDLE key:=value …"
+_EVALUATE = ("eval needs a policy bundle, a path or the name of a shipped one: ./run eval BUNDLE [BUNDLE …] "
+             "key:=value …")
 _COMPRESS = ("compress needs a policy bundle, a path or the name of a shipped one: ./run compress BUNDLE [METHOD …] "
              "key:=value …")
 
@@ -29,13 +30,14 @@ def _train_help(words: Sequence[str]) -> str:
 
 
 def _evaluate(words: Sequence[str]) -> int:
-    bundle, rest = _bundle(words, _EVALUATE)
+    _bundle(words, _EVALUATE)
     from trainer.runs import evaluate
-    return evaluate.main(bundle, split(rest))
+    return evaluate.main([word for word in words if ":=" not in word], split(word for word in words if ":=" in word))
 
 
 def _evaluate_help(words: Sequence[str]) -> str:
-    return _EVALUATE
+    from trainer.trials.evaluate_config import help_text
+    return help_text()
 
 
 def _compress(words: Sequence[str]) -> int:

@@ -79,15 +79,25 @@ class Task:
 
     def vector(self) -> np.ndarray:
         """The task as float32 [VECTOR_SIZE], for critics and oracles that are told it; 0 for what is as in Ant-v5."""
-        direction = (0.0, 0.0) if self.heading is None else (math.cos(self.heading), math.sin(self.heading))
-        goal = (0.0, 0.0, 0.0) if self.goal is None else (1.0, self.goal[0] / 10, self.goal[1] / 10)
-        speed = (0.0, 0.0) if self.speed is None else (1.0, self.speed)
-        weights = self.weights or (0.0,) * len(FEATURES)
-        gear = [value - 1 for value in self.gear]
-        wiring = [(source - place) / NUM_ACTUATORS for place, source in enumerate(self.wiring)]
-        body = [math.log(value) for value in (self.friction, self.armature, self.damping, self.mass)]
-        return np.array([*direction, *goal, *speed, *weights, *gear, *wiring, *body, *self.tilt, self.delay],
-                        np.float32)
+        return np.concatenate([np.asarray(part, np.float32) for part in self._parts().values()])
+
+    @classmethod
+    def places(cls) -> dict[str, slice]:
+        """Where each field's numbers are in the vector."""
+        ends = np.cumsum([len(part) for part in cls()._parts().values()]).tolist()
+        return {name: slice(end - len(part), end) for (name, part), end in zip(cls()._parts().items(), ends, strict=True)}
+
+    def _parts(self) -> dict[str, Sequence[float]]:
+        """The numbers of the vector by field."""
+        return {
+            "heading": (0.0, 0.0) if self.heading is None else (math.cos(self.heading), math.sin(self.heading)),
+            "goal": (0.0, 0.0, 0.0) if self.goal is None else (1.0, self.goal[0] / 10, self.goal[1] / 10),
+            "speed": (0.0, 0.0) if self.speed is None else (1.0, self.speed),
+            "weights": self.weights or (0.0,) * len(FEATURES),
+            "gear": [value - 1 for value in self.gear],
+            "wiring": [(source - place) / NUM_ACTUATORS for place, source in enumerate(self.wiring)],
+            **{name: (math.log(getattr(self, name)),) for name in ("friction", "armature", "damping", "mass")},
+            "tilt": self.tilt, "delay": (self.delay,)}
 
     def as_dict(self) -> dict[str, Any]:
         """What differs from the nominal task, and the name, as JSON has it."""

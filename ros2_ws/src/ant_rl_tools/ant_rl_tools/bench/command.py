@@ -137,6 +137,10 @@ def _groups(config: BenchConfig) -> list[Group]:
         from ant_rl_tools.bench import simulation
         return simulation.measure(names, config.seconds, config.rounds)
 
+    def tasks(names: list[str]) -> dict[str, Measured]:
+        from ant_rl_tools.bench import tasks as group
+        return {name: group.measure(config.seconds, config.rounds) for name in names}
+
     def lockstep(names: list[str]) -> dict[str, Measured]:
         from ant_rl_tools.bench import lockstep as group
         (name,) = names
@@ -151,7 +155,7 @@ def _groups(config: BenchConfig) -> list[Group]:
         from ant_rl_tools.bench import learning as group
         return {"ppo_overhead": group.measure()}
 
-    return [(_VECTOR_ROWS, vector), (("lockstep_1",), lockstep), (("lockstep_64",), lockstep),
+    return [(_VECTOR_ROWS, vector), (("tasks_64",), tasks), (("lockstep_1",), lockstep), (("lockstep_64",), lockstep),
             (_POLICY_ROWS, policy), (("ppo_overhead",), learning)]
 
 

@@ -76,6 +76,7 @@ GOALS = (
     Goal("vector_ant_vs_sync", "VectorAnt ÷ Gymnasium SyncVectorEnv, 16 robots", 1.3),
     Goal("vector_ant_vs_async", "VectorAnt ÷ Gymnasium AsyncVectorEnv, 16 robots", 1.3),
     Goal("vector_ant_vs_envpool", "VectorAnt ÷ EnvPool, 16 robots, same threads", 1.0),
+    Goal("tasks_64", "64 robots, each wired in a way of its own ÷ 64 that are alike, on the same trajectories", 0.95),
     Goal("lockstep_1", "lock-step over DDS, 1 robot ÷ Gymnasium and the actor in one process", 0.7),
     Goal("lockstep_64", "lock-step over DDS, 64 robots ÷ VectorAnt and the actor in one process", 0.9),
     Goal("round_trip", "round trip env → policy → env without physics", 1.0, text="p50 ≤ 300 us, p99 ≤ 1000 us"),

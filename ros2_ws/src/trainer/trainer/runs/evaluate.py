@@ -1,4 +1,4 @@
-"""Evaluation in one process: `./run eval BUNDLE key:=value …`."""
+"""Evaluation in one process: `./run eval BUNDLE … key:=value …`."""
 
 from __future__ import annotations
 
@@ -6,93 +6,65 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.make import ants
-from ant_env_node.tasks.ant import TaskAnt
-from ant_env_node.tasks.distribution import PARTS, TaskDistribution
-from ant_env_node.tasks.settings import TaskSettings
-from ant_env_node.tasks.task import VECTOR_SIZE
+from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.presets import STOCK
 from ant_env_node.tasks.told import ToldTask
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor, VectorEnv
 from ant_rl_core.files import check_not_an_input, check_writable, write_atomically
-from ant_rl_core.settings import setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStepEnv
 from ant_rl_core.telemetry import Episode
 from ant_rl_core.timing import StageTimer
-from policy_node.actor import BACKENDS, load_actor
+from policy_node.actor import load_actor
 from trainer.loop import drive
 from trainer.runs.progress import track
+from trainer.trials import command
+from trainer.trials.evaluate_config import EvaluateConfig
+from trainer.trials.policies import YARDSTICKS
 
 _MOST_ROWS = 32  # at a time, unless more are asked for
 _EPISODE_STEPS = 1000  # at most, of Ant-v5
 
 
-@dataclass(frozen=True)
-class EvaluateConfig(TaskSettings):
-    """Settings of an evaluation."""
-
-    episodes: int = setting(20, "how many episodes; episode k is Ant-v5 reset with seed + k, so the result is "
-                            "repeatable", minimum=1)
-    seed: int = setting(1000, "seed of the first episode", minimum=0)
-    backend: str = setting("litert", "litert or keras", choices=tuple(BACKENDS))
-    variant: str = setting(policy_bundle.FLOAT32, "which of the bundle's variants: float32, or a smaller one that it "
-                           "has, such as int8")
-    num_envs: int = setting(0, "robots at a time; 0 means as many as episodes, at most 32", minimum=0)
-    num_threads: int = setting(0, "threads that step physics; 0 means one per core", minimum=0)
-    task_part: str = setting("held_out", "which of the tasks: those to train on, or those held out", choices=PARTS)
-    summary: str = setting("", "path for the result as JSON; empty means none", path=True)
-
-
-@dataclass(frozen=True)
-class TaskEpisode(Episode):
-    """An episode in a task.
-
-    Attributes:
-        task: what the task is called; empty where all robots have the same.
-    """
-
-    task: str = ""
-
-
 def evaluate(actor: Actor, episodes: int, seed: int, num_envs: int = 0, num_threads: int = 0,
              timer: StageTimer | None = None, with_progress: bool = False, tasks: TaskDistribution | None = None,
-             part: str = "train", told: bool = False) -> list[TaskEpisode]:
+             part: str = "train", told: bool = False, steps: int = _EPISODE_STEPS) -> list[Episode]:
     """Run episodes with seeds seed, seed + 1, …; the rewards are those of Ant-v5 as it comes, or of the tasks.
 
     They are numbered as if each had a robot of its own, so that it does not show how many ran at a time.
     `timer` records the durations of stages `inference` and `step`; `with_progress` shows how far it is; `told` says
-    whether the actor is told its task, see `ToldTask`.
+    whether the actor is told its task, see `ToldTask`; `steps` is the time limit.
     """
     timer = timer or StageTimer()
     rows = num_envs or min(episodes, _MOST_ROWS)
     ticks: Iterator[int] = itertools.count()
     if with_progress:  # at most so many: episodes may end before their time limit
-        ticks = track(ticks, -(-episodes // rows) * _EPISODE_STEPS, "tick")
-    results: list[TaskEpisode] = []
+        ticks = track(ticks, -(-episodes // rows) * steps, "tick")
+    results: list[Episode] = []
     while len(results) < episodes:
         rows = min(rows, episodes - len(results))
-        with ants(rows, seed + len(results), num_threads or None, tasks, part) as ant:
+        with ants(rows, seed + len(results), num_threads or None, tasks, part, steps) as ant:
             results += _first_episodes(ant, actor, len(results), timer, ticks, told)
     return results
 
 
 def _first_episodes(ant: VectorAnt, actor: Actor, first: int, timer: StageTimer,
-                    ticks: Iterator[int], told: bool) -> list[TaskEpisode]:
+                    ticks: Iterator[int], told: bool) -> list[Episode]:
     """The first episode of each robot, numbered from `first` on; takes one of `ticks` for each tick."""
     env: VectorEnv = ToldTask(TimeStepEnv(ant)) if told else TimeStepEnv(ant)
     start = env.reset()
-    names = [task.name for task in ant.tasks] if isinstance(ant, TaskAnt) else [""] * ant.num_envs
     ledger = EpisodeLedger(start, ant.np_random_seed)
     found: dict[int, Episode] = {}
     with closing(drive(env, actor, start, timer=timer)) as moves:
@@ -100,58 +72,68 @@ def _first_episodes(ant: VectorAnt, actor: Actor, first: int, timer: StageTimer,
             next(ticks)
             for episode in ledger.add(next(moves).after):
                 found.setdefault(episode.row, episode)
-    return [TaskEpisode(**{**vars(found[row]), "row": first + row, "episode_id": first + row, "task": name})
-            for row, name in enumerate(names)]
+    return [replace(found[row], row=first + row, episode_id=first + row) for row in range(ant.num_envs)]
 
 
-def summarize(episodes: list[TaskEpisode], seconds: float, timer: StageTimer) -> dict[str, Any]:
+def summarize(episodes: list[Episode], seconds: float, timer: StageTimer) -> dict[str, Any]:
     """The result as plain data: means, every episode, rates [1/s] and latencies [ms]."""
     returns = np.array([episode.episode_return for episode in episodes])
     steps = sum(episode.length for episode in episodes)
     return {
         "mean_return": float(returns.mean()), "std_return": float(returns.std()),
         "episodes": [{"return": e.episode_return, "seed": e.seed, "length": e.length, "distance": e.distance,
-                      "terminated": e.terminated, **({"task": e.task} if e.task else {})} for e in episodes],
+                      "terminated": e.terminated} for e in episodes],
         "rates": {"env_steps_per_second": steps / seconds},
         "latencies_ms": {name: {"p50": 1e3 * stage.p50, "p99": 1e3 * stage.p99}
                          for name, stage in timer.summary().items()},
     }
 
 
-def main(bundle: str, arguments: Mapping[str, str]) -> int:
-    """Evaluate a bundle (a path or the name of a shipped one); returns the exit code."""
+def main(bundles: Sequence[str], arguments: Mapping[str, str]) -> int:
+    """Evaluate bundles (paths or names of shipped ones); returns the exit code."""
     try:
         (config,) = settings.build([EvaluateConfig], arguments)
-        path = resolve_policy(bundle)
         if config.summary:
             check_writable("summary", config.summary)
-            check_not_an_input("summary", config.summary, [path])
-        policy = policy_bundle.read(path)
-        tasks = config.distribution()
-        told = tasks is not None and policy.manifest.task_input == VECTOR_SIZE
-        policy.check_robot(ANT.name, ANT.observation_size + told * VECTOR_SIZE, ANT.action_size)
-        actor = load_actor(policy, config.backend, config.variant)
-        if tasks is not None:
-            tasks.part(config.task_part)
-    except ValueError as error:  # of the settings or of the bundle
+            check_not_an_input("summary", config.summary,
+                               [resolve_policy(bundle) for bundle in bundles if bundle not in YARDSTICKS])
+        if config.tasks == STOCK and not config.controls and len(bundles) == 1:
+            return _one(bundles[0], config)
+        chosen = command.policies(bundles, config)
+    except ValueError as error:  # of the settings or of a bundle
         print(error, file=sys.stderr)
         return 2
+    results = command.evaluate(chosen, config)
+    code = _write(config.summary, command.summary(results, config))
+    print("\n".join(command.told(results, config)))
+    return code
+
+
+def _one(bundle: str, config: EvaluateConfig) -> int:
+    """One policy on Ant-v5 as it comes, episode by episode; ValueError where it can't be run."""
+    policy = policy_bundle.read(resolve_policy(bundle))
+    policy.check_robot(ANT.name, ANT.observation_size, ANT.action_size)
+    actor = load_actor(policy, config.backend, config.variant)
     timer = StageTimer()
     start = time.perf_counter()
     episodes = evaluate(actor, config.episodes, config.seed, config.num_envs, config.num_threads, timer,
-                        with_progress=True, tasks=tasks, part=config.task_part, told=told)
+                        with_progress=True, steps=config.steps)
     summary = {"policy": bundle, "backend": config.backend, "variant": config.variant,
                **summarize(episodes, time.perf_counter() - start, timer)}
-    code = 0
-    if config.summary:
-        try:
-            write_atomically(config.summary, json.dumps(summary, indent=2).encode())
-        except OSError as error:
-            print(f"can't write the summary {config.summary} ({error.strerror}): make room or choose another path",
-                  file=sys.stderr)
-            code = 1
+    code = _write(config.summary, summary)
     for episode in episodes:
         print(f"seed {episode.seed}: return {episode.episode_return:8.1f}, {episode.length:4d} steps, "
-              f"{episode.distance:6.1f} m{', fell' if episode.terminated else ''}{episode.task and ', '}{episode.task}")
+              f"{episode.distance:6.1f} m{', fell' if episode.terminated else ''}")
     print(f"mean return {summary['mean_return']:.1f} ± {summary['std_return']:.1f} over {len(episodes)} episodes")
     return code
+
+
+def _write(path: str, summary: Mapping[str, Any]) -> int:
+    """Write the summary where there is a path; returns the exit code."""
+    try:
+        if path:
+            write_atomically(path, json.dumps(summary, indent=2, allow_nan=False).encode())
+    except OSError as error:
+        print(f"can't write the summary {path} ({error.strerror}): make room or choose another path", file=sys.stderr)
+        return 1
+    return 0

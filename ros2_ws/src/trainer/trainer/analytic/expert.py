@@ -1,0 +1,53 @@
+"""A policy that walks along x, and what else stands in front of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ant_env_node.tasks import symmetry
+from ant_rl_core.contracts import Actor
+from ant_rl_core.step import Previous
+
+_LEFT_ALONE = np.pi / 3  # [rad] off the wanted direction: up to here the legs keep their names, so they rarely change
+
+
+class Expert:
+    """A policy for the stock Ant, as a function of the observation.
+
+    Args:
+        actor: feed-forward.
+    """
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+        self.version = actor.version
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        """What it does there, float32 [n, 8]."""
+        n = len(observation)
+        action, _, _ = self._actor.act(observation, Previous.none(n, 8), self._actor.initial_state(n),
+                                       np.zeros(n, bool))
+        return action
+
+    def along(self, observation: np.ndarray, direction: np.ndarray,
+              quarters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What it does to walk in another direction: it sees the world turned back, and legs under other names.
+
+        Args:
+            observation: float32 [n, 105].
+            direction: to walk in [rad], [n].
+            quarters: by which the legs were renamed before, int64 [n]; -1: not yet.
+
+        Returns:
+            The action, float32 [n, 8], and the quarters by which legs are renamed now.
+        """
+        off = _wrapped(symmetry.heading_of(observation) - direction)
+        nearest = np.round(-off / (np.pi / 2)).astype(np.int64) % symmetry.NUM_LEGS
+        kept = (quarters >= 0) & (np.abs(_wrapped(off + quarters * np.pi / 2)) < _LEFT_ALONE)
+        quarters = np.where(kept, quarters, nearest)
+        seen = symmetry.turn_world(symmetry.relabel(observation, quarters), -direction)
+        return symmetry.relabel_action(self(seen), -quarters), quarters
+
+
+def _wrapped(angle: np.ndarray) -> np.ndarray:
+    return (angle + np.pi) % (2 * np.pi) - np.pi
