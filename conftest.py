@@ -9,7 +9,7 @@ from xdist.scheduler import LoadFileScheduling
 # Packages whose tests start no nodes, and such files of tests/.
 _COMPUTING = {"ant_rl_core", "recorder_node", "trainer"}
 _COMPUTING_FILES = {"test_colcon", "test_docs", "test_import_walls", "test_launch_arguments", "test_layouts",
-                    "test_lint", "test_packages", "test_paths", "test_run"}
+                    "test_lint", "test_packages", "test_paths", "test_run", "test_yardsticks"}
 
 
 class _NodesTogether(LoadFileScheduling):

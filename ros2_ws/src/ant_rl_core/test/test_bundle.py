@@ -120,6 +120,19 @@ def test_a_bundle_says_what_it_lacks():
         found.check_robot("Spot", 105, 8)
 
 
+def test_a_policy_that_is_told_its_task_says_so_and_is_refused_where_nobody_tells_it():
+    data = bundle.pack(replace(MANIFEST, observation_size=139), MEMBERS, {"actor.tflite": {"precision": "float32"}})
+    told = bundle.unpack(bundle.told_task(data, 34))
+    assert told.manifest.task_input == 34 and told.members == MEMBERS
+    assert replace(told.manifest, task_input=0) == bundle.unpack(data).manifest
+    told.check_robot("Ant-v5", 139, 8)
+    with pytest.raises(BundleError, match="expected a policy that goes by the robot's 105 observations alone, found one "
+                                          "that is told its task in 34 more: choose another, or evaluate"):
+        told.check_robot("Ant-v5", 105, 8)
+    with pytest.raises(BundleError, match="the robot has 104 observations"):
+        told.check_robot("Ant-v5", 104, 8)
+
+
 def test_variants_are_found_by_name_in_each_form():
     names = ("actor.tflite", "actor_int8.tflite", "actor_small.keras")
     found = bundle.unpack(bundle.pack(MANIFEST, dict.fromkeys(names, b"x"), {}))
@@ -215,6 +228,8 @@ def test_what_is_no_manifest_is_refused(text, found):
     ({"memory": "session"}, "memory must be episode or trial, found session"),
     ({"memory": ["trial"]}, "memory must be episode or trial"),
     ({"memory_id": 7}, "memory_id must be text or null, found 7"),
+    ({"task_input": -1}, "task_input must be an integer of at least 0, found -1"),
+    ({"task_input": True}, "task_input must be an integer of at least 0, found True"),
     ({"state_shapes": [[-4]]}, "list of lists of positive integers"),
     ({"members": []}, "members must be a table"),
     ({"members": {"actor.keras": "abc"}}, "members must be a table of tables"),

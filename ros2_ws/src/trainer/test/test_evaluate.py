@@ -78,8 +78,8 @@ def test_the_summary_holds_what_is_promised(ant_bundle, tmp_path, capsys):
     assert "seed 5: return" in printed and "over 2 episodes" in printed
 
 
-def refused(capsys, *arguments, code=2):
-    assert evaluate.main([arguments[0]], arguments[1]) == code
+def refused(capsys, bundles, arguments, code=2):
+    assert evaluate.main([bundles] if isinstance(bundles, str) else bundles, arguments) == code
     captured = capsys.readouterr()
     assert captured.out == "" or code == 1
     assert len(captured.err.strip().splitlines()) == 1, captured.err
@@ -108,3 +108,38 @@ def test_a_policy_for_another_robot_is_refused(tmp_path, capsys):
     small = tmp_path / "small.zip"
     small.write_bytes(PPO(PPOConfig(actor_hidden=(4,), critic_hidden=(4,)), 1, 6, 2, seed=0).policy())
     assert "the robot has 105 observations and 8 actions" in refused(capsys, str(small), {})
+
+
+def test_policies_stand_beside_each_other_with_controls_and_a_probe(ant_bundle, tmp_path, capsys):
+    from trainer.testing import GRUActor
+
+    plain, recurrent, summary = tmp_path / "plain.zip", tmp_path / "recurrent.zip", tmp_path / "summary.json"
+    plain.write_bytes(ant_bundle)
+    recurrent.write_bytes(GRUActor().bundle())
+    arguments = {"tasks": "wired", "task_part": "train", "episodes": "3", "steps": "25", "hazard": "0.01",
+                 "controls": "true", "probe": "true", "num_threads": "1", "summary": str(summary)}
+    assert evaluate.main([str(plain), str(recurrent)], arguments) == 0
+    found = json.loads(summary.read_text())
+    assert [each["control"] for each in found["results"]] == ["", "", "memory zeroed", "memory shuffled",
+                                                              "previous zeroed"]
+    returns = {each["control"]: each["episodes"][0]["returns"] for each in found["results"][1:]}
+    assert len(set(map(tuple, returns.values()))) == 4, "each control changes what it does"
+    assert len({tuple(each["tasks"]) for each in found["results"]}) == 1 and found["results"][1]["seeds"] == [
+        1000, 1001, 1002]
+    probed = found["results"][1]["probe_memory"]
+    assert probed["0"]["accuracy"] is None and 0.3 < probed["10"]["accuracy"] < 1 and probed["100"]["rows"] == 0
+    assert "probe_memory" not in found["results"][0] and found["results"][0]["changes"]["count"] == 0
+    printed = capsys.readouterr().out
+    assert "wired, train (192 tasks), 3 trials of 1 episode, chance of another task 0.01 per tick" in printed
+    assert "  memory shuffled" in printed and "told linearly by" in printed
+    again = {**arguments, "probe": "false", "controls": "false", "num_envs": "2"}
+    assert evaluate.main([str(recurrent)], again) == 0, "and the result does not depend on how many ran at a time"
+    assert json.loads(summary.read_text())["results"][0]["episodes"][0]["returns"] == returns[""]
+    capsys.readouterr()
+    for bundles, more, sentence in (
+            ([plain], {"controls": "true", "num_envs": "1"}, "controls need two robots at a time"),
+            ([plain, "told"], {"tasks": "strength"}, "the policy told is for the tasks wired, directions2, directions4, "
+                                                     "directions, swapped, found strength: leave it out"),
+            ([plain], {"tasks": "latency"}, "the tasks latency have none that are held_out"),
+            ([plain], {"probe": "true"}, "tasks must be named where a probe is to tell them")):
+        assert sentence in refused(capsys, list(map(str, bundles)), more)

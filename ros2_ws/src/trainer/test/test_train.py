@@ -4,6 +4,7 @@ All run without compilation, which would take most of the time; test_ppo repeats
 """
 
 import csv
+import json
 import multiprocessing
 import os
 import re
@@ -18,13 +19,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ant_env_node.tasks.task import VECTOR_SIZE
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.step import Previous
 from policy_node.actor import load_actor
 from trainer import checkpoint
 from trainer.algorithms.off_policy.td3 import TD3
 from trainer.algorithms.on_policy.ppo import PPO
-from trainer.runs import progress, train
+from trainer.runs import evaluate, progress, train
 
 UPDATES = 36
 SETTINGS = {"num_envs": "2", "num_threads": "1", "rollout_length": "16", "minibatch_size": "32", "epochs": "2",
@@ -233,6 +235,26 @@ def test_events_are_those_of_the_tables_also_after_a_resumption(tmp_path, monkey
     assert last["train/value_loss"] == np.float32(rows(tmp_path)[-1]["value_loss"])
 
 
+def test_a_policy_is_told_its_task_goes_on_so_and_is_evaluated_so(tmp_path, capsys):
+    told, summary = tmp_path / "told", tmp_path / "summary.json"
+    changes = {"tasks": "wired", "task_input": "true", "hazard": "0.01", "max_episode_steps": "20"}
+    assert train.main("ppo", settings(told, 2, **changes)) == 0
+    assert train.main("ppo", settings(told, 3, resume="true")) == 0
+    manifest = policy_bundle.read(told / "policy.zip").manifest
+    assert manifest.task_input == VECTOR_SIZE == manifest.observation_size - 105
+    assert "tasks:=wired hazard:=0.01" in manifest.provenance["command"]
+    assert "task_input:=true" in manifest.provenance["command"] and manifest.provenance["evaluation"]["returns"]
+    bundle = str(told / "policy.zip")
+    assert evaluate.main([bundle], {"episodes": "1"}) == 2
+    assert "found one that is told its task in 34 more" in sentence(capsys)
+    assert evaluate.main([bundle], {"tasks": "wired", "episodes": "2", "steps": "15", "episodes_per_trial": "2",
+                                    "task_part": "both", "summary": str(summary)}) == 0
+    found = json.loads(summary.read_text())["results"]
+    assert [(each["part"], each["task_input"], len(each["episodes"])) for each in found] == [
+        ("train", True, 2), ("held_out", True, 2)]
+    assert "reward per step: forward velocity [m/s]; + 1 " in capsys.readouterr().out
+
+
 def test_a_shaped_reward_is_learned_from_and_the_default_one_is_shown(tmp_path):
     default, shaped = tmp_path / "default", tmp_path / "shaped"
     changes = {"learning_rate": "1e-30", "evaluation_episodes": "0", "evaluation_interval": "0"}
@@ -329,6 +351,9 @@ def test_what_cannot_be_trained_is_refused_in_one_sentence(tmp_path, capsys):
             ("ppo", {"num_envs": "x"}, "num_envs must be a whole number, found 'x'"),
             ("ppo", {"seed": "-1"}, "seed must be at least 0"),
             ("ppo", {"minibatch_size": "7"}, "must be a multiple of minibatch_size = 7"),
+            ("ppo", {"task_input": "true"}, "tasks must be named where the policy is told its task (task_input:=true), "
+                                            "such as tasks:=wired, found 'none'"),
+            ("ppo", {"hazard": "0.1"}, "tasks must be named where episodes_per_trial or hazard is given"),
             ("ppo", {"stall_speed": "1"}, "stall_speed is of the shaped reward: add shaping:=true"),
             ("ppo", {"resume": "true"}, "holds no run to go on with")):
         assert train.main(algorithm, settings(tmp_path / "run", **changes)) == 2
