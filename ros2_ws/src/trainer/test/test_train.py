@@ -347,7 +347,7 @@ def test_what_cannot_be_trained_is_refused_in_one_sentence(tmp_path, capsys):
             ("ppo", {"learningrate": "1"}, "nearest one is 'learning_rate'"),
             ("ppo", {"num_envs": "-1"}, "num_envs must be at least 0, found -1"),
             ("ppo", {"evaluation_episodes": "0"}, "evaluation_episodes must be at least 1, found 0"),
-            ("ppo", {"max_episode_steps": "0"}, "max_episode_steps must be at least 1, found 0"),
+            ("ppo", {"max_episode_steps": "-1"}, "max_episode_steps must be at least 0, found -1"),
             ("ppo", {"num_envs": "x"}, "num_envs must be a whole number, found 'x'"),
             ("ppo", {"seed": "-1"}, "seed must be at least 0"),
             ("ppo", {"minibatch_size": "7"}, "must be a multiple of minibatch_size = 7"),

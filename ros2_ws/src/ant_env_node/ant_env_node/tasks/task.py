@@ -139,12 +139,11 @@ def _check(name: str, value: Any, low: float, high: float) -> None:
 
 
 VECTOR_SIZE = len(Task().vector())
-_BODY = VECTOR_SIZE - 2 * NUM_ACTUATORS - 7  # where the motors begin
 
 
 def fields_of(vectors: np.ndarray) -> dict[str, np.ndarray]:
     """What vectors [n, VECTOR_SIZE] of tasks say: heading (as x and y), gear and wiring [n, 8], and delay [n]."""
-    gear, wiring = vectors[:, _BODY:_BODY + NUM_ACTUATORS], vectors[:, _BODY + NUM_ACTUATORS:_BODY + 2 * NUM_ACTUATORS]
-    sources = np.rint(wiring * NUM_ACTUATORS).astype(np.int64) + np.arange(NUM_ACTUATORS)
-    delay = np.rint(vectors[:, -1]).astype(np.int64)
-    return {"heading": vectors[:, :2], "gear": gear + 1, "wiring": sources, "delay": delay}
+    places = Task.places()
+    sources = np.rint(vectors[:, places["wiring"]] * NUM_ACTUATORS).astype(np.int64) + np.arange(NUM_ACTUATORS)
+    return {"heading": vectors[:, places["heading"]], "gear": vectors[:, places["gear"]] + 1, "wiring": sources,
+            "delay": np.rint(vectors[:, places["delay"]][:, 0]).astype(np.int64)}

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ant_env_node.tasks.task import NUM_ACTUATORS, Task
+from ant_env_node.tasks.task import fields_of
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous
 from trainer.analytic.expert import Expert
-
-_PLACES = Task.places()
 
 
 class ToldExpert:
@@ -35,13 +33,10 @@ class ToldExpert:
             reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], tuple[np.ndarray]]:
         """As `contracts.Actor.act`; `extras` is empty."""
         seen, task = np.split(observation, [ANT.observation_size], axis=1)
-        heading = task[:, _PLACES["heading"]]
-        direction = np.arctan2(heading[:, 1], heading[:, 0])  # 0, along x, where none is asked for
+        known = fields_of(task)
+        direction = np.arctan2(known["heading"][:, 1], known["heading"][:, 0])  # 0, along x, where none is asked for
         wanted, quarters = self._expert.along(np.ascontiguousarray(seen), direction,
                                               np.where(reset_mask | previous.done, -1, state[0]))
-        signs = np.where(task[:, _PLACES["gear"]] < -1, -1, 1)
-        places = np.arange(NUM_ACTUATORS)
-        sources = np.rint(task[:, _PLACES["wiring"]] * NUM_ACTUATORS).astype(np.int64) + places
         action = np.empty_like(wanted)
-        action[np.arange(len(action))[:, None], sources] = wanted * signs
+        action[np.arange(len(action))[:, None], known["wiring"]] = wanted * np.where(known["gear"] < 0, -1, 1)
         return action, {}, (quarters,)
