@@ -60,7 +60,7 @@ def by_leg(joints):
 
 def joints_of(legs):
     legs = legs * [[1, 1], [1, -1], [1, -1], [1, 1]]
-    return np.array([legs[int(name[-1]) - 1, name.startswith("ankle")] for name in JOINT_NAMES])
+    return np.array([legs[int(name[-1]) - 1, int(name.startswith("ankle"))] for name in JOINT_NAMES])
 
 
 def test_a_turned_start_gives_the_turned_trajectory():

@@ -96,8 +96,8 @@ def test_who_is_told_a_direction_acts_as_if_the_world_had_turned():
     assert quarters == [1]
     again = symmetry.turn_world(symmetry.relabel(seen, 1), -np.pi / 2)
     assert action == pytest.approx(symmetry.relabel_action(expert(again), -1), abs=1e-6)
-    # Legs keep their names while the robot is less than 60 degrees off.
-    for off, expected in ((0.9, 1), (1.2, 2)):
+    # Legs keep their names from 45 degrees on one side of the wanted direction to 135 on the other.
+    for off, expected in ((0.7, 1), (0.9, 2), (-2.3, 1), (-2.4, 0)):
         _, kept = expert.along(seen, np.full(1, np.pi / 2 + off), np.array([1]))
         assert kept == [expected]
 

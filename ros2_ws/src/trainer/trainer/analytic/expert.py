@@ -8,7 +8,8 @@ from ant_env_node.tasks import symmetry
 from ant_rl_core.contracts import Actor
 from ant_rl_core.step import Previous
 
-_LEFT_ALONE = np.pi / 3  # [rad] off the wanted direction: up to here the legs keep their names, so they rarely change
+_GAIT = np.pi / 4  # [rad] by which the shipped policy's torso is turned while it runs, about
+_LEFT_ALONE = np.pi / 2  # [rad] off that: up to here the legs keep their names, so that they rarely change
 
 
 class Expert:
@@ -42,8 +43,9 @@ class Expert:
             The action, float32 [n, 8], and the quarters by which legs are renamed now.
         """
         off = _wrapped(symmetry.heading_of(observation) - direction)
-        nearest = np.round(-off / (np.pi / 2)).astype(np.int64) % symmetry.NUM_LEGS
-        kept = (quarters >= 0) & (np.abs(_wrapped(off + quarters * np.pi / 2)) < _LEFT_ALONE)
+        usual = np.where(quarters < 0, 0.0, _GAIT)  # at the start it stands, as the expert then does
+        nearest = np.round((usual - off) / (np.pi / 2)).astype(np.int64) % symmetry.NUM_LEGS
+        kept = (quarters >= 0) & (np.abs(_wrapped(off + quarters * np.pi / 2 - _GAIT)) < _LEFT_ALONE)
         quarters = np.where(kept, quarters, nearest)
         seen = symmetry.turn_world(symmetry.relabel(observation, quarters), -direction)
         return symmetry.relabel_action(self(seen), -quarters), quarters
