@@ -18,7 +18,7 @@ def test_who_is_told_the_wires_walks_as_if_they_were_right_and_the_filter_finds_
         found[tasks] = json.loads(path.read_text())
     told, analytic, plain = (each["episodes"][0]["returns"] for each in found["wired"]["results"])
     assert told == pytest.approx([each["return"] for each in found["none"]["episodes"]], rel=1e-5)
-    assert sum(plain) < 0.3 * sum(analytic) < 0.3 * sum(told)
+    assert sum(analytic) > 0.8 * sum(told) and sum(plain) < 0.2 * sum(told)
     assert "told" in capsys.readouterr().out
 
 
@@ -27,4 +27,4 @@ def test_a_direction_is_walked_in_by_who_is_told_it_and_by_who_finds_it_out(tmp_
     assert evaluate.main(["told", "analytic", "default"], {"tasks": "directions", "episodes": "6", "steps": "120",
                                                            "summary": str(path)}) == 0
     told, analytic, plain = (each["episodes"][0] for each in json.loads(path.read_text())["results"])
-    assert told["mean_speed"] > 4 and analytic["mean_speed"] > 3.5 > 2 > plain["mean_speed"]
+    assert told["mean_speed"] > 4.5 and analytic["mean_speed"] > 4.5 > 3 > plain["mean_speed"]

@@ -12,6 +12,11 @@ from ant_rl_core.step import Previous
 from trainer.analytic.expert import Expert
 
 _JOINT_OF = [JOINT_NAMES.index(name) for name in ACTUATOR_NAMES]
+# Ranges of ant.xml, in the order of the actuators [rad]; the ankles of legs 2 and 3 are built the other way round.
+_MIDDLE = np.radians([0 if name.startswith("hip") else -50 if name[-1] in "23" else 50 for name in ACTUATOR_NAMES])
+_HALF_RANGE = np.radians([30 if name.startswith("hip") else 20 for name in ACTUATOR_NAMES])
+_AT_THE_STOP = 4.0  # [rad/s] of a change of velocity, as much as which it tells that a joint lies at its stop
+_KEPT = 0.95  # of what was told, from tick to tick, as the task may change
 
 State = tuple[np.ndarray, np.ndarray]
 
@@ -19,8 +24,9 @@ State = tuple[np.ndarray, np.ndarray]
 class SignFilter:
     """Sends an expert's action with the sign that each motor seems to have; see `contracts.Actor`.
 
-    The sign is that of the running correlation of what was sent and how the joint's velocity changed then. At a
-    trial's first tick all are taken to be right.
+    The sign is that of the running correlation of what was sent and where it drove the joint: the change of its velocity,
+    and how near it lies now to one of its stops, where a full torque brings it within two ticks and its velocity tells
+    nothing any more. At a trial's first tick all signs are taken to be right.
 
     Args:
         expert: walks where they are.
@@ -39,7 +45,9 @@ class SignFilter:
         """As `contracts.Actor.act`; `extras` is empty."""
         before, score = state
         velocity = observation[:, symmetry.JOINT_VELOCITIES][:, _JOINT_OF]
+        place = (observation[:, symmetry.JOINTS][:, _JOINT_OF] - _MIDDLE) / _HALF_RANGE
+        driven = velocity - before + _AT_THE_STOP * place
         told = ~(reset_mask | previous.done)  # what follows an episode's end is of no action
-        score = np.where(reset_mask[:, None], 0, score) + told[:, None] * previous.action * (velocity - before)
+        score = np.where(reset_mask[:, None], 0, _KEPT * score) + told[:, None] * previous.action * driven
         signs = np.where(score < 0, -1, 1).astype(np.float32)
         return signs * self._expert(observation), {}, (velocity, score.astype(np.float32))

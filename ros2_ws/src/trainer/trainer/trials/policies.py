@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ant_env_node.tasks.presets import STOCK
 from ant_env_node.tasks.task import VECTOR_SIZE
@@ -47,8 +48,8 @@ class Policy:
 
     @property
     def label(self) -> str:
-        """How a table calls it."""
-        return f"  {self.control}" if self.control else self.name
+        """How a table calls it: of a path, file and folder."""
+        return f"  {self.control}" if self.control else "/".join(Path(self.name).parts[-2:])
 
 
 def named(name: str, tasks: str, backend: str, variant: str) -> Policy:

@@ -74,21 +74,21 @@ def tasks_table(results: Sequence[Result]) -> list[str]:
     found = [{name: np.mean(values) for name, values in by_task(result.trials).items()} for result in results]
     if not 1 < len(found[0]) <= _MOST_TASKS:
         return []
-    rows = [["task", *(result.policy.name for result in results)]]
+    rows = [["task", *(result.policy.label for result in results)]]
     return _aligned([*rows, *([name, *(f"{each[name]:,.0f}" for each in found)] for name in found[0])])
 
 
 def changes_table(results: Sequence[Result]) -> list[str]:
-    """What came of changes of the task within episodes; nothing where there were none."""
+    """What came of changes of the task within episodes; nothing where none was seen for long enough."""
     found = [(result.policy, result.changes) for result in results if result.changes is not None]
-    if not found:
+    if not any(changes.count for _, changes in found):
         return []
-    rows = [["after a change, ticks", *(f"{name} m/s" for name in SEGMENTS), *(f"{name} reward" for name in SEGMENTS),
-             "falls in 100", "half speed in 100"]]
+    rows = [["policy", "ticks since the change:", *SEGMENTS, "falls in 100", "at half speed in 100"]]
     for policy, changes in found:
-        rows.append([policy.label, *(_number(changes.speeds[name], 2) for name in SEGMENTS),
-                     *(_number(changes.rewards[name], 2) for name in SEGMENTS), _of(changes.fell, changes.count),
-                     f"{_of(changes.recovered, changes.count)} of {changes.reference:.2f} m/s"])
+        rows.append([policy.label, "m/s", *(_number(changes.speeds[name], 2) for name in SEGMENTS),
+                     _of(changes.fell, changes.count),
+                     f"{_of(changes.recovered, changes.count)}, half of {_number(changes.reference, 2)} m/s"])
+        rows.append(["", "reward", *(_number(changes.rewards[name], 2) for name in SEGMENTS), "", ""])
     return _aligned(rows)
 
 
@@ -96,12 +96,12 @@ def probe_table(result: Result, ticks: Sequence[int]) -> list[str]:
     """What memory and observation tell of the task, tick by tick; nothing where that was not asked for."""
     if not result.observation:
         return []
-    rows = [[f"told linearly by {result.policy.name}, after ticks", "memory: right", "R²", "observation: right", "R²",
-             "chance", "trials"]]
+    rows = [["after ticks", "memory: right", "R²", "observation: right", "R²", "chance", "trials"]]
     for tick, memory, observation in zip(ticks, result.memory, result.observation, strict=True):
         rows.append([str(tick), _number(memory.accuracy, 3), _number(memory.r2, 2), _number(observation.accuracy, 3),
                      _number(observation.r2, 2), _number(observation.chance, 3), str(observation.rows)])
-    return _aligned(rows)
+    return [f"what a linear map of its memory, and of the observation alone, tells of the task ({result.policy.label}):",
+            *_aligned(rows)]
 
 
 def _wanted(task: Task) -> str:
