@@ -126,8 +126,8 @@ def test_a_policy_that_is_told_its_task_says_so_and_is_refused_where_nobody_tell
     assert told.manifest.task_input == 34 and told.members == MEMBERS
     assert replace(told.manifest, task_input=0) == bundle.unpack(data).manifest
     told.check_robot("Ant-v5", 139, 8)
-    with pytest.raises(BundleError, match="expected a policy that goes by the robot's 105 observations alone, found one "
-                                          "that is told its task in 34 more: choose another, or evaluate"):
+    with pytest.raises(BundleError, match="expected a policy that goes by the robot's 105 observations alone, found "
+                                          "one that is told its task in 34 more: choose another, or evaluate"):
         told.check_robot("Ant-v5", 105, 8)
     with pytest.raises(BundleError, match="the robot has 104 observations"):
         told.check_robot("Ant-v5", 104, 8)

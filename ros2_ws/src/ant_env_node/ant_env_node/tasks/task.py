@@ -84,8 +84,9 @@ class Task:
     @classmethod
     def places(cls) -> dict[str, slice]:
         """Where each field's numbers are in the vector."""
-        ends = np.cumsum([len(part) for part in cls()._parts().values()]).tolist()
-        return {name: slice(end - len(part), end) for (name, part), end in zip(cls()._parts().items(), ends, strict=True)}
+        sizes = {name: len(part) for name, part in cls()._parts().items()}
+        ends = np.cumsum(list(sizes.values())).tolist()
+        return {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
     def _parts(self) -> dict[str, Sequence[float]]:
         """The numbers of the vector by field."""

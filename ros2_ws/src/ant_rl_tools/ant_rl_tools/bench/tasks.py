@@ -40,7 +40,8 @@ def measure(seconds: float, rounds: int) -> Measured:
         seconds: length of one segment of robots that are alike [s].
         rounds: segments of each.
     """
-    with VectorAnt(NUM_ENVS, _SEED) as alike, TaskAnt(NUM_ENVS, PRESETS["wired"](), seed=_SEED) as different:
+    different = TaskAnt(NUM_ENVS, PRESETS["wired"](), seed=_SEED)
+    with VectorAnt(NUM_ENVS, _SEED) as alike, different:
         pilot = run_vector_env(alike, _actions(_PILOT_TICKS), _SEED)
         actions = _actions(max(10, round(seconds * _PILOT_TICKS / pilot)))
         sent = rewired(different, actions, _SEED)

@@ -24,9 +24,9 @@ State = tuple[np.ndarray, np.ndarray]
 class SignFilter:
     """Sends an expert's action with the sign that each motor seems to have; see `contracts.Actor`.
 
-    The sign is that of the running correlation of what was sent and where it drove the joint: the change of its velocity,
-    and how near it lies now to one of its stops, where a full torque brings it within two ticks and its velocity tells
-    nothing any more. At a trial's first tick all signs are taken to be right.
+    The sign is that of the running correlation of what was sent and where it drove the joint: the change of its
+    velocity, and how near it lies now to one of its stops, where a full torque brings it within two ticks and its
+    velocity tells nothing any more. At a trial's first tick all signs are taken to be right.
 
     Args:
         expert: walks where they are.

@@ -100,8 +100,8 @@ def probe_table(result: Result, ticks: Sequence[int]) -> list[str]:
     for tick, memory, observation in zip(ticks, result.memory, result.observation, strict=True):
         rows.append([str(tick), _number(memory.accuracy, 3), _number(memory.r2, 2), _number(observation.accuracy, 3),
                      _number(observation.r2, 2), _number(observation.chance, 3), str(observation.rows)])
-    return [f"what a linear map of its memory, and of the observation alone, tells of the task ({result.policy.label}):",
-            *_aligned(rows)]
+    title = f"what a linear map of its memory, and of the observation alone, tells of the task ({result.policy.label}):"
+    return [title, *_aligned(rows)]
 
 
 def _wanted(task: Task) -> str:
