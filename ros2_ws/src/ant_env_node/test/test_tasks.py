@@ -262,6 +262,21 @@ def test_saved_in_mid_trial_it_goes_on_bit_for_bit():
         env.close()
 
 
+def test_a_model_that_is_written_over_is_as_one_that_was_made_for_the_task():
+    """Also back at the stock task, and where what MuJoCo derives of masses changed in between."""
+    tasks = (Task("a", gear=(0.5,) * 8, friction=2.0, tilt=(0.1, 0.0)), Task("b", damping=3.0), Task("c", mass=2.0),
+             Task("d", armature=2.0, friction=0.5), Task())
+    moves = actions(20)
+    with TaskAnt(1, of(Task()), seed=3) as worn:
+        for task in tasks:
+            with TaskAnt(1, of(task), seed=3) as fresh:
+                worn.reset(seed=3)
+                fresh.reset(seed=3)
+                worn.set_task(0, task)
+                for move in moves:
+                    assert (worn.step(move)[0] == fresh.step(move)[0]).all(), task.name
+
+
 def test_the_list_has_every_preset_and_every_number(capsys):
     assert TASKS.run([]) == 0
     said = capsys.readouterr().out

@@ -9,7 +9,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from ant_env_node.tasks.body import model_of
+from ant_env_node.tasks.body import model_of, write
 from ant_env_node.tasks.distribution import TaskDistribution
 from ant_env_node.tasks.task import MAX_DELAY, NUM_ACTUATORS, VECTOR_SIZE, Task
 from ant_env_node.vec_env import Infos, VectorAnt
@@ -51,6 +51,7 @@ class TaskAnt(VectorAnt):
         self._sent = np.zeros((num_envs, MAX_DELAY + 1, NUM_ACTUATORS), np.float32)  # the newest action first
         self._wiring = np.tile(np.arange(NUM_ACTUATORS), (num_envs, 1))
         self._delay = np.zeros(num_envs, np.int64)
+        self._replaces = np.zeros(num_envs, bool)  # rows in which something stands in for the forward velocity
         self._episodes_left = np.zeros(num_envs, np.int64)
         self._trial_first = np.zeros(num_envs, bool)
         super().__init__(num_envs, seed, num_threads, **ant_kwargs)
@@ -77,12 +78,17 @@ class TaskAnt(VectorAnt):
         Another delay begins with no torque.
         """
         self._changed[row] = True
-        self._models[row] = self._model(task)
+        worn = self._models[row]
+        if worn is not self.model and not task.has_stock_body and (
+                task.has_stock_inertia and self._tasks[row].has_stock_inertia):
+            write(task, worn, self.model)
+        else:
+            self._models[row] = self._model(task)
         if task.delay != self._tasks[row].delay:
             self._sent[row] = 0
         self._tasks[row] = task
         self._vectors[row] = task.vector()
-        self._wiring[row], self._delay[row] = task.wiring, task.delay
+        self._wiring[row], self._delay[row], self._replaces[row] = task.wiring, task.delay, task.replaces_reward
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None,
               options: dict[str, Any] | None = None) -> tuple[np.ndarray, Infos]:
@@ -208,18 +214,19 @@ class TaskAnt(VectorAnt):
     def _reward(self, x_velocity: np.ndarray, actions: np.ndarray,
                 forces: np.ndarray) -> tuple[np.ndarray, np.ndarray, Infos]:
         rewards, healthy, parts = super()._reward(x_velocity, actions, forces)
+        if not self._replaces.any():
+            return rewards, healthy, parts
         forward = parts["reward_forward"]
         y_velocity = (self._xy_after[1] - self._xy_before[1]) / self.dt
-        for i, task in enumerate(self._tasks):
-            wanted = self._wanted(i, task, x_velocity[i], y_velocity[i])
-            if wanted is not None:
-                wanted *= self._config["forward_reward_weight"]
-                rewards[i] += wanted - forward[i]
-                forward[i] = wanted
+        for i in np.flatnonzero(self._replaces).tolist():
+            wanted = self._wanted(i, self._tasks[i], x_velocity[i], y_velocity[i])
+            wanted *= self._config["forward_reward_weight"]
+            rewards[i] += wanted - forward[i]
+            forward[i] = wanted
         return rewards, healthy, parts
 
-    def _wanted(self, row: int, task: Task, x_velocity: float, y_velocity: float) -> float | None:
-        """What stands in for the forward velocity in a row's reward; None where nothing does."""
+    def _wanted(self, row: int, task: Task, x_velocity: float, y_velocity: float) -> float:
+        """What stands in for the forward velocity in the reward of a row whose task replaces it."""
         if task.heading is not None:
             return float(x_velocity * np.cos(task.heading) + y_velocity * np.sin(task.heading))
         if task.goal is not None:
@@ -227,10 +234,8 @@ class TaskAnt(VectorAnt):
             return float(distance <= task.goal_radius) if task.goal_radius else -distance
         if task.speed is not None:
             return -abs(float(x_velocity) - task.speed)
-        if task.weights:
-            yaw_rate, height = self._state[row, self.model.nq + 5], self._state[row, 2]
-            return float(np.dot(task.weights, (x_velocity, y_velocity, yaw_rate, height)))
-        return None
+        yaw_rate, height = self._state[row, self.model.nq + 5], self._state[row, 2]
+        return float(np.dot(task.weights, (x_velocity, y_velocity, yaw_rate, height)))
 
 
 def _stream(seed: int) -> np.random.Generator:

@@ -21,13 +21,8 @@ def model_of(task: Task, stock: mujoco.MjModel, scratch: mujoco.MjData) -> mujoc
         scratch: any data of the stock model; it is left in the reference pose.
     """
     model = copy.copy(stock)
-    if task.has_stock_body:
-        return model
-    model.actuator_gear[:, 0] = stock.actuator_gear[:, 0] * task.gear
-    model.geom_friction[:] = stock.geom_friction * task.friction
-    model.dof_damping[:] = stock.dof_damping * task.damping
-    model.opt.gravity[:] = _gravity(float(np.linalg.norm(stock.opt.gravity)), *task.tilt)
-    if task.mass != 1 or task.armature != 1:
+    write(task, model, stock)
+    if not task.has_stock_inertia:
         torso = model.body(_TORSO).id
         model.body_mass[torso] = stock.body_mass[torso] * task.mass
         model.body_inertia[torso] = stock.body_inertia[torso] * task.mass
@@ -35,6 +30,21 @@ def model_of(task: Task, stock: mujoco.MjModel, scratch: mujoco.MjData) -> mujoc
         # What MuJoCo derives of masses and inertias when it compiles; it moves the data that it is given.
         mujoco.mj_setConst(model, scratch)
     return model
+
+
+def write(task: Task, model: mujoco.MjModel, stock: mujoco.MjModel) -> None:
+    """The multiples of the task, but for masses and inertias, into a row's model: a thirtieth of a copy's time.
+
+    Args:
+        task: whose body it is.
+        model: of the row, whatever was written into it before.
+        stock: whose numbers they are multiples of.
+    """
+    model.actuator_gear[:, 0] = stock.actuator_gear[:, 0] * task.gear
+    model.geom_friction[:] = stock.geom_friction * task.friction
+    model.dof_damping[:] = stock.dof_damping * task.damping
+    model.opt.gravity[:] = (_gravity(float(np.linalg.norm(stock.opt.gravity)), *task.tilt) if any(task.tilt)
+                            else stock.opt.gravity)
 
 
 def _gravity(strength: float, along_x: float, along_y: float) -> tuple[float, float, float]:

@@ -77,6 +77,16 @@ class Task:
         return all(getattr(self, each.name) == each.default for each in fields(self)
                    if each.name in ("gear", "friction", "armature", "damping", "mass", "tilt"))
 
+    @property
+    def has_stock_inertia(self) -> bool:
+        """Whether masses and inertias are Gymnasium's, and so what MuJoCo derives of them."""
+        return self.mass == 1 and self.armature == 1
+
+    @property
+    def replaces_reward(self) -> bool:
+        """Whether something stands in for the forward velocity in the reward."""
+        return self.heading is not None or self.goal is not None or self.speed is not None or bool(self.weights)
+
     def vector(self) -> np.ndarray:
         """The task as float32 [VECTOR_SIZE], for critics and oracles that are told it; 0 for what is as in Ant-v5."""
         return np.concatenate([np.asarray(part, np.float32) for part in self._parts().values()])
