@@ -86,7 +86,7 @@ class VectorAnt(VectorEnv):
         self.max_episode_steps = max_episode_steps
         self.physics_seconds = 0.0
 
-        self.model = load_model(self._config["xml_file"])
+        self.model = self._load_model()
         self.frame_skip: int = self._config["frame_skip"]
         self.spec = copy.deepcopy(gymnasium.spec("Ant-v5"))
         self.spec.max_episode_steps = max_episode_steps
@@ -128,6 +128,10 @@ class VectorAnt(VectorEnv):
              data.cfrc_ext, self._forces[i].reshape(model.nbody, 6))
             for i, data in enumerate(self._datas)
         ]
+
+    def _load_model(self) -> mujoco.MjModel:
+        """The model that the rows' are made of."""
+        return load_model(self._config["xml_file"])
 
     def _make_models(self) -> list[mujoco.MjModel]:
         """The model of each row."""

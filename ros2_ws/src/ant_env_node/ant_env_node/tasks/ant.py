@@ -12,6 +12,7 @@ import numpy as np
 from ant_env_node.tasks.body import model_of, write
 from ant_env_node.tasks.distribution import TaskDistribution
 from ant_env_node.tasks.task import MAX_DELAY, NUM_ACTUATORS, VECTOR_SIZE, Task
+from ant_env_node.tasks.terrain import model_with_terrain
 from ant_env_node.vec_env import Infos, VectorAnt
 
 _STREAM = 0x7A5C  # parts a row's stream of tasks from that of its reset noise
@@ -167,6 +168,11 @@ class TaskAnt(VectorAnt):
             ahead[i, :self._kinematic] = state_ahead[self._skip:]
             if self._with_forces:
                 ahead[i, self._kinematic:] = beside.cfrc_ext.ravel().clip(*low_high)[6:]
+
+    def _load_model(self) -> mujoco.MjModel:
+        if "terrain" in self.distribution.differs():
+            return model_with_terrain(self._config["xml_file"])
+        return super()._load_model()
 
     def _make_models(self) -> list[mujoco.MjModel]:
         self._scratch = mujoco.MjData(self.model)

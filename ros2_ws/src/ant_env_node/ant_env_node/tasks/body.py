@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 
 from ant_env_node.tasks.task import Task
+from ant_env_node.tasks.terrain import write_terrain
 
 _TORSO = "torso"
 
@@ -45,6 +46,7 @@ def write(task: Task, model: mujoco.MjModel, stock: mujoco.MjModel) -> None:
     model.dof_damping[:] = stock.dof_damping * task.damping
     model.opt.gravity[:] = (_gravity(float(np.linalg.norm(stock.opt.gravity)), *task.tilt) if any(task.tilt)
                             else stock.opt.gravity)
+    write_terrain(model, task.terrain, task.terrain_seed)
 
 
 def _gravity(strength: float, along_x: float, along_y: float) -> tuple[float, float, float]:

@@ -52,6 +52,8 @@ class TaskDistribution:
             raise ValueError(f"episodes_per_trial must be at least 1, found {self.episodes_per_trial}")
         if not 0 <= self.hazard <= 1:
             raise ValueError(f"hazard must be from 0 to 1, found {self.hazard}")
+        if self.hazard and "terrain" in self.differs():
+            raise ValueError(f"hazard must be 0 with terrain, which would rise under the robots, found {self.hazard}")
 
     def differs(self) -> set[str]:
         """Names of the fields of `Task` that are not everywhere as in Ant-v5."""

@@ -104,6 +104,13 @@ def _latency() -> TaskDistribution:
                             tuple(Task(f"latency {delay}", delay=delay) for delay in range(4)))
 
 
+def _terrain() -> TaskDistribution:
+    """256 grounds; their heights were drawn once from a fixed seed."""
+    heights = np.round(np.random.default_rng(3).uniform(0.05, 0.2, 256), 3).tolist()
+    return _hold_out("terrain", "the ground has bumps of 5 to 20 cm",
+                     [Task(f"terrain {i}", terrain=height, terrain_seed=i) for i, height in enumerate(heights)], 64)
+
+
 def _everything() -> TaskDistribution:
     """256 sets of all that a body can be, drawn once from a fixed seed."""
     rng = np.random.default_rng(2)
@@ -144,5 +151,5 @@ STOCK = NAMES[0]
 PRESETS: Mapping[str, Callable[[], TaskDistribution]] = {
     "directions2": lambda: _directions(2), "directions4": lambda: _directions(4), "directions": _any_direction,
     "goals": _goals, "velocities": _velocities, "wired": _wired, "swapped": _swapped, "lost_leg": _lost_leg,
-    "strength": _strength, "latency": _latency, "everything": _everything,
+    "strength": _strength, "latency": _latency, "terrain": _terrain, "everything": _everything,
 }

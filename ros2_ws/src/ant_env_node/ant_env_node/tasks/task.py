@@ -16,6 +16,7 @@ NUM_ACTUATORS = len(ACTUATOR_NAMES)
 # What a random reward weighs, per step: velocity along x and y in the world [m/s], yaw rate [rad/s], height [m].
 FEATURES = ("x_velocity", "y_velocity", "yaw_rate", "height")
 MAX_DELAY = 10  # [ticks]
+HIGHEST_BUMP = 0.3  # [m]; a torso more than 1 m above zero ends the episode
 _ONES = (1.0,) * NUM_ACTUATORS
 _STRAIGHT = tuple(range(NUM_ACTUATORS))
 
@@ -53,6 +54,9 @@ class Task:
     damping: float = bounded(1.0, "damping of the joints", 0.1, 10)
     mass: float = bounded(1.0, "mass of the torso, and its inertia", 0.1, 10)
     tilt: tuple[float, float] = bounded((0.0, 0.0), "slope of the ground along x and along y", -0.6, 0.6, "rad")
+    terrain: float = bounded(0.0, "height of the bumps of the ground, flat at the start; viewers draw it flat", 0,
+                             HIGHEST_BUMP, "m")
+    terrain_seed: int = bounded(0, "which ground of that height", 0, 2**31)
     delay: int = bounded(0, "ticks from an action to its torque", 0, MAX_DELAY, "ticks")
 
     def __post_init__(self) -> None:
@@ -88,7 +92,10 @@ class Task:
         return self.heading is not None or self.goal is not None or self.speed is not None or bool(self.weights)
 
     def vector(self) -> np.ndarray:
-        """The task as float32 [VECTOR_SIZE], for critics and oracles that are told it; 0 for what is as in Ant-v5."""
+        """The task as float32 [VECTOR_SIZE], for critics and oracles that are told it; 0 for what is as in Ant-v5.
+
+        Of the ground it tells nothing: that would be as many numbers as the ground has points.
+        """
         return np.concatenate([np.asarray(part, np.float32) for part in self._parts().values()])
 
     @classmethod
