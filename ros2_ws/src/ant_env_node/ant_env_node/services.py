@@ -66,10 +66,10 @@ class EnvServices:
             task = find_task(request.task)
             if not -1 <= request.row < num_envs:
                 raise ValueError(f"row must be from 0 to {num_envs - 1}, or -1 for all robots, found {request.row}")
+            self._stepper.set_task(task, range(num_envs) if request.row == -1 else [request.row])
         except ValueError as error:
             response.success, response.message = False, f"refused: {error}"
         else:
-            self._stepper.set_task(task, range(num_envs) if request.row == -1 else [request.row])
             self._topics.tasks(self._node.stamp())
             whose = "all robots" if request.row == -1 else f"robot {request.row}"
             response.success = True

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ant_env_node.shaping import ShapingConfig
 from ant_env_node.tasks.distribution import PARTS, TaskDistribution
 from ant_env_node.tasks.names import NAMES
 from ant_env_node.tasks.presets import STOCK, distribution
+from ant_env_node.tasks.settings import TaskSettings
 from ant_rl_core.modes import MODES
 from ant_rl_core.settings import part, setting
 
@@ -53,11 +54,7 @@ class EnvSettings(ShapingConfig):
 
     def task_distribution(self) -> TaskDistribution | None:
         """Where the robots' tasks come from, None where they have none."""
-        tasks = distribution(self.tasks)
-        if tasks is None:
-            return None
-        return replace(tasks, hazard=tasks.hazard if self.hazard < 0 else self.hazard,
-                       episodes_per_trial=self.episodes_per_trial or tasks.episodes_per_trial)
+        return part(TaskSettings, self).distribution()
 
     def shaping_config(self) -> ShapingConfig | None:
         """Constants of the shaping, None where it is off."""

@@ -431,6 +431,7 @@ def test_a_stack_without_tasks_takes_some_by_the_service_and_tells_them():
         ticks = stage.play(3)
         for request, sentence in [
                 ({"task": "leg 5 lost"}, "refused: unknown task 'leg 5 lost'; the nearest one is 'leg "),
+                ({"task": "terrain 3"}, "refused: a task with terrain needs robots whose tasks have some, found "),
                 ({"task": '{"mass": 100}'}, "refused: mass of a task must be from 0.1 to 10, found 100"),
                 ({"task": "leg 3 lost", "row": 2}, "refused: row must be from 0 to 1, or -1 for all robots, found 2")]:
             answer = stage.call(SetTask, "set_task", **request)

@@ -266,7 +266,7 @@ def test_saved_in_mid_trial_it_goes_on_bit_for_bit():
 def test_a_model_that_is_written_over_is_as_one_that_was_made_for_the_task():
     """Also back at the stock task, and where what MuJoCo derives of masses changed in between."""
     tasks = (Task("a", gear=(0.5,) * 8, friction=2.0, tilt=(0.1, 0.0)), Task("b", damping=3.0), Task("c", mass=2.0),
-             Task("d", armature=2.0, friction=0.5), Task())
+             Task("d", armature=2.0, friction=0.5), Task("e", delay=1), Task("f", gear=(-1.0,) * 8), Task())
     moves = actions(20)
     with TaskAnt(1, of(Task()), seed=3) as worn:
         for task in tasks:
@@ -275,7 +275,10 @@ def test_a_model_that_is_written_over_is_as_one_that_was_made_for_the_task():
                 fresh.reset(seed=3)
                 worn.set_task(0, task)
                 for move in moves:
-                    assert (worn.step(move)[0] == fresh.step(move)[0]).all(), task.name
+                    (ours, _, ended, _, _), theirs = worn.step(move), fresh.step(move)[0]
+                    if ended[0]:  # the stock task is drawn
+                        break
+                    assert (ours == theirs).all(), task.name
 
 
 def test_the_list_has_every_preset_and_every_number(capsys):

@@ -2,6 +2,7 @@
 
 import mujoco
 import numpy as np
+import pytest
 
 from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.distribution import TaskDistribution
@@ -77,3 +78,16 @@ def test_bumps_are_felt_and_are_not_at_the_start():
             found.append(ant.data(0).qpos.copy())
     assert (flat[0] == rough[0]).all() and abs(flat[1][2] - rough[1][2]) > 0.02
     assert min(task.terrain for task in PRESETS["terrain"]().held_out) >= 0.05
+
+
+def test_who_is_on_a_flat_floor_gets_none_and_keeps_its_task():
+    with TaskAnt(2, None, seed=0) as ant:
+        ant.reset(seed=0)
+        strong = Task("strong", gear=(1.5,) * 8)
+        ant.set_task(1, strong)
+        ant.take_changed()
+        for row in (0, 1):
+            with pytest.raises(ValueError, match="a task with terrain needs robots whose tasks have some"):
+                ant.set_task(row, Task("bumpy", terrain=0.1, gear=(2.0,) * 8))
+        assert ant.tasks == (Task(), strong) and not ant.take_changed().any()
+        assert (ant.row_model(1).actuator_gear[:, 0] == 225).all() and ant.row_model(0) is ant.model

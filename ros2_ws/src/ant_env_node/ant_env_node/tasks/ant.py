@@ -77,14 +77,17 @@ class TaskAnt(VectorAnt):
         """Give a row another task, between two steps; it is in force until the next one is drawn.
 
         Another delay begins with no torque.
+
+        Raises:
+            ValueError: it has terrain, and none of the distribution has; the row keeps its task.
         """
-        self._changed[row] = True
         worn = self._models[row]
         if worn is not self.model and not task.has_stock_body and (
                 task.has_stock_inertia and self._tasks[row].has_stock_inertia):
             write(task, worn, self.model)
         else:
             self._models[row] = self._model(task)
+        self._changed[row] = True
         if task.delay != self._tasks[row].delay:
             self._sent[row] = 0
         self._tasks[row] = task
@@ -170,7 +173,7 @@ class TaskAnt(VectorAnt):
                 ahead[i, self._kinematic:] = beside.cfrc_ext.ravel().clip(*low_high)[6:]
 
     def _load_model(self) -> mujoco.MjModel:
-        if "terrain" in self.distribution.differs():
+        if self.distribution is not None and "terrain" in self.distribution.differs():
             return model_with_terrain(self._config["xml_file"])
         return super()._load_model()
 

@@ -40,13 +40,16 @@ def write(task: Task, model: mujoco.MjModel, stock: mujoco.MjModel) -> None:
         task: whose body it is.
         model: of the row, whatever was written into it before.
         stock: whose numbers they are multiples of.
+
+    Raises:
+        ValueError: see `write_terrain`; nothing was written.
     """
+    write_terrain(model, task.terrain, task.terrain_seed)
     model.actuator_gear[:, 0] = stock.actuator_gear[:, 0] * task.gear
     model.geom_friction[:] = stock.geom_friction * task.friction
     model.dof_damping[:] = stock.dof_damping * task.damping
     model.opt.gravity[:] = (_gravity(float(np.linalg.norm(stock.opt.gravity)), *task.tilt) if any(task.tilt)
                             else stock.opt.gravity)
-    write_terrain(model, task.terrain, task.terrain_seed)
 
 
 def _gravity(strength: float, along_x: float, along_y: float) -> tuple[float, float, float]:

@@ -79,7 +79,7 @@ class Task:
     def has_stock_body(self) -> bool:
         """Whether body and world are Gymnasium's, to the bit."""
         return all(getattr(self, each.name) == each.default for each in fields(self)
-                   if each.name in ("gear", "friction", "armature", "damping", "mass", "tilt"))
+                   if each.name in ("gear", "friction", "armature", "damping", "mass", "tilt", "terrain"))
 
     @property
     def has_stock_inertia(self) -> bool:
