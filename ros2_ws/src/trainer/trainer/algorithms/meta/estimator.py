@@ -131,7 +131,7 @@ class Estimator:
 
         It may have states of its own, of `_further_states`, that matter for nothing but acting.
         """
-        return self._guide.command(self._policy(observation), belief), state
+        return self._guide.command(self._policy(self._guide.view(observation, belief)), belief), state
 
     def _loss(self, lessons: dict[str, tf.Tensor], outputs: tf.Tensor) -> tf.Tensor:
         """Of lessons [m, ...] and what `_step` gave for them."""

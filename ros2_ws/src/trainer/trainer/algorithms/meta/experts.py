@@ -8,9 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ant_env_node.tasks.distribution import TaskDistribution
 from ant_rl_core.step import Transition
-from trainer.algorithms.meta.guides import Guide, guide_for
+from trainer.algorithms.meta.guides import Delay, Guide
 
 
 class Expert(Protocol):
@@ -33,8 +32,10 @@ class GuidedExpert:
 
     def __init__(self, policy: keras.Model, guide: Guide) -> None:
         self._guide = guide
-        self._run = tf.function(lambda observation, labels: guide.command(policy(observation), guide.certain(labels)),
-                                jit_compile=True, autograph=False)
+        def act(observation: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            belief = guide.certain(labels)
+            return guide.command(policy(guide.view(observation, belief)), belief)
+        self._run = tf.function(act, jit_compile=True, autograph=False)
 
     def label(self, batch: Transition) -> np.ndarray:
         """See `Expert`."""
@@ -64,8 +65,6 @@ class ForesightedExpert:
         """What will be is told with the transition only."""
 
 
-def expert_for(policy: keras.Model, tasks: TaskDistribution) -> Expert:
-    """The expert for these tasks; ArgumentError where the policy can't be made one."""
-    if tasks.differs() == {"delay"}:
-        return ForesightedExpert(policy)
-    return GuidedExpert(policy, guide_for(tasks))
+def expert_for(policy: keras.Model, guide: Guide) -> Expert:
+    """The expert that a policy becomes by its guide."""
+    return ForesightedExpert(policy) if isinstance(guide, Delay) else GuidedExpert(policy, guide)

@@ -130,13 +130,13 @@ class GuidedRL2:
         assert tasks is not None  # `Method.needs_tasks`
         self.config, self.num_envs, self.robot = config, num_envs, robot
         teacher = policy_bundle.read(resolve_policy(config.teacher))
-        teacher.check_robot(robot, observation_size, action_size)
+        told = teacher.manifest.task_input
+        teacher.check_robot(robot, observation_size + told, action_size)
         network_seed, acting_seed, order_seed = np.random.SeedSequence(seed).spawn(3)
-        policy = frozen_policy(teacher, config.teacher_variant)
+        policy, guide = frozen_policy(teacher, config.teacher_variant), guide_for(tasks, bool(told))
         self._student: Student
         if config.student == "estimator":
             sizes = (observation_size, action_size, config.hidden, config.memory_size, network_seed)
-            guide = guide_for(tasks)
             if isinstance(guide, Delay):
                 self._student = Foresight(guide, policy, *sizes, config.foresight)
             else:
@@ -145,7 +145,7 @@ class GuidedRL2:
             actor = RecurrentActor(observation_size, action_size, seed=first_seed(network_seed),
                                    memory_size=config.memory_size, input_hidden=config.hidden,
                                    hidden=config.actor_hidden)
-            self._student = Pupil(actor, expert_for(policy, tasks), Normalizer(observation_size, clip=10.0,
+            self._student = Pupil(actor, expert_for(policy, guide), Normalizer(observation_size, clip=10.0,
                                                                              least_std=1e-2))
         self._noise, self._order = np.random.default_rng(acting_seed), np.random.default_rng(order_seed)
         self._optimizer = keras.optimizers.Adam(config.learning_rate)

@@ -72,11 +72,22 @@ class Guide(Protocol):
     def readout(self) -> np.ndarray:
         """What sums of products say of the estimates at the start of learning, [products, size]."""
 
+    def view(self, observation: Any, belief: Any) -> Any:
+        """What the policy is to see, of observations as they come [n, observation_size]."""
+
     def command(self, action: Any, belief: Any) -> Any:
         """What to send so that the policy's action comes true, each [n, action_size]."""
 
 
-class Motors:
+class _Unseen:
+    """Of a task that makes the robot do other things than it is told, but changes nothing of what is to be seen."""
+
+    def view(self, observation: Any, belief: Any) -> Any:
+        """As it is."""
+        return observation
+
+
+class Motors(_Unseen):
     """Which motors are wired the wrong way round: a sign for each."""
 
     size = gates = products = NUM_ACTUATORS
@@ -116,7 +127,7 @@ class Motors:
         return action * belief
 
 
-class Legs:
+class Legs(_Unseen):
     """Which leg's cables drive each leg, and whether the wrong way round: of 8 possibilities per leg, one."""
 
     size = _NUM_PAIRS * _NUM_PAIRS * 2  # leg, source, reversed or not
@@ -173,7 +184,7 @@ class Legs:
         return ops.reshape(pairs[..., 0] - pairs[..., 1], (-1, _NUM_PAIRS * _NUM_PAIRS))
 
 
-class Delay:
+class Delay(_Unseen):
     """How many ticks an action takes to arrive.
 
     Args:
@@ -221,7 +232,7 @@ class Delay:
         return action
 
 
-class Heading:
+class Heading(_Unseen):
     """In which direction walking is rewarded, which only the reward tells."""
 
     size = 2
@@ -268,9 +279,75 @@ class Heading:
         return action
 
 
-def guide_for(tasks: TaskDistribution) -> Guide:
-    """The guide for what differs between the tasks; ArgumentError where there is none for that."""
+class Described:
+    """The numbers of a task that differ in a distribution, for a policy that was made to be told them.
+
+    Args:
+        tasks: where they differ.
+    """
+
+    gates = NUM_ACTUATORS
+    products = 2 * NUM_ACTUATORS
+    lags = 0
+    takes_reward = False
+
+    def __init__(self, tasks: TaskDistribution) -> None:
+        vectors = np.array([task.vector() for task in tasks.train])
+        self._differ = np.flatnonzero(vectors.std(axis=0) > 0)
+        self.size = len(self._differ)
+        self._mean, self._std = vectors[:, self._differ].mean(axis=0), vectors[:, self._differ].std(axis=0)
+        # From what is estimated to the whole vector.
+        self._spread = (np.eye(vectors.shape[1], dtype=np.float32)[self._differ] * self._std[:, None])
+        self._middle = np.where(vectors.std(axis=0) > 0, vectors.mean(axis=0), vectors[0]).astype(np.float32)
+
+    def labels(self, task: np.ndarray) -> np.ndarray:
+        """The numbers that differ, less their mean, by their standard deviation."""
+        return ((task[:, self._differ] - self._mean) / self._std).astype(np.float32)
+
+    def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Square of the differences, mean over the numbers."""
+        return tf.reduce_mean(tf.square(logits - labels), axis=-1)
+
+    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Share of numbers that are nearer than half a standard deviation."""
+        return (np.abs(logits - labels) < 0.5).mean(axis=-1)
+
+    def belief(self, logits: Any) -> Any:
+        """The whole vector."""
+        return ops.matmul(logits, self._spread) + self._middle
+
+    def certain(self, labels: Any) -> Any:
+        """It is the same."""
+        return self.belief(labels)
+
+    def evidence(self, gates: Any, tick: Tick) -> Any:
+        """Inferred torques times what was sent, and what was sent by itself: their ratio is a motor's strength."""
+        return ops.concatenate([gates * tick.sent, ops.square(tick.sent)], axis=-1)
+
+    def readout(self) -> np.ndarray:
+        """Nothing at the start: sums are not in proportion to strengths."""
+        return np.zeros((self.products, self.size), np.float32)
+
+    def view(self, observation: Any, belief: Any) -> Any:
+        """With the task behind it."""
+        return ops.concatenate([observation, belief], axis=-1)
+
+    def command(self, action: Any, belief: Any) -> Any:
+        """The policy knows what to send."""
+        return action
+
+
+def guide_for(tasks: TaskDistribution, told: bool = False) -> Guide:
+    """The guide for what differs between the tasks, and for a policy that is told its task, or is not.
+
+    Raises:
+        ArgumentError: there is none, or the tasks don't differ.
+    """
     differs = tasks.differs()
+    if told:
+        if len(tasks.train) < 2:
+            raise ArgumentError(f"a teacher that is told its task must have several, found one in {tasks.name}")
+        return Described(tasks)
     signs = {abs(strength) for task in tasks.train for strength in task.gear} == {1.0}
     if differs == {"heading"}:
         return Heading()
@@ -281,4 +358,5 @@ def guide_for(tasks: TaskDistribution) -> Guide:
     if signs and differs <= {"gear", "wiring"}:
         return Legs()
     raise ArgumentError("the teacher can be told of headings, of delays, and of motors whose signs or cables differ, "
-                        f"found {tasks.name}, in which {', '.join(sorted(differs))} differ")
+                        f"found {tasks.name}, in which {', '.join(sorted(differs))} differ: train one with "
+                        f"task_input:=true and give it as teacher:=BUNDLE")
