@@ -20,10 +20,13 @@ from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous, TimeStepEnv
 from policy_node.actor import load_actor
 from trainer import loop
-from trainer.algorithms.meta import directions
-from trainer.algorithms.meta.frozen import frozen_policy
+from trainer.algorithms.meta.guided import directions
+from trainer.algorithms.meta.guided.choice import guide_for
+from trainer.algorithms.meta.guided.contract import Tick
+from trainer.algorithms.meta.guided.frozen import frozen_policy
+from trainer.algorithms.meta.guided.heading import Heading
+from trainer.algorithms.meta.guided.motors import Legs, Motors
 from trainer.algorithms.meta.guided_rl2 import GuidedRL2, GuidedRL2Config
-from trainer.algorithms.meta.guides import Heading, Legs, Motors, Tick, guide_for
 from trainer.runs.train_config import choose
 
 ROWS = 6

@@ -16,14 +16,15 @@ from ant_rl_core.settings import Settings, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.step import Previous, Transition
 from trainer import checkpoint, guard
-from trainer.algorithms.meta.directions import Directions
-from trainer.algorithms.meta.estimator import Estimator
-from trainer.algorithms.meta.experts import Expert, expert_for
-from trainer.algorithms.meta.foresight import Foresight
-from trainer.algorithms.meta.frozen import frozen_policy
-from trainer.algorithms.meta.guides import Delay, Heading, guide_for
-from trainer.algorithms.meta.lessons import Lessons
-from trainer.algorithms.meta.pupil import Pupil
+from trainer.algorithms.meta.guided.choice import guide_for
+from trainer.algorithms.meta.guided.directions import Directions
+from trainer.algorithms.meta.guided.estimator import Estimator
+from trainer.algorithms.meta.guided.experts import Expert, expert_for
+from trainer.algorithms.meta.guided.foresight import Foresight
+from trainer.algorithms.meta.guided.frozen import frozen_policy
+from trainer.algorithms.meta.guided.heading import Delay, Heading
+from trainer.algorithms.meta.guided.lessons import Lessons
+from trainer.algorithms.meta.guided.pupil import Pupil
 from trainer.export.policy_graph import PolicyGraph
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
@@ -107,12 +108,13 @@ class GuidedRL2:
     """Learner for `num_envs` robots; see `GuidedRL2Config`.
 
     A frozen policy that is told its task is an expert for it. A recurrent estimator of the task stands in front of it
-    and is taught on what happens while it drives itself (DAgger: Ross et al., arXiv:1011.0686), with the truth, which
-    the environment tells a learner, as the label of each tick. What is learned is exported as one graph with a state.
+    (the structure of RMA: Kumar et al., arXiv:2107.04034) and is taught on what happens while it drives itself (DAgger:
+    Ross et al., arXiv:1011.0686), with the truth, which the environment tells a learner, as the label of each tick; or
+    a recurrent actor is taught what the expert does. What is learned is exported as one graph with a state.
 
-    Differs from the paper (RMA: Kumar et al., arXiv:2107.04034) in: what is estimated is the task itself rather than a
-    learned embedding of it, so any policy can stand behind it unchanged; the estimator makes products of what it saw
-    and what was sent, and remembers without a fixed window; it is run at every tick.
+    Differs from the paper in: what is estimated is the task itself rather than a learned embedding of it, so any policy
+    can stand behind it unchanged; the estimator makes products of what it saw and what was sent, and remembers without
+    a fixed window; it is run at every tick.
 
     Args:
         tasks: what the robots are to find out.

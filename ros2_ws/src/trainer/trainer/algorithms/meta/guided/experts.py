@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from ant_rl_core.step import Transition
-from trainer.algorithms.meta.guides import Delay, Guide
+from trainer.algorithms.meta.guided.contract import Guide
+from trainer.algorithms.meta.guided.heading import Delay
 
 
 class Expert(Protocol):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ant_rl_core.bundle import INPUTS
 from ant_rl_core.step import Previous, Transition
-from trainer.algorithms.meta.experts import Expert
+from trainer.algorithms.meta.guided.experts import Expert
 from trainer.export.policy_graph import deterministic_graph
 from trainer.networks.recurrent import State
 from trainer.networks.recurrent_actor import NumpyRecurrentActor, RecurrentActor

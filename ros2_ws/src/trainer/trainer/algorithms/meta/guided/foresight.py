@@ -14,9 +14,10 @@ import tensorflow as tf
 from keras import ops
 
 from ant_rl_core.step import Previous, Transition
-from trainer.algorithms.meta.estimator import NUM_KINEMATICS, Estimator
-from trainer.algorithms.meta.experts import Expert, ForesightedExpert
-from trainer.algorithms.meta.guides import Delay, Guide
+from trainer.algorithms.meta.guided.contract import Guide
+from trainer.algorithms.meta.guided.estimator import NUM_KINEMATICS, Estimator
+from trainer.algorithms.meta.guided.experts import Expert, ForesightedExpert
+from trainer.algorithms.meta.guided.heading import Delay
 from trainer.networks.mlp import dense
 from trainer.networks.recurrent import State
 

@@ -16,8 +16,8 @@ import tensorflow as tf
 from keras import ops
 
 from ant_rl_core.step import Previous, Transition
-from trainer.algorithms.meta.experts import Expert, GuidedExpert
-from trainer.algorithms.meta.guides import Guide, Tick
+from trainer.algorithms.meta.guided.contract import Guide, Tick
+from trainer.algorithms.meta.guided.experts import Expert, GuidedExpert
 from trainer.export.policy_graph import PolicyGraph
 from trainer.networks import weights
 from trainer.networks.mlp import dense

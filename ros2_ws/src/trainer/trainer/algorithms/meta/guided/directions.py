@@ -15,9 +15,9 @@ from keras import ops
 
 from ant_env_node.tasks import symmetry
 from ant_rl_core.step import Transition
-from trainer.algorithms.meta.estimator import Estimator
-from trainer.algorithms.meta.experts import Expert
-from trainer.algorithms.meta.guides import Guide
+from trainer.algorithms.meta.guided.contract import Guide
+from trainer.algorithms.meta.guided.estimator import Estimator
+from trainer.algorithms.meta.guided.experts import Expert
 from trainer.networks.mlp import dense
 from trainer.networks.recurrent import State
 

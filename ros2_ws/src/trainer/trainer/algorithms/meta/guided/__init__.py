@@ -1,0 +1,1 @@
+"""What guided RL² is made of: guides, experts and students."""

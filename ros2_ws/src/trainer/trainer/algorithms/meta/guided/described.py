@@ -1,0 +1,71 @@
+"""A guide for policies that were made to be told their task in numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.task import NUM_ACTUATORS
+from trainer.algorithms.meta.guided.contract import Tick
+
+
+class Described:
+    """The numbers of a task that differ in a distribution, for a policy that was made to be told them.
+
+    Args:
+        tasks: where they differ.
+    """
+
+    gates = NUM_ACTUATORS
+    products = 2 * NUM_ACTUATORS
+    lags = 0
+    takes_reward = False
+
+    def __init__(self, tasks: TaskDistribution) -> None:
+        vectors = np.array([task.vector() for task in tasks.train])
+        self._differ = np.flatnonzero(vectors.std(axis=0) > 0)
+        self.size = len(self._differ)
+        self._mean, self._std = vectors[:, self._differ].mean(axis=0), vectors[:, self._differ].std(axis=0)
+        # From what is estimated to the whole vector.
+        self._spread = (np.eye(vectors.shape[1], dtype=np.float32)[self._differ] * self._std[:, None])
+        self._middle = np.where(vectors.std(axis=0) > 0, vectors.mean(axis=0), vectors[0]).astype(np.float32)
+
+    def labels(self, task: np.ndarray) -> np.ndarray:
+        """The numbers that differ, less their mean, by their standard deviation."""
+        return ((task[:, self._differ] - self._mean) / self._std).astype(np.float32)
+
+    def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Square of the differences, mean over the numbers."""
+        return tf.reduce_mean(tf.square(logits - labels), axis=-1)
+
+    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Share of numbers that are nearer than half a standard deviation."""
+        return (np.abs(logits - labels) < 0.5).mean(axis=-1)
+
+    def belief(self, logits: Any) -> Any:
+        """The whole vector."""
+        return ops.matmul(logits, self._spread) + self._middle
+
+    def certain(self, labels: Any) -> Any:
+        """It is the same."""
+        return self.belief(labels)
+
+    def evidence(self, gates: Any, tick: Tick) -> Any:
+        """Inferred torques times what was sent, and what was sent by itself: their ratio is a motor's strength."""
+        return ops.concatenate([gates * tick.sent, ops.square(tick.sent)], axis=-1)
+
+    def readout(self) -> np.ndarray:
+        """Nothing at the start: sums are not in proportion to strengths."""
+        return np.zeros((self.products, self.size), np.float32)
+
+    def view(self, observation: Any, belief: Any) -> Any:
+        """With the task behind it."""
+        return ops.concatenate([observation, belief], axis=-1)
+
+    def command(self, action: Any, belief: Any) -> Any:
+        """The policy knows what to send."""
+        return action
