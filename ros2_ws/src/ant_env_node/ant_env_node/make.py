@@ -5,6 +5,7 @@ from __future__ import annotations
 from ant_env_node.shaping import ShapedEnv, ShapingConfig
 from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.worlds import World
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.contracts import VectorEnv
 from ant_rl_core.step import TimeStepEnv
@@ -12,15 +13,18 @@ from ant_rl_core.step import TimeStepEnv
 
 def make(num_envs: int, seed: int | None = None, num_threads: int | None = None,
          shaping: ShapingConfig | None = None, max_episode_steps: int = 1000,
-         tasks: TaskDistribution | None = None, looks_ahead: bool = False) -> VectorEnv:
-    """Ants behind the stack's environment contract (with `save` and `restore`).
+         tasks: TaskDistribution | World | None = None, looks_ahead: bool = False) -> VectorEnv:
+    """Ants, or a world without them, behind the stack's environment contract (with `save` and `restore`).
 
     Args:
         num_envs, seed, num_threads, max_episode_steps: as of `VectorAnt`.
         shaping: constants of the shaping; None for the default reward.
-        tasks: what each robot is to learn on, of those to train on; None: Ant-v5 as it comes.
+        tasks: what each robot is to learn on, of those to train on; None: Ant-v5 as it comes. Of a world only the first
+            two arguments count.
         looks_ahead: see `TaskAnt`.
     """
+    if isinstance(tasks, World):
+        return tasks.make(num_envs, seed, "train")
     return shape(TimeStepEnv(ants(num_envs, seed, num_threads, tasks, max_episode_steps=max_episode_steps,
                                   looks_ahead=looks_ahead)), shaping)
 

@@ -17,19 +17,20 @@ from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.make import ants
 from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.distribution import PARTS, TaskDistribution
-from ant_env_node.tasks.presets import PRESETS, STOCK, distribution
+from ant_env_node.tasks.presets import PRESETS, STOCK
+from ant_env_node.tasks.worlds import WORLDS, World, robot_of, tasks_named, with_settings
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor
 from ant_rl_core.files import check_not_an_input, check_writable, write_atomically
 from ant_rl_core.settings import Settings, setting
 from ant_rl_core.shipped import resolve_policy
-from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStepEnv
 from ant_rl_core.telemetry import Episode
 from ant_rl_core.timing import StageTimer
 from policy_node.actor import BACKENDS, load_actor
 from trainer.loop import drive
+from trainer.runs import evaluate_world
 from trainer.runs.progress import track
 
 _MOST_ROWS = 32  # at a time, unless more are asked for
@@ -49,7 +50,7 @@ class EvaluateConfig(Settings):
     num_envs: int = setting(0, "robots at a time; 0 means as many as episodes, at most 32", minimum=0)
     num_threads: int = setting(0, "threads that step physics; 0 means one per core", minimum=0)
     tasks: str = setting(STOCK, "tasks to be evaluated on, see ./run tasks; episode k has the task of the robot with "
-                         "seed + k", choices=(STOCK, *PRESETS))
+                         "seed + k", choices=(STOCK, *PRESETS, *WORLDS))
     task_part: str = setting("held_out", "which of the tasks: those to train on, or those held out", choices=PARTS)
     summary: str = setting("", "path for the result as JSON; empty means none", path=True)
 
@@ -120,15 +121,18 @@ def summarize(episodes: list[TaskEpisode], seconds: float, timer: StageTimer) ->
 def main(bundle: str, arguments: Mapping[str, str]) -> int:
     """Evaluate a bundle (a path or the name of a shipped one); returns the exit code."""
     try:
-        (config,) = settings.build([EvaluateConfig], arguments)
+        (config,) = settings.build([EvaluateConfig], with_settings([EvaluateConfig], arguments))
         path = resolve_policy(bundle)
         if config.summary:
             check_writable("summary", config.summary)
             check_not_an_input("summary", config.summary, [path])
         policy = policy_bundle.read(path)
-        policy.check_robot(ANT.name, ANT.observation_size, ANT.action_size)
+        tasks = tasks_named(config.tasks)
+        robot = robot_of(tasks)
+        policy.check_robot(robot.name, robot.observation_size, robot.action_size)
         actor = load_actor(policy, config.backend, config.variant)
-        tasks = distribution(config.tasks)
+        if isinstance(tasks, World):
+            return evaluate_world.run(bundle, actor, tasks, config)
         if tasks is not None:
             tasks.part(config.task_part)
     except ValueError as error:  # of the settings or of the bundle

@@ -14,6 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before a method is importe
 
 from ant_env_node.shaping import ShapingConfig
 from ant_env_node.tasks.presets import PRESETS, STOCK
+from ant_env_node.tasks.worlds import WORLDS, refuse_the_ants, with_settings
 from ant_rl_core import settings
 from ant_rl_core.settings import ArgumentError, Settings, setting
 from trainer import checkpoint
@@ -43,7 +44,7 @@ class TrainConfig(Settings):
     max_episode_steps: int = setting(0, "time limit of the episodes that are learned from; a shorter one gives more "
                                      "of their starts; 0 means as the method likes best", minimum=0)
     tasks: str = setting(STOCK, "tasks to learn on, drawn anew for each trial, see ./run tasks; evaluations are of "
-                         "them too, ./run eval has those held out", choices=(STOCK, *PRESETS))
+                         "them too, ./run eval has those held out", choices=(STOCK, *PRESETS, *WORLDS))
     shaping: bool = setting(False, "learn from a shaped reward, whose constants follow; what is shown and written "
                             "stays the default reward")
     resume: bool = setting(False, "go on from the checkpoint in the output folder, with the settings of then where "
@@ -68,6 +69,7 @@ class Chosen(NamedTuple):
 
 def choose(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
     """The settings of a run; one that is resumed keeps those that it was begun with, unless others are given."""
+    refuse_the_ants(arguments)
     chosen = _build(algorithm, arguments)
     if chosen.train.resume:
         begun = _begun(algorithm, chosen.train.folder(algorithm))
@@ -109,15 +111,22 @@ def choose_over_ros(algorithm: str, arguments: Mapping[str, str], folder: str, s
         begun = _begun(algorithm, Path(folder))
     if checkpoint_interval:
         begun["checkpoint_interval"] = str(checkpoint_interval)
-    return _build(algorithm, {**begun, **arguments, "output": folder, "resume": settings.format_value(resume)})
+    chosen = _build(algorithm, {**begun, **arguments, "output": folder, "resume": settings.format_value(resume)})
+    if chosen.train.tasks in WORLDS:
+        raise ArgumentError(f"{folder} holds a run of the tasks {chosen.train.tasks}, which have no robot and no nodes: "
+                            f"go on with it by ./run train {algorithm} output:={folder} resume:=true")
+    return chosen
 
 
 def _build(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
     method = method_named(algorithm)
-    chosen = Chosen(*settings.build([TrainConfig, method.config, ShapingConfig], arguments))
+    classes = [TrainConfig, method.config, ShapingConfig]
+    chosen = Chosen(*settings.build(classes, with_settings(classes, arguments)))
     train = chosen.train
     if method.needs_tasks and train.tasks == STOCK:
         raise ArgumentError(f"{algorithm} learns from tasks: give it some, such as tasks:=wired; ./run tasks has them")
+    if method.needs_tasks and train.tasks in WORLDS:
+        raise ArgumentError(f"{algorithm} learns from tasks of the Ant, such as tasks:=wired, found tasks:={train.tasks}")
     return chosen._replace(train=replace(train, num_envs=train.num_envs or method.num_envs,
                                          max_episode_steps=train.max_episode_steps or method.max_episode_steps))
 
