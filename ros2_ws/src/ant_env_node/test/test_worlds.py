@@ -1,6 +1,7 @@
 """Tasks without physics: what they pay, what they tell, and what is known of the best."""
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -167,6 +168,7 @@ def test_the_point_is_rewarded_for_being_near_its_goal():
         assert (t == 39) != np.array_equal(step.task, goal.astype(np.float32))
 
 
+@dataclass(frozen=True)
 class Few(Settings):
     head: str = setting("gaussian", "what is drawn")
     shaping: bool = setting(False, "another reward")

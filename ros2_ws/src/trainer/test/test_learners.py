@@ -54,7 +54,7 @@ def policy_of(learner):
 
 
 def values_along(learner, env, ticks):
-    """What the learner thinks that its states are worth, over the first ticks of episodes that it acts in, [ticks, n]."""
+    """What a learner thinks that its states are worth, over the first ticks of episodes it acts in, [ticks, n]."""
     values = []
     with closing(loop.drive(env, learner, env.reset(seed=1))) as moves:
         for move in itertools.islice(moves, ticks):
@@ -150,7 +150,8 @@ def test_the_value_of_endless_reward_is_one_over_one_minus_gamma(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_value_before_a_true_end_is_that_of_the_steps_left(name):
     learner = learned(name, EndlessRewardEnv(4, 10, terminates=True, action_size=2), 1.5)
-    values, left = values_along(learner, EndlessRewardEnv(4, 10, terminates=True, action_size=2), 10), np.arange(10, 0, -1)
+    values = values_along(learner, EndlessRewardEnv(4, 10, terminates=True, action_size=2), 10)
+    left = np.arange(10, 0, -1)
     np.testing.assert_allclose(values, np.tile((1 - GAMMA**left) / (1 - GAMMA), (4, 1)).T, atol=0.4)
 
 

@@ -1,5 +1,6 @@
 """RL^2: what the actor is told and remembers, sums over whole trials, and gradients that stop where memory does."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -161,7 +162,8 @@ def test_action_reward_and_end_of_a_tick_come_with_the_next_and_zeros_at_a_trial
         first = taken[t].before.trial_first
         last = taken[t - 1] if t else None
         for row in range(2):
-            found = (*inputs["previous_action"][row], inputs["previous_reward"][row, 0], inputs["previous_done"][row, 0])
+            found = (*inputs["previous_action"][row], inputs["previous_reward"][row, 0],
+                     inputs["previous_done"][row, 0])
             assert first[row] == (taken[t].before.step[row] == 0 and env.per_trial_starts(taken, t, row))
             if first[row]:
                 assert not any(found) and not state[0][row].any()
@@ -193,7 +195,8 @@ def test_a_row_does_not_depend_on_the_others(cell):
     order = np.array([0, 4, 5, 3, 2, 1])
     output, after = learner.model.run(observation, previous, state, mask)
     permuted = Previous(previous.action[order], previous.reward[order], previous.done[order])
-    other, other_after = learner.model.run(observation[order], permuted, tuple(each[order] for each in state), mask[order])
+    other, other_after = learner.model.run(observation[order], permuted, tuple(each[order] for each in state),
+                                           mask[order])
     np.testing.assert_allclose(other, output[order], atol=1e-6)
     for left, right in zip(other_after, after, strict=True):
         np.testing.assert_allclose(left, right[order], atol=1e-6)
@@ -329,7 +332,8 @@ def test_the_bundle_acts_as_the_learner_does_over_a_thousand_steps(head, cell):
     learner.model.learned_from(np.random.default_rng(0).normal(0.5, 2.0, (1, 40, 5)).astype(np.float32))
     bundle = policy_bundle.unpack(learner.policy())
     assert bundle.manifest.memory == "trial" and bundle.manifest.memory_id and bundle.manifest.inputs == INPUTS
-    assert bundle.manifest.stochastic == (head == "gaussian") and len(bundle.manifest.state_shapes) == 1 + (cell == "lstm")
+    assert bundle.manifest.stochastic == (head == "gaussian")
+    assert len(bundle.manifest.state_shapes) == 1 + (cell == "lstm")
     actor, env = load_actor(bundle), Trials()
     expected = actor.initial_state(2)
     chosen, rests = set(), []
@@ -353,7 +357,8 @@ def test_a_choice_is_drawn_as_often_as_its_probability_says():
     action, log_prob = learner.model.head.draw(output, np.random.default_rng(0))
     assert action.mean(axis=0) == pytest.approx([0.2, 0.8], abs=0.01)
     np.testing.assert_allclose(np.exp(log_prob), action @ np.array([0.2, 0.8], np.float32), rtol=1e-5)
-    np.testing.assert_allclose(learner.model.head.log_prob(tf.constant(output), tf.constant(action)), log_prob, atol=1e-6)
+    np.testing.assert_allclose(learner.model.head.log_prob(tf.constant(output), tf.constant(action)), log_prob,
+                               atol=1e-6)
     assert float(learner.model.head.entropy(tf.constant(output))) == pytest.approx(
         -(0.2 * np.log(0.2) + 0.8 * np.log(0.8)), rel=1e-5)
 
@@ -386,24 +391,28 @@ def test_a_given_policy_acts_from_the_start_and_the_actor_waits_for_the_critic(g
     assert not any(np.array_equal(a, b.numpy()) for a, b in zip(kept, learner.model.actor.variables, strict=True))
 
 
-@pytest.mark.parametrize("change", [dict(memory_size=5), dict(cell="lstm"), dict(actor_hidden=(7,)), dict(memory=False)])
+@pytest.mark.parametrize("change", [dict(memory_size=5), dict(cell="lstm"), dict(actor_hidden=(7,)),
+                                    dict(memory=False)])
 def test_a_policy_of_other_sizes_is_refused(given, change):
-    with pytest.raises(ValueError, match="expected a policy with .* of shape .*: set cell, memory and the sizes of the "):
+    with pytest.raises(ValueError, match="expected a policy with .* of shape .*: set cell, memory and the sizes of "):
         RL2(replace(SMALL, initial_policy=str(given[0]), **change), 2, 5, 2, seed=1)
 
 
 # -- worlds ------------------------------------------------------------------------------------------------------------
 
 def test_a_world_is_trained_in_and_evaluated(tmp_path, capsys, eager):
-    arguments = dict(tasks="bandit", total_steps="400", num_envs="4", minibatch_rows="4", rollout_length="20", epochs="1",
-                     evaluation_episodes="50", output=str(tmp_path / "run"), num_threads="1", curve_interval="1")
+    arguments = dict(tasks="bandit", total_steps="400", num_envs="4", minibatch_rows="4", rollout_length="20",
+                     epochs="1", evaluation_episodes="50", output=str(tmp_path / "run"), num_threads="1",
+                     curve_interval="1")
     assert train.main("rl2", arguments) == 0, capsys.readouterr().err
     assert train.main("rl2", {**arguments, "total_steps": "480", "resume": "true"}) == 0, capsys.readouterr().err
     rows = (tmp_path / "run" / "curve.csv").read_text().splitlines()
     assert "first_ratio_error" in rows[0] and len(rows) == 7
     capsys.readouterr()
-    assert evaluate.main(str(tmp_path / "run" / "policy.zip"), {"tasks": "bandit", "summary": str(tmp_path / "s.json")}) == 0
+    policy = str(tmp_path / "run" / "policy.zip")
+    assert evaluate.main(policy, {"tasks": "bandit", "summary": str(tmp_path / "s.json")}) == 0
     said = capsys.readouterr().out
     assert "over 2000 trials" in said and "(dynamic programming): 6.660" in said
-    assert evaluate.main(str(tmp_path / "run" / "policy.zip"), {"tasks": "point2d"}) == 2
+    assert json.loads((tmp_path / "s.json").read_text())["trials"] == 2000
+    assert evaluate.main(policy, {"tasks": "point2d"}) == 2
     assert "expected a policy for point2d, found one for bandit5" in capsys.readouterr().err

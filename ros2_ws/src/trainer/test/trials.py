@@ -22,7 +22,7 @@ _LEARNING = {
                 exploration_std_end=0.1)}
 # What differs on the pendulum.
 _PENDULUM = {
-    True: dict(rollout_length=64, minibatch_size=128, minibatch_rows=2, learning_rate=3e-3, discount=0.95,
+    True: dict(rollout_length=64, minibatch_size=128, learning_rate=3e-3, discount=0.95,
                gae_lambda=0.95, initial_log_std=0.0),
     False: dict(learning_starts=400, replay_capacity=10_000, discount=0.97, updates_per_step=1.0, learning_rate=2e-3,
                 target_share=0.02, target_interval=50, actor_hidden=(64, 64),
@@ -31,8 +31,9 @@ _PENDULUM = {
 _PENDULUM_FOLLOWED = dict(critic_learning_rate=3e-3)
 # A few updates of tiny networks in which every setting plays a part.
 _SMALL = {
-    True: dict(total_steps=1000, rollout_length=8, minibatch_size=8, minibatch_rows=2, epochs=3,
-               learning_rate=3e-3, entropy_coefficient=-0.5, min_std=0.6065, actor_hidden=(8,), critic_hidden=(8,), input_hidden=(8,), memory_size=8),
+    True: dict(total_steps=1000, rollout_length=8, minibatch_size=8, minibatch_rows=2, epochs=3, learning_rate=3e-3,
+               entropy_coefficient=-0.5, min_std=0.6065, actor_hidden=(8,), critic_hidden=(8,), input_hidden=(8,),
+               memory_size=8),
     False: dict(total_steps=60, learning_starts=8, updates_per_step=0.25, batch_size=8, replay_capacity=20,
                 prioritized=True, importance_exponent=0.4, importance_exponent_end=1.0, normalize_observations=True,
                 exploration_steps=20, target_interval=2, network="plain", embedding_size=0, actor_hidden=(8,),

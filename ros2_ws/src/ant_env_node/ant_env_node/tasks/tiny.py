@@ -33,10 +33,10 @@ class RowStreams:
         """The next `count` numbers of each of these rows (indices), float64 [len(rows), count] in [0, 1)."""
         index = self._drawn[rows, None] + np.arange(1, count + 1, dtype=np.uint64)
         self._drawn[rows] += np.uint64(count)
-        x = self._key[rows, None] + index * np.uint64(0x9E3779B97F4A7C15)
+        x: np.ndarray = self._key[rows, None] + index * np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        x ^= x >> np.uint64(31)
+        x = x ^ (x >> np.uint64(31))
         return (x >> np.uint64(11)) * 2.0**-53  # the upper 53 bits
 
     def save(self) -> dict[str, np.ndarray]:

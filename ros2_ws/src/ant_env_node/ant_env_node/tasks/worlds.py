@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ant_env_node.tasks.bandit import Bandit, bayes_optimal
-from ant_env_node.tasks.point2d import Point2D
 from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.point2d import Point2D
 from ant_env_node.tasks.presets import STOCK, distribution
 from ant_env_node.tasks.tiny import TinyEnv
 from ant_rl_core import settings

@@ -54,7 +54,7 @@ class RecurrentActor:
         self.memory_size, self.reward_scale, self.reward_clip = memory_size, reward_scale, reward_clip
         self._inner = [_tanh(size, next(seeds), f"features_{i}") for i, size in enumerate(input_hidden)]
         self._kind = _KINDS[cell]
-        self._cell = self._kind.layer(
+        self._cell: Any = self._kind.layer(
             memory_size, name="memory", kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
             recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds))) if memory_size else None
         self.state_shapes = ((memory_size,),) * (self._kind.states if memory_size else 0)

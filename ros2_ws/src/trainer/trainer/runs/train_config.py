@@ -113,20 +113,21 @@ def choose_over_ros(algorithm: str, arguments: Mapping[str, str], folder: str, s
         begun["checkpoint_interval"] = str(checkpoint_interval)
     chosen = _build(algorithm, {**begun, **arguments, "output": folder, "resume": settings.format_value(resume)})
     if chosen.train.tasks in WORLDS:
-        raise ArgumentError(f"{folder} holds a run of the tasks {chosen.train.tasks}, which have no robot and no nodes: "
-                            f"go on with it by ./run train {algorithm} output:={folder} resume:=true")
+        raise ArgumentError(f"{folder} holds a run of the tasks {chosen.train.tasks}, which have no robot and no "
+                            f"nodes: go on with it by ./run train {algorithm} output:={folder} resume:=true")
     return chosen
 
 
 def _build(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
     method = method_named(algorithm)
-    classes = [TrainConfig, method.config, ShapingConfig]
+    classes: list[type[Settings]] = [TrainConfig, method.config, ShapingConfig]
     chosen = Chosen(*settings.build(classes, with_settings(classes, arguments)))
     train = chosen.train
     if method.needs_tasks and train.tasks == STOCK:
         raise ArgumentError(f"{algorithm} learns from tasks: give it some, such as tasks:=wired; ./run tasks has them")
     if method.needs_tasks and train.tasks in WORLDS:
-        raise ArgumentError(f"{algorithm} learns from tasks of the Ant, such as tasks:=wired, found tasks:={train.tasks}")
+        raise ArgumentError(f"{algorithm} learns from tasks of the Ant, such as tasks:=wired, found "
+                            f"tasks:={train.tasks}")
     return chosen._replace(train=replace(train, num_envs=train.num_envs or method.num_envs,
                                          max_episode_steps=train.max_episode_steps or method.max_episode_steps))
 

@@ -193,7 +193,8 @@ class SequenceBatch:
         return advantage, advantage + value
 
 
-def inputs_of(observation: np.ndarray, action: np.ndarray, reward: np.ndarray, done: np.ndarray) -> dict[str, np.ndarray]:
+def inputs_of(observation: np.ndarray, action: np.ndarray, reward: np.ndarray,
+              done: np.ndarray) -> dict[str, np.ndarray]:
     """The actor's inputs by name, of a normalized observation and what happened before, [..., size]."""
     return dict(zip(INPUTS, (observation, action, reward[..., None], done[..., None].astype(np.float32)), strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -95,7 +96,7 @@ class RL2(ClippedLearner):
     def _rollout(self) -> SequenceBatch:
         return SequenceBatch.from_buffer(self.buffer, self.model)
 
-    def _memory(self) -> dict[str, str]:
+    def _memory(self) -> dict[str, Any]:
         return {"memory": "trial", **({"memory_id": self._memory_id} if self.config.memory else {})}
 
     def _learn(self, rollout: Rollout, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:

@@ -189,7 +189,7 @@ class OnPolicyLearner:
     def _rollout(self) -> Rollout:
         return RolloutBatch.from_buffer(self.buffer, self.model)
 
-    def _memory(self) -> dict[str, str]:
+    def _memory(self) -> dict[str, Any]:
         """What bundles say of the actor's memory; see `PolicyGraph.bundle`."""
         return {}
 

@@ -104,10 +104,10 @@ class ClippedLearner(OnPolicyLearner):
 
     def _minibatch(self, data: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """One gradient step on samples of the rollout; returns `METRICS`."""
-        *data, old_log_prob, advantage, target = data
+        *seen, old_log_prob, advantage, target = data
         advantage, low, high = normalized(advantage), 1.0 - self.config.clip_ratio, 1.0 + self.config.clip_ratio
         with tf.GradientTape() as tape:
-            log_prob, value, entropy = self.model.evaluate(*data)
+            log_prob, value, entropy = self.model.evaluate(*seen)
             log_ratio = log_prob - old_log_prob
             ratio = tf.exp(log_ratio)
             clipped = tf.clip_by_value(ratio, low, high)
