@@ -17,6 +17,7 @@ from ant_rl_core.testing import FakeVectorEnv
 from policy_node.actor import load_actor
 from trainer import loop
 from trainer.algorithms.meta.rl2 import RL2, RL2Config
+from trainer.export.policy_graph import deterministic_graph
 from trainer.networks.recurrent_actor import NumpyRecurrentActor, RecurrentActor
 from trainer.runs import evaluate, train
 from trainer.runs.evaluate_world import trial_returns
@@ -396,6 +397,18 @@ def test_a_given_policy_acts_from_the_start_and_the_actor_waits_for_the_critic(g
 def test_a_policy_of_other_sizes_is_refused(given, change):
     with pytest.raises(ValueError, match="expected a policy with .* of shape .*: set cell, memory and the sizes of "):
         RL2(replace(SMALL, initial_policy=str(given[0]), **change), 2, 5, 2, seed=1)
+
+
+def test_a_policy_of_other_scales_is_refused_and_one_that_never_explored_may_be_gone_on_from(given, tmp_path):
+    with pytest.raises(ValueError, match="found one of rl2 that does not: set head, reward_scale, reward_clip and "):
+        RL2(replace(SMALL, initial_policy=str(given[0]), reward_scale=0.1), 2, 5, 2, seed=1)
+    model = given[1].model
+    taught = deterministic_graph(model.actor.network, model.normalize)
+    (tmp_path / "taught.zip").write_bytes(taught.bundle(algorithm="guided_rl2", robot="Ant-v5", version=1,
+                                                        provenance={}, memory="trial"))
+    learner = RL2(replace(SMALL, initial_policy=str(tmp_path / "taught.zip"), initial_log_std=-1.5), 2, 5, 2, seed=1)
+    assert np.allclose(learner.model.head.log_std, -1.5)
+    assert all(np.array_equal(a, b) for a, b in zip(model.actor.variables, learner.model.actor.variables, strict=True))
 
 
 # -- worlds ------------------------------------------------------------------------------------------------------------

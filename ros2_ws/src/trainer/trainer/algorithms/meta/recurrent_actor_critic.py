@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from ant_rl_core.bundle import INPUTS, Bundle
 from ant_rl_core.step import Previous
+from policy_node.actor import BundleActor, load_actor
 from trainer.algorithms.meta.rl2_config import RL2Config
 from trainer.algorithms.on_policy.actor_critic import ActorCritic
 from trainer.algorithms.on_policy.heads import CategoricalHead, GaussianHead, Head
@@ -114,6 +115,20 @@ class RecurrentActorCritic(ActorCritic):
             statistics.count = _SEEN_BEFORE
             self.normalize.restore(self.normalize.save(""), "")
         self.renew()
+        self._check_acts_as(load_actor(bundle, "keras"))
+
+    def _check_acts_as(self, given: BundleActor) -> None:
+        """ValueError where the same weights give other actions, as with another scale of the reward."""
+        rng, rows = np.random.default_rng(0), 32
+        observation = self.normalize.mean + np.sqrt(self.normalize.variance) * rng.normal(
+            0.0, 1.0, (rows, self.observation_size))
+        previous = Previous(rng.uniform(-1.0, 1.0, (rows, self.action_size)).astype(np.float32),
+                            np.linspace(-100.0, 100.0, rows, dtype=np.float32), rng.random(rows) < 0.5)
+        arguments = (observation.astype(np.float32), previous, self.actor.initial_state(rows), np.zeros(rows, bool))
+        if not np.allclose(given.act(*arguments)[0], self.head.best(self.run(*arguments)[0]), atol=1e-3):
+            raise ValueError(f"expected a policy that acts with its weights as this one does, found one of "
+                             f"{given.manifest.algorithm} that does not: set head, reward_scale, reward_clip and "
+                             "observation_clip to what it was made with")
 
     def _run_through(self, data: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         *inputs, first, sample, task = data[:len(INPUTS) + 3]

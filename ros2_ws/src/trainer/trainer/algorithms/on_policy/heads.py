@@ -31,6 +31,9 @@ class Head(Protocol):
     def draw(self, output: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Actions float32 [n, action_size] and their log-densities [n], for what the network gave, [n, action_size]."""
 
+    def best(self, output: np.ndarray) -> np.ndarray:
+        """The action [n, action_size] that the exported policy takes."""
+
     def samples(self, action: np.ndarray) -> np.ndarray:
         """What `log_prob` takes for actions; arrays of their shape."""
 
@@ -77,6 +80,10 @@ class GaussianHead:
     def draw(self, output: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """See `exploration.sample`."""
         return exploration.sample(output, self._acting_log_std, rng)
+
+    def best(self, output: np.ndarray) -> np.ndarray:
+        """The mean, squashed."""
+        return np.tanh(output)
 
     def samples(self, action: np.ndarray) -> np.ndarray:
         """The Gaussian samples that were squashed into the actions."""
@@ -128,12 +135,16 @@ class CategoricalHead:
 
     def draw(self, output: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The choice with the largest logit after noise was added to all (Gumbel, 1954)."""
-        chosen = np.argmax(output + rng.gumbel(size=output.shape), axis=1)
-        action = np.zeros(output.shape, np.float32)
-        action[np.arange(len(chosen)), chosen] = 1.0
+        action = self.best(output + rng.gumbel(size=output.shape))
         shifted = output - output.max(axis=1, keepdims=True)
-        log_prob = shifted[np.arange(len(chosen)), chosen] - np.log(np.exp(shifted).sum(axis=1))
+        log_prob = (shifted * action).sum(axis=1) - np.log(np.exp(shifted).sum(axis=1))
         return action, log_prob.astype(np.float32)
+
+    def best(self, output: np.ndarray) -> np.ndarray:
+        """The first of the largest logits."""
+        action = np.zeros(output.shape, np.float32)
+        action[np.arange(len(output)), output.argmax(axis=1)] = 1.0
+        return action
 
     def samples(self, action: np.ndarray) -> np.ndarray:
         """The actions themselves."""
