@@ -1,8 +1,8 @@
 """Takes runs into docs/results/ and draws their pictures: ./run exec python docs/make_results.py runs/td3-0 …
 
 Of each run it keeps the evaluations, about 400 rows of the curve, and what the policy bundle tells of command, seed,
-code version and time; then it draws one picture per method and prints, for each run, its row and its command for
-docs/methods/METHOD.md. What was asked for, and on which machine it ran, is added by hand.
+code version and time; then it draws one picture per method and tasks and prints, for each run, its row and its command
+for docs/methods/METHOD.md. What was asked for, and on which machine it ran, is added by hand.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -21,11 +23,18 @@ MOST_ROWS = 400
 COLUMNS = ("env_steps", "wall_seconds", "mean_return")
 
 
+def picture_of(config: Mapping[str, Any]) -> str:
+    """The method, and its tasks where it has any: what runs are drawn together by."""
+    tasks = config["train"].get("tasks", "none")
+    return config["algorithm"] if tasks == "none" else f"{config['algorithm']}-{tasks}"
+
+
 def keep(run: Path) -> Path:
     """Copy the figures of a run into a folder of its own; returns it."""
     provenance = bundle.read(run / "policy.zip").manifest.provenance
     config = json.loads((run / "config.json").read_bytes())
-    folder = RESULTS / f"{config['algorithm']}-{provenance['env_steps']}-seed{provenance['seed']}"
+    kind = "-memoryless" if config["learner"].get("memory") is False else ""
+    folder = RESULTS / f"{picture_of(config)}{kind}-{provenance['env_steps']}-seed{provenance['seed']}"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("curve.csv", "evaluation.csv"):
         if not (run / name).exists():  # runs of versions that evaluated only at the end have no evaluation.csv
@@ -36,16 +45,17 @@ def keep(run: Path) -> Path:
         (folder / name).write_text("\n".join(kept) + "\n")
     record = {key: provenance[key] for key in ("command", "seed", "code_version", "wall_seconds", "env_steps",
                                                "evaluation", "config")}
+    record["picture"] = picture_of(config)
     (folder / "run.json").write_text(json.dumps(record, indent=1) + "\n")
     return folder
 
 
-def draw(algorithm: str) -> None:
-    """One picture of all kept runs of a method: return over steps and over wall time."""
+def draw(name: str, folders: Sequence[Path]) -> None:
+    """One picture of kept runs: return over steps and over wall time."""
     figure = Figure(figsize=(9, 3.7), layout="constrained")
     for axes, column, unit, label in zip(figure.subplots(1, 2, sharey=True), COLUMNS, (1e6, 60.0),
                                          ("environment steps [million]", "wall time [min]"), strict=False):
-        for i, folder in enumerate(sorted(RESULTS.glob(f"{algorithm}-*/"))):
+        for i, folder in enumerate(folders):
             for name, style in (("curve.csv", "-"), ("evaluation.csv", "o")):
                 if not (folder / name).exists():
                     continue
@@ -57,8 +67,8 @@ def draw(algorithm: str) -> None:
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("return")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
-    figure.suptitle(f"{algorithm}: line, last 100 episodes, exploring; dots, 20 deterministic episodes")
-    figure.savefig(RESULTS / f"{algorithm}.png", dpi=110)
+    figure.suptitle(f"{name}: line, last 100 episodes, exploring; dots, deterministic episodes")
+    figure.savefig(RESULTS / f"{name}.png", dpi=110)
 
 
 def lines(folder: Path) -> str:
@@ -74,5 +84,9 @@ def lines(folder: Path) -> str:
 if __name__ == "__main__":
     for kept in map(keep, map(Path, sys.argv[1:])):
         print(lines(kept))
-    for method in sorted({path.parent.name.split("-")[0] for path in RESULTS.glob("*-*/run.json")}):
-        draw(method)
+    pictures: dict[str, list[Path]] = {}
+    for path in sorted(RESULTS.glob("*-*/run.json")):
+        name = json.loads(path.read_text()).get("picture", path.parent.name.split("-")[0])
+        pictures.setdefault(name, []).append(path.parent)
+    for name, folders in pictures.items():
+        draw(name, folders)

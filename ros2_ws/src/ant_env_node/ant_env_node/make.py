@@ -6,6 +6,7 @@ from ant_env_node.shaping import ShapedEnv, ShapingConfig
 from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.distribution import TaskDistribution
 from ant_env_node.tasks.told import ToldTask
+from ant_env_node.tasks.worlds import World
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core.contracts import VectorEnv
 from ant_rl_core.step import TimeStepEnv
@@ -13,18 +14,22 @@ from ant_rl_core.step import TimeStepEnv
 
 def make(num_envs: int, seed: int | None = None, num_threads: int | None = None,
          shaping: ShapingConfig | None = None, max_episode_steps: int = 1000,
-         tasks: TaskDistribution | None = None, looks_ahead: bool = False, told: bool = False) -> VectorEnv:
-    """Ants behind the stack's environment contract (with `save` and `restore`).
+         tasks: TaskDistribution | World | None = None, looks_ahead: bool = False, told: bool = False) -> VectorEnv:
+    """Ants, or a world without them, behind the stack's environment contract (with `save` and `restore`).
 
     Args:
         num_envs, seed, num_threads, max_episode_steps: as of `VectorAnt`.
         shaping: constants of the shaping; None for the default reward.
-        tasks: what each robot is to learn on, of those to train on; None: Ant-v5 as it comes.
+        tasks: what each robot is to learn on, of those to train on; None: Ant-v5 as it comes. Of a world only the first
+            two arguments count.
         looks_ahead: see `TaskAnt`.
         told: whether the observation tells the task.
     """
-    env = shape(TimeStepEnv(ants(num_envs, seed, num_threads, tasks, max_episode_steps=max_episode_steps,
-                                 looks_ahead=looks_ahead)), shaping)
+    if isinstance(tasks, World):
+        env: VectorEnv = tasks.make(num_envs, seed, "train")
+    else:
+        env = shape(TimeStepEnv(ants(num_envs, seed, num_threads, tasks, max_episode_steps=max_episode_steps,
+                                     looks_ahead=looks_ahead)), shaping)
     return ToldTask(env) if told else env
 
 

@@ -82,6 +82,9 @@ class Transition:
             `trial_first`: arrays [n, ...]; () where it has none, and over ROS, where it stays with the actor.
         task: the task in which the action was taken, float32 [n, k], for teachers and critics that are told it; None:
             not told.
+        trial_last: bool [n], rows whose trial ended with this transition; told where `trial_first` is.
+        upcoming: float32 [n, observation_size], what the actor sees next, so the first observation of the next episode
+            where one ended; told where `trial_first` is.
     """
 
     observation: np.ndarray
@@ -96,6 +99,8 @@ class Transition:
     previous: Previous | None = None
     state: tuple[np.ndarray, ...] = ()
     task: np.ndarray | None = None
+    trial_last: np.ndarray | None = None
+    upcoming: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ def transition(before: TimeStep, action: np.ndarray, after: TimeStep, extras: Ma
         extras = {**extras, "observation_ahead": before.info["observation_ahead"]}
     return Transition(before.observation, action, after.reward, after.terminated, after.truncated,
                       after.final_observation, extras, policy_version, before.trial_first, previous, state,
-                      before.task)
+                      before.task, after.trial_first, after.observation)
 
 
 def unshaped_reward(made: TimeStep | Transition) -> np.ndarray:

@@ -95,8 +95,11 @@ def picks(name):
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if not picks(name)])
 def test_the_graph_in_tensorflow_acts_as_in_litert(name):
     model = policy_bundle.unpack(untrained(name).policy({})).member("actor.tflite")
-    expected = LiteRTGraph(model)(seen())
-    found = DifferentiableGraph(model)({"observation": tf.constant(seen()["observation"])})
+    graph, rng = LiteRTGraph(model), np.random.default_rng(1)
+    inputs = {name: rng.normal(0.0, 1.0, (400, *shape)).astype(np.float32) for name, shape in graph.inputs.items()}
+    inputs["observation"] = seen()["observation"]
+    expected = graph(inputs)
+    found = DifferentiableGraph(model)({name: tf.constant(array) for name, array in inputs.items()})
     assert found.keys() == expected.keys()
     for output in expected:
         np.testing.assert_allclose(found[output], np.broadcast_to(expected[output], found[output].shape), rtol=1e-4,

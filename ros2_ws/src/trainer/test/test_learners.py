@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import itertools
+from contextlib import closing
 from dataclasses import fields, replace
 
 import gymnasium
@@ -15,6 +17,7 @@ from ant_rl_core.step import Previous, TimeStepEnv
 from ant_rl_core.testing import EndlessRewardEnv, FakeActor, FakeVectorEnv, IdentityEnv
 from policy_node.actor import load_actor
 from trainer import loop
+from trainer.algorithms.meta.recurrent_actor_critic import TASK_SIZE, inputs_of
 from trainer.algorithms.table import ALGORITHMS
 
 METHODS = [name for name, method in ALGORITHMS.items() if not method.needs_tasks]  # see test_guided.py for the others
@@ -44,15 +47,28 @@ def policy_of(learner):
 
     def act(observation):
         rows = len(observation)
-        return actor.act(observation, Previous.none(rows, actor.manifest.action_size), (), np.zeros(rows, bool))[0]
+        return actor.act(observation, Previous.none(rows, actor.manifest.action_size), actor.initial_state(rows),
+                         np.zeros(rows, bool))[0]
 
     return act
 
 
-def value_of(learner, observation):
-    if learner.on_policy:
-        return learner.model.value(learner.model.normalize(observation))
-    return learner.value(observation)
+def values_along(learner, env, ticks):
+    """What a learner thinks that its states are worth, over the first ticks of episodes it acts in, [ticks, n]."""
+    values = []
+    with closing(loop.drive(env, learner, env.reset(seed=1))) as moves:
+        for move in itertools.islice(moves, ticks):
+            observation = move.before.observation
+            if hasattr(learner.model, "actor") and hasattr(learner.model.actor, "state_shapes"):
+                before = move.previous.forgotten(move.before.trial_first)
+                inputs = inputs_of(learner.model.normalize(observation), before.action, before.reward, before.done)
+                values.append(learner.model.value(inputs, move.state, np.zeros((env.num_envs, TASK_SIZE), np.float32)))
+            elif learner.on_policy:
+                values.append(learner.model.value(learner.model.normalize(observation)))
+            else:
+                values.append(learner.value(observation))
+            assert values[-1].dtype == np.float32 and values[-1].shape == (env.num_envs,)
+    return np.array(values)
 
 
 def saved_copy(learner):
@@ -120,25 +136,23 @@ class LimitIsAnEnd(EndlessRewardEnv):
 
 
 def endless_values(learner):
-    return value_of(learner, np.tile(np.array([[1.0, 0.0]], np.float32), (4, 1)))
+    return values_along(learner, EndlessRewardEnv(4, 10, action_size=2), 9)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_value_of_endless_reward_is_one_over_one_minus_gamma(name):
     learner = learned(name, EndlessRewardEnv(4, 10, action_size=2), 2.0)
-    values = endless_values(learner)
-    assert values.dtype == np.float32 and values.shape == (4,)
-    np.testing.assert_allclose(values, 10.0, rtol=0.04)
+    np.testing.assert_allclose(endless_values(learner), 10.0, rtol=0.04)
     train(LimitIsAnEnd(4, 10, action_size=2), learner, learner.env_steps + trial(name).steps)
     assert endless_values(learner).max() < 9.5, "a learner that took the limit for an end would not be found out"
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_value_before_a_true_end_is_that_of_the_steps_left(name):
-    left = np.arange(1, 11)
     learner = learned(name, EndlessRewardEnv(4, 10, terminates=True, action_size=2), 1.5)
-    observation = np.column_stack([np.ones(10), left / 10]).astype(np.float32)
-    np.testing.assert_allclose(value_of(learner, observation), (1 - GAMMA**left) / (1 - GAMMA), atol=0.4)
+    values = values_along(learner, EndlessRewardEnv(4, 10, terminates=True, action_size=2), 10)
+    left = np.arange(10, 0, -1)
+    np.testing.assert_allclose(values, np.tile((1 - GAMMA**left) / (1 - GAMMA), (4, 1)).T, atol=0.4)
 
 
 def pendulum(num_envs):
@@ -147,13 +161,14 @@ def pendulum(num_envs):
     return TimeStepEnv(gymnasium.wrappers.vector.RescaleAction(env, -1.0, 1.0))
 
 
-def pendulum_return(policy, episodes=30):
+def pendulum_return(learner, episodes=30):
     """Mean return of the policy over whole episodes of 200 steps, always the same ones."""
     env, total = pendulum(episodes), 0.0
-    time_step = env.reset(seed=1000)
-    for _ in range(200):
-        time_step = env.step(policy(time_step.observation))
-        total += time_step.reward.mean()
+    actor = load_actor(policy_bundle.unpack(learner.policy()))
+    with closing(loop.drive(env, actor, env.reset(seed=1000))) as moves:
+        for _ in range(200):
+            time_step = next(moves).after
+            total += time_step.reward.mean()
     assert time_step.truncated.all()
     env.close()
     return total
@@ -165,9 +180,9 @@ def test_another_task_of_gymnasium_is_learned(name):
     tried = trial(name)
     env = pendulum(tried.pendulum_envs)
     learner = make(name, dict(tried.pendulum, total_steps=tried.pendulum_steps), env, seed=1)
-    before = pendulum_return(policy_of(learner))
+    before = pendulum_return(learner)
     train(env, learner, tried.pendulum_steps)
-    after = pendulum_return(policy_of(learner))
+    after = pendulum_return(learner)
     env.close()
     assert before < -1000 and after > before + 700, f"{before:.0f} became {after:.0f}"
 
@@ -283,7 +298,8 @@ def outcome(name, config):
     learner = make(name, config, env)
     last, _ = train(env, learner, STEPS)
     arrays = {key: array for key, array in saved_copy(learner).items() if key.startswith("variable_")}
-    arrays["action"] = learner.act(last.observation, Previous.none(2, 2), (), np.zeros(2, bool))[0]
+    arrays["action"], _, _ = learner.act(last.observation, Previous.none(2, 2), learner.initial_state(2),
+                                         np.zeros(2, bool))
     return {key: array.tobytes() for key, array in arrays.items()}
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ant_rl_core.settings import changed, setting
 from trainer.algorithms.on_policy.actor_critic import OnPolicyConfig
-from trainer.algorithms.on_policy.base import OnPolicyLearner, RolloutBatch
+from trainer.algorithms.on_policy.base import OnPolicyLearner, Rollout
 
 METRICS = ("policy_loss", "value_loss", "entropy", "gradient_norm")
 
@@ -40,20 +40,20 @@ class Reinforce(OnPolicyLearner):
                          keras.optimizers.Adam(config.learning_rate, config.momentum))
         self._step = tf.function(self._gradient_step, jit_compile=True, autograph=False)
 
-    def _learn(self, rollout: RolloutBatch, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    def _learn(self, rollout: Rollout, rate_left: float) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
         model = self.model
         advantage, returns = rollout.advantages(model)
         model.return_statistics.update(returns.reshape(-1))
         self.optimizer.learning_rate.assign(self.config.learning_rate * rate_left)
-        scaled = (array.reshape(-1) / model.return_scale() for array in (advantage, returns))
-        data = (rollout.observation, rollout.squashed, *scaled)
-        losses = self._step(*(tf.constant(array, tf.float32) for array in data)).numpy()
+        scaled = (rollout.samples(array / model.return_scale()) for array in (advantage, returns))
+        losses = self._step(*rollout.data(), *scaled).numpy()
         return dict(zip(METRICS, map(float, losses), strict=True)), advantage, returns
 
     def _gradient_step(self, observation: tf.Tensor, squashed: tf.Tensor, advantage: tf.Tensor,
                        target: tf.Tensor) -> tf.Tensor:
         """One gradient step on the rows of a rollout; returns `METRICS`."""
         with tf.GradientTape() as tape:
-            policy_loss = -tf.reduce_mean(self.model.log_prob(observation, squashed) * advantage)
-            loss, value_loss, entropy = self._loss(policy_loss, observation, target)
+            log_prob, value, entropy = self.model.evaluate(observation, squashed)
+            policy_loss = -tf.reduce_mean(log_prob * advantage)
+            loss, value_loss = self._loss(policy_loss, value, entropy, target)
         return tf.stack([policy_loss, value_loss, entropy, self._descend(tape, loss)])

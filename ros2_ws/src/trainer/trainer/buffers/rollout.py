@@ -9,7 +9,8 @@ import numpy as np
 from ant_rl_core.step import Transition, bootstrap_mask
 
 _ARRAYS = ("observation", "action", "reward", "terminated", "truncated", "next_observation")
-_MEMORY = ("trial_first", "previous_action", "previous_reward", "previous_done")  # in buffers that keep states
+# In buffers that keep states.
+_MEMORY = ("trial_first", "trial_last", "previous_action", "previous_reward", "previous_done", "log_prob", "task")
 
 
 class RolloutBuffer:
@@ -19,18 +20,23 @@ class RolloutBuffer:
         length, num_envs, observation_size, action_size: sizes.
         state_shapes: shape of each of the actor's states without the batch axis, () for an actor that has none but is
             told what happened before; None: neither states nor trials nor what happened before are kept.
+        task_size: numbers of a task that are kept beside states; shorter tasks are filled up with zeros.
 
     Attributes:
-        observation, action, reward, terminated, truncated, next_observation: as of `Transition`.
-        trial_first: bool [length, num_envs], where a trial begins with the observation.
+        observation, action, reward, terminated, truncated, next_observation: as of `Transition`; but where states are
+            kept, `next_observation` is the first of the next episode where one ended within a trial.
+        trial_first, trial_last: bool [length, num_envs], where a trial begins with the observation, and where one ends
+            with the transition.
         previous_action, previous_reward, previous_done: what happened before the observation, float32
             [length, num_envs, action_size], float32 and bool [length, num_envs]; zeros where a trial begins.
+        log_prob: of the action as it was drawn, float32 [length, num_envs]; infinity where it was not told.
+        task: float32 [length, num_envs, task_size]; zeros where none was told.
         states: the actor's states before the action, float32 [length, num_envs, *shape] each; zeros where a trial
             begins.
     """
 
     def __init__(self, length: int, num_envs: int, observation_size: int, action_size: int,
-                 state_shapes: Sequence[tuple[int, ...]] | None = None) -> None:
+                 state_shapes: Sequence[tuple[int, ...]] | None = None, task_size: int = 0) -> None:
         self.length, self.num_envs = length, num_envs
         shape = (length, num_envs)
         self.observation = np.zeros((*shape, observation_size), np.float32)
@@ -42,7 +48,8 @@ class RolloutBuffer:
         self._names: tuple[str, ...] = _ARRAYS
         self.states: list[np.ndarray] = []
         if state_shapes is not None:
-            self.trial_first = np.zeros(shape, bool)
+            self.trial_first, self.trial_last = np.zeros(shape, bool), np.zeros(shape, bool)
+            self.log_prob, self.task = np.zeros(shape, np.float32), np.zeros((*shape, task_size), np.float32)
             self.previous_action = np.zeros((*shape, action_size), np.float32)
             self.previous_reward = np.zeros(shape, np.float32)
             self.previous_done = np.zeros(shape, bool)
@@ -73,7 +80,8 @@ class RolloutBuffer:
         self.size += 1
 
     def _add_memory(self, batch: Transition) -> None:
-        if batch.trial_first is None or batch.previous is None or len(batch.state) != len(self.states):
+        if (batch.trial_first is None or batch.trial_last is None or batch.upcoming is None or batch.previous is None
+                or len(batch.state) != len(self.states)):
             raise ValueError("expected transitions with trial_first, previous and "
                              f"{len(self.states)} states of the actor, found "
                              f"{'' if batch.trial_first is not None else 'no '}trial_first, "
@@ -82,9 +90,22 @@ class RolloutBuffer:
         self.trial_first[t] = first
         self.previous_action[t], self.previous_reward[t] = before.action, before.reward
         self.previous_done[t] = before.done
+        self.trial_last[t] = batch.trial_last
+        on = (batch.terminated | batch.truncated) & ~batch.trial_last
+        self.next_observation[t, on] = batch.upcoming[on]
+        self.log_prob[t] = batch.extras.get("log_prob", np.inf)
+        self._add_task(batch.task)
         for kept, state in zip(self.states, batch.state, strict=True):
             kept[t] = state
             kept[t, first] = 0.0
+
+    def _add_task(self, task: np.ndarray | None) -> None:
+        kept = self.task[self.size]
+        kept[:] = 0.0
+        if task is not None and kept.shape[1]:
+            if task.shape[1] > kept.shape[1]:
+                raise ValueError(f"expected tasks of at most {kept.shape[1]} numbers, found {task.shape[1]}")
+            kept[:, :task.shape[1]] = task
 
     def cuts(self) -> np.ndarray:
         """bool [length, num_envs], where the next tick's observation is not the successor of this transition.
@@ -108,7 +129,7 @@ class RolloutBuffer:
         cut[:-1] = self.trial_first[1:] | (ended[:-1] != self.previous_done[1:])
         cut[:-1] |= self.reward[:-1] != self.previous_reward[1:]
         cut[:-1] |= (self.action[:-1] != self.previous_action[1:]).any(axis=2)
-        cut[:-1] |= ~ended[:-1] & (self.next_observation[:-1] != self.observation[1:]).any(axis=2)
+        cut[:-1] |= (self.next_observation[:-1] != self.observation[1:]).any(axis=2)
         return cut
 
     def save(self) -> dict[str, np.ndarray]:

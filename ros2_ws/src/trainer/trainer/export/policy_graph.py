@@ -69,15 +69,33 @@ def greedy_graph(network: keras.Model, levels: int, normalizer: Normalizer | Non
         normalizer: see `PolicyGraph`.
         limit: the largest torque, at most 1.
     """
-    index = np.arange(levels, dtype=np.float32)
-
     def head(x: Any) -> dict[str, Any]:
-        values = keras.ops.reshape(x, (-1, int(np.prod(x.shape[1:])) // levels, levels))
-        # The first of the best, as numpy's argmax; that of Keras has operations that LiteRT lacks.
-        best = values >= keras.ops.max(values, axis=-1, keepdims=True)
-        first = keras.ops.min(keras.ops.where(best, index, float(levels)), axis=-1)
+        first = _first_best(keras.ops.reshape(x, (-1, int(np.prod(x.shape[1:])) // levels, levels)))
         return {"action": first * (2.0 * limit / (levels - 1)) - limit}
     return PolicyGraph(network, head, normalizer)
+
+
+def best_graph(network: keras.Model, normalizer: Normalizer | None = None) -> PolicyGraph:
+    """Actor that chooses one of the action's numbers, which is then 1 and the others 0.
+
+    Args:
+        network: from observations to what each choice is worth, such as logits, [n, action_size].
+        normalizer: see `PolicyGraph`.
+    """
+    def head(x: Any) -> dict[str, Any]:
+        away = keras.ops.abs(keras.ops.expand_dims(_first_best(x), -1) - np.arange(x.shape[-1], dtype=np.float32))
+        return {"action": keras.ops.relu(1.0 - away)}
+    return PolicyGraph(network, head, normalizer)
+
+
+def _first_best(values: Any) -> Any:
+    """Index of the largest of the last axis, the first of them as numpy's argmax; of whole numbers, but in float32.
+
+    That of Keras has operations that LiteRT lacks.
+    """
+    count = values.shape[-1]
+    best = values >= keras.ops.max(values, axis=-1, keepdims=True)
+    return keras.ops.min(keras.ops.where(best, np.arange(count, dtype=np.float32), float(count)), axis=-1)
 
 
 class PolicyGraph:

@@ -39,8 +39,8 @@ class RecurrentActor:
         output_gain: of the last layer's orthogonal weights.
 
     Attributes:
-        network: one step, from a table of the names in `ant_rl_core.bundle.INPUTS` and state_0, … to a table of `output`
-            [n, action_size] and the states after. The observation is normalized already.
+        network: one step, from a table of the names in `ant_rl_core.bundle.INPUTS` and state_0, … to a table of
+            `output` [n, action_size] and the states after. The observation is normalized already.
         state_shapes: of each state without the batch axis: (m,) for a GRU, twice that for an LSTM, () without memory.
         variables: all that gradients change.
     """
@@ -54,13 +54,13 @@ class RecurrentActor:
         self.memory_size, self.reward_scale, self.reward_clip = memory_size, reward_scale, reward_clip
         self._inner = [_tanh(size, next(seeds), f"features_{i}") for i, size in enumerate(input_hidden)]
         self._kind = _KINDS[cell]
-        self._cell = self._kind.layer(
+        self._cell: Any = self._kind.layer(
             memory_size, name="memory", kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
             recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds))) if memory_size else None
         self.state_shapes = ((memory_size,),) * (self._kind.states if memory_size else 0)
         self._outer = [_tanh(size, next(seeds), f"head_{i}") for i, size in enumerate(hidden)]
-        self._outer.append(keras.layers.Dense(action_size, name="output",
-                                              kernel_initializer=keras.initializers.Orthogonal(output_gain, next(seeds))))
+        last = keras.initializers.Orthogonal(output_gain, next(seeds))
+        self._outer.append(keras.layers.Dense(action_size, name="output", kernel_initializer=last))
         self.network = self._one_step(dict(zip(INPUTS, (observation_size, action_size, 1, 1), strict=True)))
         self.variables: list[keras.Variable] = self.network.trainable_variables
 
@@ -112,7 +112,7 @@ class RecurrentActor:
         Raises:
             ValueError: it is of another kind or of other sizes; nothing was changed.
         """
-        given = {_name(variable): np.array(variable) for variable in load_model(bundle.member("actor.keras")).variables}
+        given = {_name(variable): variable.numpy() for variable in load_model(bundle.member("actor.keras")).variables}
         pairs = [(variable, given.pop(_name(variable), None)) for variable in self.variables]
         for variable, value in pairs:
             if value is None or value.shape != tuple(variable.shape):
@@ -152,7 +152,7 @@ class RecurrentActor:
         return tf.convert_to_tensor(self._cell.recurrent_kernel), tf.convert_to_tensor(self._cell.bias)
 
     def _projected(self, x: tf.Tensor) -> tf.Tensor:
-        return x @ tf.convert_to_tensor(self._cell.kernel)
+        return tf.tensordot(x, tf.convert_to_tensor(self._cell.kernel), 1)
 
 
 class NumpyRecurrentActor:
@@ -166,7 +166,8 @@ class NumpyRecurrentActor:
         self._scale, self._clip = np.float32(actor.reward_scale), np.float32(actor.reward_clip)
         self._inner, self._outer = NumpyMLP(actor._inner), NumpyMLP(actor._outer)
         self._kind, cell = actor._kind, actor._cell
-        self._cell = None if cell is None else [each.numpy() for each in (cell.kernel, cell.recurrent_kernel, cell.bias)]
+        self._cell = None if cell is None else tuple(
+            each.numpy() for each in (cell.kernel, cell.recurrent_kernel, cell.bias))
 
     def __call__(self, inputs: Mapping[str, np.ndarray],
                  state: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:

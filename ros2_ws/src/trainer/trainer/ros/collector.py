@@ -123,7 +123,8 @@ def _join(parts: Sequence[Transition]) -> Transition:
         *(np.concatenate([getattr(one, name) for one in previous]) for name in ("action", "reward", "done")))
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("observation", "action", "reward", "terminated", "truncated", "next_observation", "trial_first")}
+        for name in ("observation", "action", "reward", "terminated", "truncated", "next_observation", "trial_first",
+                     "trial_last", "upcoming")}
     tasks = [part.task for part in parts if part.task is not None]
     return Transition(**arrays, extras=extras, policy_version=parts[0].policy_version, previous=before,
                       task=np.concatenate(tasks) if len(tasks) == len(parts) else None)

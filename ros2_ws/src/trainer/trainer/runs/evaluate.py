@@ -16,12 +16,13 @@ import numpy as np
 from ant_env_node.episodes import EpisodeLedger
 from ant_env_node.make import ants
 from ant_env_node.tasks.distribution import TaskDistribution
-from ant_env_node.tasks.presets import STOCK
 from ant_env_node.tasks.told import ToldTask
+from ant_env_node.tasks.worlds import World, robot_of, with_settings
 from ant_env_node.vec_env import VectorAnt
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor, VectorEnv
 from ant_rl_core.files import check_not_an_input, check_writable, write_atomically
+from ant_rl_core.settings import ArgumentError
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStepEnv
@@ -29,6 +30,7 @@ from ant_rl_core.telemetry import Episode
 from ant_rl_core.timing import StageTimer
 from policy_node.actor import load_actor
 from trainer.loop import drive
+from trainer.runs import evaluate_world
 from trainer.runs.progress import track
 from trainer.trials import command
 from trainer.trials.evaluate_config import EvaluateConfig
@@ -92,12 +94,15 @@ def summarize(episodes: list[Episode], seconds: float, timer: StageTimer) -> dic
 def main(bundles: Sequence[str], arguments: Mapping[str, str]) -> int:
     """Evaluate bundles (paths or names of shipped ones); returns the exit code."""
     try:
-        (config,) = settings.build([EvaluateConfig], arguments)
+        (config,) = settings.build([EvaluateConfig], with_settings([EvaluateConfig], arguments))
         if config.summary:
             check_writable("summary", config.summary)
             check_not_an_input("summary", config.summary,
                                [resolve_policy(bundle) for bundle in bundles if bundle not in YARDSTICKS])
-        if config.tasks == STOCK and not config.controls and len(bundles) == 1:
+        tasks = config.any_tasks()
+        if isinstance(tasks, World):
+            return _in_world(bundles, tasks, config)
+        if tasks is None and not config.controls and len(bundles) == 1:
             return _one(bundles[0], config)
         chosen = command.policies(bundles, config)
     except ValueError as error:  # of the settings or of a bundle
@@ -107,6 +112,17 @@ def main(bundles: Sequence[str], arguments: Mapping[str, str]) -> int:
     code = _write(config.summary, command.summary(results, config))
     print("\n".join(command.told(results, config)))
     return code
+
+
+def _in_world(bundles: Sequence[str], world: World, config: EvaluateConfig) -> int:
+    """One policy in a world without the Ant; ValueError where it can't be run."""
+    if len(bundles) > 1 or config.controls or config.probe:
+        raise ArgumentError(f"the tasks {world.name} take one policy, without controls and probe, found "
+                            f"{' '.join(bundles)} controls:={config.controls} probe:={config.probe}")
+    policy = policy_bundle.read(resolve_policy(bundles[0]))
+    robot = robot_of(world)
+    policy.check_robot(robot.name, robot.observation_size, robot.action_size)
+    return evaluate_world.run(bundles[0], load_actor(policy, config.backend, config.variant), world, config)
 
 
 def _one(bundle: str, config: EvaluateConfig) -> int:

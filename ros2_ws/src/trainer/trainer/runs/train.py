@@ -18,9 +18,10 @@ import numpy as np
 
 from ant_env_node import shaping
 from ant_env_node.make import make
+from ant_env_node.tasks.distribution import TaskDistribution
 from ant_env_node.tasks.task import VECTOR_SIZE
+from ant_env_node.tasks.worlds import World, robot_of
 from ant_rl_core import bundle as policy_bundle, ending, settings
-from ant_rl_core.spec import ANT
 from ant_rl_core.step import TimeStep
 from policy_node.actor import load_actor
 from trainer import checkpoint, guard, loop
@@ -28,12 +29,14 @@ from trainer.algorithms.table import ALGORITHMS
 from trainer.runs import plot
 from trainer.runs.curve import TableError
 from trainer.runs.evaluate import evaluate
+from trainer.runs.evaluate_world import trial_returns
 from trainer.runs.folder import RunFolder, passed
 from trainer.runs.progress import Progress
 from trainer.runs.record import Record
 from trainer.runs.train_config import Chosen, TrainConfig, choose
 
 _EVALUATION_SEED = 1000
+_MOST_RETURNS = 100  # that a bundle tells one by one
 
 
 class Run:
@@ -51,14 +54,16 @@ class Run:
         self.algorithm, self.config, self.learner_config = algorithm, config, learner_config
         self._shaping_config = shaping_config
         self.folder = RunFolder(algorithm, Chosen(config, learner_config, shaping_config))
-        self._tasks = config.distribution()
+        self._tasks = config.any_tasks()
+        self._robot = robot_of(self._tasks).name
         method = ALGORITHMS[algorithm]
+        looks_ahead = (method.needs_tasks and isinstance(self._tasks, TaskDistribution)
+                       and "delay" in self._tasks.differs())
         self.env = make(config.num_envs, config.seed, config.num_threads or None,
-                        shaping_config if config.shaping else None, config.max_episode_steps, self._tasks,
-                        looks_ahead=method.needs_tasks and self._tasks is not None and "delay" in self._tasks.differs(),
-                        told=config.task_input)
+                        shaping_config if config.shaping else None, config.max_episode_steps, self._tasks, looks_ahead,
+                        config.task_input)
         self.learner = method.learner(learner_config, config.num_envs, self.env.observation_size,
-                                      self.env.action_size, config.seed, robot=ANT.name,
+                                      self.env.action_size, config.seed, robot=self._robot,
                                       **({"tasks": self._tasks} if method.needs_tasks else {}))
         self.record = Record(config.num_envs)
         self._stopping = False
@@ -81,7 +86,7 @@ class Run:
                 path = self.folder.save_policy(self.policy(self._evaluate()))
         finally:
             self._progress.close()
-        plot.attempt("curve.png", lambda: plot.save_curve(self.folder.path, f"{self.algorithm}, {ANT.name}"))
+        plot.attempt("curve.png", lambda: plot.save_curve(self.folder.path, f"{self.algorithm}, {self._robot}"))
         return path
 
     def stop(self) -> None:
@@ -140,9 +145,12 @@ class Run:
         guard.check_weights(self.learner.weights(), steps)
         wall_seconds = self.record.seconds
         actor = load_actor(policy_bundle.unpack(self.policy()))
-        episodes = evaluate(actor, count, _EVALUATION_SEED, num_threads=self.config.num_threads, tasks=self._tasks,
-                            told=self.config.task_input)
-        returns = np.array([episode.episode_return for episode in episodes])
+        if isinstance(self._tasks, World):
+            returns = trial_returns(actor, self._tasks, count, _EVALUATION_SEED).sum(axis=1)
+        else:
+            episodes = evaluate(actor, count, _EVALUATION_SEED, num_threads=self.config.num_threads, tasks=self._tasks,
+                                told=self.config.task_input)
+            returns = np.array([episode.episode_return for episode in episodes])
         mean, std = float(returns.mean()), float(returns.std())
         self.folder.add_evaluation({
             "env_steps": steps, "wall_seconds": round(wall_seconds, 2), "mean_return": mean, "std_return": std,
@@ -152,7 +160,7 @@ class Run:
         self.record.leave_out(spent)
         self._progress.leave_out(spent)
         return {"mean_return": mean, "std_return": std, "first_seed": _EVALUATION_SEED,
-                "returns": returns.round(3).tolist()}
+                **({"returns": returns.round(3).tolist()} if count <= _MOST_RETURNS else {})}
 
     def save_checkpoint(self) -> None:
         """Write the state of learner and environments.

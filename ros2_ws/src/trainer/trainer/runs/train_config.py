@@ -14,9 +14,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before a method is importe
 
 from ant_env_node.shaping import ShapingConfig
 from ant_env_node.tasks.presets import STOCK
-from ant_env_node.tasks.settings import TaskSettings
+from ant_env_node.tasks.worlds import WORLDS, AnyTaskSettings, refuse_the_ants, with_settings
 from ant_rl_core import settings
-from ant_rl_core.settings import ArgumentError, setting
+from ant_rl_core.settings import ArgumentError, Settings, setting
 from trainer import checkpoint
 from trainer.algorithms.method import Method
 from trainer.algorithms.table import ALGORITHMS
@@ -25,7 +25,7 @@ _IDENTITY = ("num_envs", "seed")  # settings of a run that can't be others when 
 
 
 @dataclass(frozen=True)
-class TrainConfig(TaskSettings):
+class TrainConfig(AnyTaskSettings):
     """Settings of a training run, whatever the method."""
 
     num_envs: int = setting(0, "robots that collect in parallel; 0 means as many as the method likes best", minimum=0)
@@ -52,8 +52,8 @@ class TrainConfig(TaskSettings):
 
     def rules(self) -> Iterator[tuple[bool, str]]:
         yield from super().rules()
-        yield (self.tasks != STOCK or not self.task_input,
-               "tasks must be named where the policy is told its task (task_input:=true), such as tasks:=wired")
+        yield (self.tasks not in (STOCK, *WORLDS) or not self.task_input,
+               "tasks of the Ant must be named where the policy is told its task (task_input:=true), such as tasks:=wired")
         yield (self.evaluation_episodes >= min(1, self.evaluation_interval),
                "evaluation_episodes must be at least 1")
 
@@ -72,6 +72,7 @@ class Chosen(NamedTuple):
 
 def choose(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
     """The settings of a run; one that is resumed keeps those that it was begun with, unless others are given."""
+    refuse_the_ants(arguments)
     chosen = _build(algorithm, arguments)
     if chosen.train.resume:
         begun = _begun(algorithm, chosen.train.folder(algorithm))
@@ -113,15 +114,23 @@ def choose_over_ros(algorithm: str, arguments: Mapping[str, str], folder: str, s
         begun = _begun(algorithm, Path(folder))
     if checkpoint_interval:
         begun["checkpoint_interval"] = str(checkpoint_interval)
-    return _build(algorithm, {**begun, **arguments, "output": folder, "resume": settings.format_value(resume)})
+    chosen = _build(algorithm, {**begun, **arguments, "output": folder, "resume": settings.format_value(resume)})
+    if chosen.train.tasks in WORLDS:
+        raise ArgumentError(f"{folder} holds a run of the tasks {chosen.train.tasks}, which have no robot and no "
+                            f"nodes: go on with it by ./run train {algorithm} output:={folder} resume:=true")
+    return chosen
 
 
 def _build(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
     method = method_named(algorithm)
-    chosen = Chosen(*settings.build([TrainConfig, method.config, ShapingConfig], arguments))
+    classes: list[type[Settings]] = [TrainConfig, method.config, ShapingConfig]
+    chosen = Chosen(*settings.build(classes, with_settings(classes, arguments)))
     train = chosen.train
     if method.needs_tasks and train.tasks == STOCK:
         raise ArgumentError(f"{algorithm} learns from tasks: give it some, such as tasks:=wired; ./run tasks has them")
+    if method.needs_tasks and train.tasks in WORLDS:
+        raise ArgumentError(f"{algorithm} learns from tasks of the Ant, such as tasks:=wired, found "
+                            f"tasks:={train.tasks}")
     return chosen._replace(train=replace(train, num_envs=train.num_envs or method.num_envs,
                                          max_episode_steps=train.max_episode_steps or method.max_episode_steps))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ant_env_node.tasks.distribution import PARTS
 from ant_env_node.tasks.presets import STOCK
-from ant_env_node.tasks.settings import TaskSettings
+from ant_env_node.tasks.worlds import AnyTaskSettings
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.settings import setting
 from policy_node.actor import BACKENDS
@@ -17,7 +17,7 @@ BOTH = "both"
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(TaskSettings):
+class EvaluateConfig(AnyTaskSettings):
     """Settings of an evaluation."""
 
     episodes: int = setting(20, "how many episodes, with tasks how many trials, each of all its episodes; the robot "

@@ -1,24 +1,24 @@
-"""The actor and the critic of on-policy learners, with their statistics, and the settings that all these have."""
+"""Actors and critics of on-policy learners, with their statistics, and the settings that all these have."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ant_rl_core import exploration
 from ant_rl_core.settings import Settings, setting
+from ant_rl_core.step import Previous
 from trainer import checkpoint
-from trainer.export import policy_graph
+from trainer.algorithms.on_policy.heads import GaussianHead, Head
+from trainer.export.policy_graph import PolicyGraph
 from trainer.networks import weights
 from trainer.networks.mlp import NumpyMLP, first_seed, mlp
 from trainer.networks.statistics import Normalizer, RunningStatistics
-
-_LARGEST_SAMPLE = np.arctanh(exploration.ACTION_LIMIT)
 
 
 @dataclass(frozen=True)
@@ -56,89 +56,54 @@ class OnPolicyConfig(Settings):
         return self.learning_rate_end + (1.0 - self.learning_rate_end) * left
 
 
-class GaussianActorCritic:
-    """A tanh-squashed Gaussian actor of the same width everywhere, a critic, and running statistics.
+class ActorCritic:
+    """What actors and critics of on-policy learners have in common: a head, running statistics, and how they are kept.
 
     Observations are normalized by running statistics that stay fixed during a rollout; the critic gives values divided
     by the running standard deviation of the returns. Actions are drawn by a frozen copy of the actor in numpy until
-    `renew`.
+    `renew`, which a kind adds.
 
     Args:
         config: see `OnPolicyConfig`.
         observation_size, action_size: sizes of the robot.
-        seeds: of the actor, of the critic and of the exploration.
+        noise_seed: of the exploration.
+        head: makes actions of what the actor's network gives.
 
     Attributes:
-        actor: from normalized observations to the Gaussian's mean.
-        critic: from normalized observations to the scaled value.
-        log_std: [action_size].
         normalize: from observations as they come to float32 [m, observation_size], as the networks take them.
-        variables: all that gradients change, of actor, log_std and critic in this order.
+        variables: all that gradients change, of actor, head and critic in this order.
+        graph: the policy as it is exported.
     """
 
+    variables: list[keras.Variable]
+    graph: PolicyGraph
+
     def __init__(self, config: OnPolicyConfig, observation_size: int, action_size: int,
-                 seeds: Sequence[np.random.SeedSequence]) -> None:
-        actor_seed, critic_seed, noise_seed = seeds
+                 noise_seed: np.random.SeedSequence, head: Head) -> None:
         self.config, self.observation_size, self.action_size = config, observation_size, action_size
-        self.noise = np.random.default_rng(noise_seed)
-        self.actor = mlp(observation_size, config.actor_hidden, action_size, output_gain=0.01,
-                         seed=first_seed(actor_seed), name="actor")
-        self.critic = mlp(observation_size, config.critic_hidden, 1, output_gain=1.0,
-                          seed=first_seed(critic_seed), name="critic")
-        self.log_std = keras.Variable(np.full(action_size, config.initial_log_std, np.float32), name="log_std")
-        self.variables = [*self.actor.trainable_variables, self.log_std, *self.critic.trainable_variables]
+        self.noise, self.head = np.random.default_rng(noise_seed), head
         self.normalize = Normalizer(observation_size, config.observation_clip)
         self.return_statistics = RunningStatistics(())
-        self.graph = policy_graph.stochastic_graph(self.actor, self.log_std, self.normalize)
-        rows = [tf.TensorSpec((None, observation_size), tf.float32)]
-        self._values = tf.function(lambda x: self.critic(x)[:, 0], input_signature=rows, autograph=False)
-        self.renew()
 
-    # -- acting ------------------------------------------------------------------------------------------------------
+    # -- of each kind ------------------------------------------------------------------------------------------------
 
-    def act(self, observation: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Exploring actions float32 [n, action_size] for observations as they come, and their `log_prob` [n]."""
-        action, log_prob = exploration.sample(self.mean(observation), self._acting_log_std, self.noise)
-        return action, {"log_prob": log_prob}
+    def act(self, observation: np.ndarray, previous: Previous, state: Any,
+            reset_mask: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], Any]:
+        """Exploring actions for observations as they come, their `log_prob` [n], and states; see `Actor`."""
+        raise NotImplementedError
 
-    def mean(self, observation: np.ndarray) -> np.ndarray:
-        """The Gaussian's mean, float32 [n, action_size], by the copy that acts."""
-        return self._acting(self.normalize(observation))
+    def evaluate(self, *data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Of what `Rollout.data` gives: log-densities, scaled values, and the mean entropy [nats].
+
+        Differentiable with respect to `variables`.
+        """
+        raise NotImplementedError
 
     def renew(self) -> None:
         """From now on act by what was learned."""
-        self._acting = NumpyMLP(self.actor.layers[1:])
-        self._acting_log_std = self.log_std.numpy()
+        self.head.renew()
 
-    # -- learning ----------------------------------------------------------------------------------------------------
-
-    def log_prob(self, observation: tf.Tensor, squashed: tf.Tensor) -> tf.Tensor:
-        """Log-densities [m] of Gaussian samples [m, action_size], before the squashing, whose share cancels in ratios.
-
-        Both are as in `RolloutBatch`; differentiable with respect to actor and log_std.
-        """
-        log_std = tf.convert_to_tensor(self.log_std)
-        # Beyond the largest sample that an action can tell of, means are all the same: pulling them would never end.
-        mean = tf.clip_by_value(self.actor(observation), -_LARGEST_SAMPLE, _LARGEST_SAMPLE)
-        scaled = (squashed - mean) * tf.exp(-log_std)
-        constant = 0.5 * math.log(2.0 * math.pi) * self.action_size
-        return -tf.reduce_sum(0.5 * tf.square(scaled) + log_std, axis=1) - constant
-
-    def entropy(self) -> tf.Tensor:
-        """Entropy of the Gaussian before the squashing, in nats."""
-        return tf.reduce_sum(self.log_std) + 0.5 * math.log(2.0 * math.pi * math.e) * self.action_size
-
-    def bound_std(self) -> None:
-        """Keep the Gaussian as wide as `min_std` after a gradient step, inside a compiled function."""
-        self.log_std.assign(tf.maximum(self.log_std, math.log(self.config.min_std)))
-
-    def std(self) -> float:
-        """Mean standard deviation of the Gaussian, over the actions."""
-        return float(np.exp(self.log_std.numpy()).mean())
-
-    def value(self, observation: np.ndarray) -> np.ndarray:
-        """Values float32 [m], in units of reward, of normalized observations."""
-        return self._values(tf.constant(observation)).numpy() * self.return_scale()
+    # -- for each kind -----------------------------------------------------------------------------------------------
 
     def return_scale(self) -> float:
         """What the critic's values are in units of."""
@@ -148,8 +113,6 @@ class GaussianActorCritic:
         """Count a rollout's observations [T, n, observation_size] into the statistics, and act by what was learned."""
         self.normalize.update(observation.reshape(-1, self.observation_size))
         self.renew()
-
-    # -- keeping -----------------------------------------------------------------------------------------------------
 
     def weights(self, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
         """`variables` and those of their optimizer as named arrays."""
@@ -167,3 +130,69 @@ class GaussianActorCritic:
         self.return_statistics.restore(state, "return_")
         checkpoint.unpack_generator(self.noise, state["noise"])
         self.renew()
+
+
+class GaussianActorCritic(ActorCritic):
+    """A tanh-squashed Gaussian actor of the same width everywhere, and a critic, both without a memory.
+
+    Args:
+        config, observation_size, action_size: as of the base class.
+        seeds: of the actor, of the critic and of the exploration.
+
+    Attributes:
+        actor: from normalized observations to the Gaussian's mean.
+        critic: from normalized observations to the scaled value.
+        log_std: [action_size].
+    """
+
+    def __init__(self, config: OnPolicyConfig, observation_size: int, action_size: int,
+                 seeds: Sequence[np.random.SeedSequence]) -> None:
+        actor_seed, critic_seed, noise_seed = seeds
+        head = GaussianHead(action_size, config.initial_log_std, config.min_std)
+        super().__init__(config, observation_size, action_size, noise_seed, head)
+        self.log_std = head.log_std
+        self.actor = mlp(observation_size, config.actor_hidden, action_size, output_gain=0.01,
+                         seed=first_seed(actor_seed), name="actor")
+        self.critic = mlp(observation_size, config.critic_hidden, 1, output_gain=1.0,
+                          seed=first_seed(critic_seed), name="critic")
+        self.variables = [*self.actor.trainable_variables, *head.variables, *self.critic.trainable_variables]
+        self.graph = head.graph(self.actor, self.normalize)
+        rows = [tf.TensorSpec((None, observation_size), tf.float32)]
+        self._values = tf.function(lambda x: self.critic(x)[:, 0], input_signature=rows, autograph=False)
+        self.renew()
+
+    # -- acting ------------------------------------------------------------------------------------------------------
+
+    def act(self, observation: np.ndarray, previous: Previous, state: Any,
+            reset_mask: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], Any]:
+        """See the base class; what happened before does not count."""
+        action, log_prob = self.head.draw(self.mean(observation), self.noise)
+        return action, {"log_prob": log_prob}, state
+
+    def mean(self, observation: np.ndarray) -> np.ndarray:
+        """The Gaussian's mean, float32 [n, action_size], by the copy that acts."""
+        return self._acting(self.normalize(observation))
+
+    def renew(self) -> None:
+        """From now on act by what was learned."""
+        super().renew()
+        self._acting = NumpyMLP(self.actor.layers[1:])
+
+    # -- learning ----------------------------------------------------------------------------------------------------
+
+    def log_prob(self, observation: tf.Tensor, squashed: tf.Tensor) -> tf.Tensor:
+        """Log-densities [m] of Gaussian samples [m, action_size], before the squashing, whose share cancels in ratios.
+
+        Both are as in `RolloutBatch`; differentiable with respect to actor and log_std.
+        """
+        return self.head.log_prob(self.actor(observation), squashed)
+
+    def evaluate(self, *data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """See the base class; densities and values are [m]."""
+        observation, squashed = data
+        output = self.actor(observation)
+        return self.head.log_prob(output, squashed), self.critic(observation)[:, 0], self.head.entropy(output)
+
+    def value(self, observation: np.ndarray) -> np.ndarray:
+        """Values float32 [m], in units of reward, of normalized observations."""
+        return self._values(tf.constant(observation)).numpy() * self.return_scale()
