@@ -1,7 +1,8 @@
 """The verbs that come with the packages: their help, and what is said about words that can't be understood."""
 
-import pytest
 import re
+
+import pytest
 
 from ant_rl import cli
 from trainer.runs import progress
