@@ -423,9 +423,9 @@ def test_a_world_is_trained_in_and_evaluated(tmp_path, capsys, eager):
     assert "first_ratio_error" in rows[0] and len(rows) == 7
     capsys.readouterr()
     policy = str(tmp_path / "run" / "policy.zip")
-    assert evaluate.main(policy, {"tasks": "bandit", "summary": str(tmp_path / "s.json")}) == 0
+    assert evaluate.main([policy], {"tasks": "bandit", "summary": str(tmp_path / "s.json")}) == 0
     said = capsys.readouterr().out
     assert "over 2000 trials" in said and "(dynamic programming): 6.660" in said
     assert json.loads((tmp_path / "s.json").read_text())["trials"] == 2000
-    assert evaluate.main(policy, {"tasks": "point2d"}) == 2
+    assert evaluate.main([policy], {"tasks": "point2d"}) == 2
     assert "expected a policy for point2d, found one for bandit5" in capsys.readouterr().err

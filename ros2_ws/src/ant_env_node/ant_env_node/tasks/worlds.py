@@ -51,7 +51,7 @@ WORLDS: Mapping[str, World] = {world.name: world for world in (
             rollout_length="50", gae_lambda="0.7", total_steps="1000000"),
     _bandit(100, "bandit100", lambda: ("Gittins' index (arXiv:1611.02779, table 1)", 78.3), rollout_length="100",
             gae_lambda="0.97", learning_rate="0.002", total_steps="6000000"),
-    World("point2d", "a point goes to a place on a circle that it isn't told; a trial is two episodes", Point2D,
+    World("point2d", "a point goes to a place on a circle that it isn't told", Point2D,
           {"num_envs": "64", "rollout_length": "40", "reward_scale": "1.0", "learning_rate": "0.001",
            "total_steps": "500000", "evaluation_episodes": "500",
            "episodes": "500", "curve_interval": "25000"}),

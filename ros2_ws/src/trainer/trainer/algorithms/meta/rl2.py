@@ -49,11 +49,12 @@ class RL2(ClippedLearner):
 
     def __init__(self, config: RL2Config, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = "Ant-v5") -> None:
-        if num_envs % config.minibatch_rows:
-            raise ValueError(f"num_envs = {num_envs} must be a multiple of minibatch_rows = {config.minibatch_rows}")
+        rows = min(num_envs, config.minibatch_rows)
+        if num_envs % rows:
+            raise ValueError(f"num_envs = {num_envs} must be a multiple of minibatch_rows = {rows}")
         if num_envs * config.rollout_length < 2:
             raise ValueError("rollout_length * num_envs must be at least 2 to normalize advantages, found 1")
-        super().__init__(config, num_envs, observation_size, action_size, seed, robot, num_envs, config.minibatch_rows)
+        super().__init__(config, num_envs, observation_size, action_size, seed, robot, num_envs, rows)
         self._actor_learns = tf.Variable(1.0, trainable=False)
         told = hashlib.sha256(f"{seed} {config}".encode()).hexdigest()
         self._memory_id = f"{self.name}-{told[:12]}"

@@ -15,8 +15,8 @@ HEADS = ("gaussian", "categorical")
 class RL2Config(ClippedConfig):
     """Settings of RL^2."""
 
-    minibatch_rows: int = setting(16, "robots whose whole rollouts make up a gradient step; num_envs must be a "
-                                  "multiple of it", minimum=1)
+    minibatch_rows: int = setting(16, "robots whose whole rollouts make up a gradient step, all where there are "
+                                  "fewer; num_envs must be a multiple of it", minimum=1)
     actor_hidden: tuple[int, ...] = changed((64,))
     memory: bool = setting(True, "whether the actor has a memory; false is the control: the same learner with the same "
                            "inputs, previous action, reward and end among them, that remembers nothing")
