@@ -35,7 +35,7 @@ class DemoConfig(Settings):
     """Settings of a demonstration."""
 
     seed: int = setting(0, "of both robots and of the tasks that are drawn", minimum=0)
-    seconds: float = setting(10.0, "how long it lasts, in simulated time", unit="s", minimum=ANT.control_period,
+    seconds: float = setting(12.0, "how long it lasts, in simulated time", unit="s", minimum=ANT.control_period,
                              maximum=3600)
     task: str = setting("", "task at the start, one of ./run tasks; empty: drawn, of those that are held out")
     then: str = setting("", "task that it changes to; empty: drawn, of those that are held out")

@@ -111,7 +111,7 @@ SCENES = {
     "wired": Scene("wired", "wired", "Some motors are wired the wrong way round, which no robot is told; while it "
                    "walks, one more is, or one less.", 1.5, ACTUATOR_NAMES, _gear, apart=(1, 1), tolerance=1.0),
     "directions": Scene("directions", "directions", "Walking is rewarded in one direction, and then in another: only "
-                        "the reward tells which.", 8.0, ("forward", "left"), _heading, apart=(0.5, math.inf)),
+                        "the reward tells which.", 5.0, ("forward", "left"), _heading, apart=(0.5, math.inf)),
     "latency": Scene("latency", "adaptive", "Torques come at once at first, and then some ticks late.", 4.0,
                      tuple(f"{delay} ticks" for delay in range(_DELAYS)), _delay, starts_nominal=True),
     "lost_leg": Scene("lost_leg", "lost_leg", "A leg goes limp while the robot walks.", 4.0, ACTUATOR_NAMES, _gear,
