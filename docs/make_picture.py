@@ -20,7 +20,7 @@ frames = []
 for tick in range(START + FRAMES):
     panel.step()
     if tick >= START:
-        frames.append(Image.fromarray(camera.picture(panel.ant.data(0))))
+        frames.append(Image.fromarray(camera.picture(panel.walker.ant.data(0))))
 camera.close()
 panel.close()
 frames[0].save(Path(__file__).parent / "walking.webp", save_all=True, append_images=frames[1:], quality=60,

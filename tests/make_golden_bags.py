@@ -24,6 +24,8 @@ RUNS = {
     "int8": {"policy": "default", "variant": "int8", "steps": "250", "seed": "3086"},
     "distil_128x128": {"policy": "default", "variant": "distil_128x128", "steps": "250", "seed": "30"},
     "ppo": {"policy": "ppo", "explore": "true", "steps": "250", "seed": "30"},
+    "wired": {"policy": "wired", "tasks": "wired", "steps": "250", "seed": "30"},
+    "directions": {"policy": "directions", "tasks": "directions", "steps": "250", "seed": "30"},
 }
 
 

@@ -17,5 +17,6 @@ setup(
     extras_require={"test": ["pytest"]},  # colcon test then runs pytest
     zip_safe=True,
     entry_points={"ant_rl.verbs": ["report = ant_rl_tools.verbs:REPORT", "replay = ant_rl_tools.verbs:REPLAY",
-                                   "video = ant_rl_tools.verbs:VIDEO", "bench = ant_rl_tools.verbs:BENCH"]},
+                                   "video = ant_rl_tools.verbs:VIDEO", "demo = ant_rl_tools.verbs:DEMO",
+                                   "bench = ant_rl_tools.verbs:BENCH"]},
 )

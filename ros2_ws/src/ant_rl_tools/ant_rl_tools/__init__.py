@@ -1,1 +1,1 @@
-"""What is done with the stack from a desktop: benchmarks, replay, reports, videos."""
+"""What is done with the stack from a desktop: benchmarks, replay, reports, videos, demonstrations."""

@@ -1,4 +1,7 @@
-"""What `./run` has of this package: report, replay, video, bench. A verb's own modules are imported when it runs."""
+"""What `./run` has of this package: report, replay, video, demo, bench.
+
+A verb's own modules are imported when it runs.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,19 @@ def _video_help(words: Sequence[str]) -> str:
     return command.help_text()
 
 
+def _demo(words: Sequence[str]) -> int:
+    from ant_rl_tools.demo import command, scenes
+    if not words or ":=" in words[0]:
+        names = " or ".join(scenes.offered()) or "NAME"
+        raise ArgumentError(f"demo needs what to show: ./run demo {names} key:=value …")
+    return command.main(words[0], split(words[1:]))
+
+
+def _demo_help(words: Sequence[str]) -> str:
+    from ant_rl_tools.demo import command
+    return command.help_text()
+
+
 def _bench(words: Sequence[str]) -> int:
     from ant_rl_tools import bench
     suite = _suite(words, bench.SUITES)
@@ -75,5 +91,7 @@ REPLAY = Verb("replay BAG [env]", "play a recording to a policy node, to env or 
               "recorded", 50, _replay, _replay_help, show_lines_only, uses_ros=True)
 VIDEO = Verb("video BUNDLE …", "policies walking side by side, as an MP4, e.g. ./run video default default:int8 "
              "steps:=200", 60, _video, _video_help, show_lines_only)
+DEMO = Verb("demo NAME", "a policy that finds out its task beside one that can't, while the task changes, e.g. "
+            "./run demo wired", 65, _demo, _demo_help, show_lines_only)
 BENCH = Verb("bench [learn]", "measure speed and memory and compare with what is to be reached: the stack, or the "
              "learners", 80, _bench, _bench_help, uses_ros=True)

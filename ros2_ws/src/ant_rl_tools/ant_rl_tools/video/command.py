@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 import textwrap
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,20 +16,18 @@ from ant_env_node.tasks.distribution import PARTS
 from ant_env_node.tasks.names import NAMES
 from ant_env_node.tasks.presets import STOCK, distribution
 from ant_env_node.tasks.task import Task
-from ant_env_node.vec_env import VectorAnt, load_model
+from ant_env_node.vec_env import load_model
 from ant_rl_core import bundle as policy_bundle, settings
 from ant_rl_core.contracts import Actor
 from ant_rl_core.settings import ArgumentError, Settings, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
-from ant_rl_core.step import Previous, TimeStep, TimeStepEnv
 from ant_rl_tools.outputs import check_output
 from ant_rl_tools.video.film import Film, captioned, side_by_side
+from ant_rl_tools.video.walker import MeteredActor, Walker
 from policy_node.actor import load_actor
-from trainer.loop import Move, drive
 from trainer.runs.progress import Progress
 from viewer_node.offscreen import Camera, OffscreenError
-from viewer_node.paint import paint
 
 _EPISODE = 1000  # [ticks] at most
 _SMALLEST, _LARGEST = 64, 2048  # [pixels]
@@ -62,30 +58,6 @@ class VideoConfig(Settings):
                    f"{name} must be an even number from {_SMALLEST} to {_LARGEST}")
 
 
-class MeteredActor:
-    """An actor whose choices are measured.
-
-    Attributes:
-        latencies: of each choice [s].
-        processor_seconds: that all of them took in the thread that asked for them [s].
-    """
-
-    def __init__(self, actor: Actor) -> None:
-        self._actor = actor
-        self.version, self.initial_state = actor.version, actor.initial_state
-        self.latencies: list[float] = []
-        self.processor_seconds = 0.0
-
-    def act(self, observation: np.ndarray, previous: Previous, state: Any,
-            reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], Any]:
-        """As `Actor.act`."""
-        started, processor = time.perf_counter(), time.thread_time()
-        chosen = self._actor.act(observation, previous, state, reset_mask)
-        self.processor_seconds += time.thread_time() - processor
-        self.latencies.append(time.perf_counter() - started)
-        return chosen
-
-
 @dataclass
 class Panel:
     """One policy walking, and what is written above it.
@@ -94,7 +66,7 @@ class Panel:
         name: of the policy.
         actor: what walks.
         config: of the video.
-        ant: the simulation.
+        walker: its robot.
         episode: index of the present episode.
         total: return of the present episode so far.
         tick: control ticks of the present episode.
@@ -104,48 +76,43 @@ class Panel:
     name: str
     actor: Actor
     config: VideoConfig
-    ant: VectorAnt = field(init=False)
+    walker: Walker = field(init=False)
     episode: int = -1
     total: float = 0.0
     tick: int = 0
     finished: bool = False
-    _time_step: TimeStep = field(init=False)
-    _moves: Iterator[Move] = field(init=False)
-    _picture: np.ndarray | None = None
     _task: Task | None = None
 
     def __post_init__(self) -> None:
-        self.ant = ants(1, self.config.seed, 1, distribution(self.config.tasks), self.config.task_part)
-        self._env = TimeStepEnv(self.ant)
         self._metered = MeteredActor(self.actor)
+        self.walker = Walker(self._metered, ants(1, self.config.seed, 1, distribution(self.config.tasks),
+                                                 self.config.task_part))
         self._begin()
 
     def step(self) -> None:
         """One control tick; the tick after an episode's last begins the next one."""
         if self.finished:
             return
-        if self._time_step.done[0]:
+        if self.walker.time_step.done[0]:
             self._begin()
-        self._time_step = next(self._moves).after
-        self.total += float(self._time_step.reward[0])
+        after = self.walker.step().after
+        self.total += float(after.reward[0])
         self.tick += 1
-        self.finished = bool(self._time_step.done[0]) and self.episode + 1 == self.config.episodes
+        self.finished = bool(after.done[0]) and self.episode + 1 == self.config.episodes
 
     def picture(self, camera: Camera) -> np.ndarray:
-        """The robot with its caption; at the end of an episode the one before, as the robot is reset at once."""
-        if not self._time_step.done[0] or self._picture is None:
-            if isinstance(self.ant, TaskAnt):
-                self._task = self.ant.tasks[0]
-                paint(camera.model, self._task.gear)
-            self._picture = camera.picture(self.ant.data(0))
-        return captioned(self._picture, self.caption())
+        """The robot with its caption."""
+        ant = self.walker.ant
+        if isinstance(ant, TaskAnt) and not self.walker.time_step.done[0]:
+            self._task = ant.tasks[0]
+        return captioned(self.walker.picture(camera), self.caption())
 
     def caption(self) -> list[str]:
         """Which policy, how it does, what a decision costs at 20 per second."""
         latencies = self._metered.latencies
         share = self._metered.processor_seconds / len(latencies) / ANT.control_period if latencies else 0.0
         latency = float(np.median(latencies)) if latencies else 0.0
-        end = ", over" if self._time_step.done[0] else ""
+        end = ", over" if self.walker.time_step.done[0] else ""
         name = self.name if self._task is None else f"{self.name}   {self._task.name}"
         return [name, f"seed {self.config.seed + self.episode}   return {self.total:.0f}   "
                 f"{self.tick * ANT.control_period:.2f} s{end}",
@@ -153,12 +120,11 @@ class Panel:
 
     def close(self) -> None:
         """End the simulation's threads."""
-        self._env.close()
+        self.walker.close()
 
     def _begin(self) -> None:
         self.episode, self.total, self.tick = self.episode + 1, 0.0, 0
-        self._time_step = self._env.reset(self.config.seed + self.episode)
-        self._moves = drive(self._env, self._metered, self._time_step)
+        self.walker.begin(self.config.seed + self.episode)
 
 
 def main(words: Sequence[str], arguments: Mapping[str, str]) -> int:

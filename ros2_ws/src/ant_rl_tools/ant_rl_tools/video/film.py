@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import av
@@ -16,7 +17,7 @@ from ant_rl_core.files import replacing
 _FONT_SIZE = 15  # [pixels]
 _LINE = 20  # [pixels]
 _MARGIN = 6  # [pixels]
-_BACKGROUND, _TEXT = (16, 16, 16), (235, 235, 235)
+BACKGROUND, TEXT = (16, 16, 16), (235, 235, 235)
 _IN_A_ROW = 4
 # The usual encoder at its usual quality; the index comes first, so that a browser need not load the whole file.
 _CODEC, _QUALITY, _CONTAINER = "libx264", {"crf": "23"}, {"movflags": "faststart"}
@@ -27,13 +28,19 @@ def band_height(lines: int) -> int:
     return lines * _LINE + 2 * _MARGIN
 
 
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font of all that is written in pictures, of so many pixels."""
+    return ImageFont.load_default(size)
+
+
 def captioned(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     """A picture with lines of text above it, uint8 [band_height + height, width, 3]; long lines are cut."""
     height, width, _ = picture.shape
-    band = Image.new("RGB", (width, band_height(len(lines))), _BACKGROUND)
-    draw, font = ImageDraw.Draw(band), ImageFont.load_default(_FONT_SIZE)
+    band = Image.new("RGB", (width, band_height(len(lines))), BACKGROUND)
+    draw = ImageDraw.Draw(band)
     for index, line in enumerate(lines):
-        draw.text((_MARGIN, _MARGIN + index * _LINE), line, _TEXT, font)
+        draw.text((_MARGIN, _MARGIN + index * _LINE), line, TEXT, font(_FONT_SIZE))
     return np.concatenate([np.asarray(band), picture])
 
 

@@ -22,6 +22,11 @@ def show_lines_only() -> None:
     _lines_only = True
 
 
+def lines_only() -> bool:
+    """Whether lines were asked for, whatever there is to draw on."""
+    return _lines_only is True
+
+
 def track(items: Iterable[_Item], total: int, unit: str) -> Iterator[_Item]:
     """The items, with progress shown while they are taken; `unit` is what one is called."""
     bar = tqdm(total=total, unit=unit, unit_scale=True, disable=_lines_only, leave=False, file=sys.stderr)

@@ -53,7 +53,7 @@ class TrainConfig(AnyTaskSettings):
     def rules(self) -> Iterator[tuple[bool, str]]:
         yield from super().rules()
         yield (self.tasks not in (STOCK, *WORLDS) or not self.task_input,
-               "tasks of the Ant must be named where the policy is told its task (task_input:=true), such as tasks:=wired")
+               "tasks must be named where the policy is told its task (task_input:=true), such as tasks:=wired")
         yield (self.evaluation_episodes >= min(1, self.evaluation_interval),
                "evaluation_episodes must be at least 1")
 
