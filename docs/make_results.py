@@ -50,7 +50,7 @@ def keep(run: Path) -> Path:
     return folder
 
 
-def draw(name: str, folders: Sequence[Path]) -> None:
+def draw(title: str, folders: Sequence[Path]) -> None:
     """One picture of kept runs: return over steps and over wall time."""
     figure = Figure(figsize=(9, 3.7), layout="constrained")
     for axes, column, unit, label in zip(figure.subplots(1, 2, sharey=True), COLUMNS, (1e6, 60.0),
@@ -67,8 +67,8 @@ def draw(name: str, folders: Sequence[Path]) -> None:
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("return")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
-    figure.suptitle(f"{name}: line, last 100 episodes, exploring; dots, deterministic episodes")
-    figure.savefig(RESULTS / f"{name}.png", dpi=110)
+    figure.suptitle(f"{title}: line, last 100 episodes, exploring; dots, deterministic episodes")
+    figure.savefig(RESULTS / f"{title}.png", dpi=110)
 
 
 def lines(folder: Path) -> str:

@@ -9,9 +9,9 @@ import pytest
 from ant_env_node.tasks.bandit import Bandit, bayes_optimal
 from ant_env_node.tasks.point2d import Point2D
 from ant_env_node.tasks.tiny import RowStreams
-from ant_env_node.tasks.worlds import WORLDS, refuse_the_ants, robot_of, with_settings
+from ant_env_node.tasks.worlds import WORLDS, robot_of, with_settings
 from ant_env_node.verbs import TASKS
-from ant_rl_core.settings import ArgumentError, Settings, setting
+from ant_rl_core.settings import Settings, setting
 
 every = pytest.mark.parametrize("name", WORLDS)
 
@@ -178,9 +178,6 @@ def test_a_world_brings_the_settings_that_a_method_has():
     assert with_settings([Few], {"tasks": "bandit"}) == {"tasks": "bandit", "head": "categorical"}
     assert with_settings([Few], {"tasks": "bandit", "head": "x"})["head"] == "x"
     assert with_settings([Few], {"tasks": "wired"}) == {"tasks": "wired"}
-    with pytest.raises(ArgumentError, match="shaping is of the Ant, which the tasks point2d are without: leave it out"):
-        refuse_the_ants({"tasks": "point2d", "shaping": "true"})
-    refuse_the_ants({"tasks": "wired", "shaping": "true"})
     assert robot_of(WORLDS["bandit"]).name == robot_of(WORLDS["bandit100"]).name == "bandit5"
     assert robot_of(None).name == "Ant-v5"
 

@@ -417,6 +417,8 @@ def test_a_world_is_trained_in_and_evaluated(tmp_path, capsys, eager):
     arguments = dict(tasks="bandit", total_steps="400", num_envs="4", minibatch_rows="4", rollout_length="20",
                      epochs="1", evaluation_episodes="50", output=str(tmp_path / "run"), num_threads="1",
                      curve_interval="1")
+    assert train.main("rl2", {**arguments, "shaping": "true"}) == 2
+    assert "of the Ant, which the tasks bandit are without: leave them out" in capsys.readouterr().err
     assert train.main("rl2", arguments) == 0, capsys.readouterr().err
     assert train.main("rl2", {**arguments, "total_steps": "480", "resume": "true"}) == 0, capsys.readouterr().err
     rows = (tmp_path / "run" / "curve.csv").read_text().splitlines()

@@ -12,7 +12,7 @@ from ant_env_node.tasks.presets import PRESETS, STOCK
 from ant_env_node.tasks.settings import TaskSettings
 from ant_env_node.tasks.tiny import TinyEnv
 from ant_rl_core import settings
-from ant_rl_core.settings import ArgumentError, Settings, setting
+from ant_rl_core.settings import Settings, setting
 from ant_rl_core.spec import ANT, RobotSpec
 
 
@@ -50,7 +50,7 @@ WORLDS: Mapping[str, World] = {world.name: world for world in (
     _bandit(10, "bandit", lambda: ("the most that any policy can earn (dynamic programming)", bayes_optimal(5, 10)),
             rollout_length="50", gae_lambda="0.7", total_steps="1000000"),
     _bandit(100, "bandit100", lambda: ("Gittins' index (arXiv:1611.02779, table 1)", 78.3), rollout_length="100",
-            gae_lambda="0.97", learning_rate="0.002", total_steps="6000000"),
+            gae_lambda="0.97", learning_rate="0.002", total_steps="12000000"),
     World("point2d", "a point goes to a place on a circle that it isn't told", Point2D,
           {"num_envs": "64", "rollout_length": "40", "reward_scale": "1.0", "learning_rate": "0.001",
            "total_steps": "500000", "evaluation_episodes": "500",
@@ -82,14 +82,6 @@ def with_settings(classes: Sequence[type[Settings]], arguments: Mapping[str, str
         return arguments
     known = {name for each in classes for name, _, _ in settings.describe(each)}
     return {**{name: value for name, value in world.settings.items() if name in known}, **arguments}
-
-
-def refuse_the_ants(arguments: Mapping[str, str]) -> None:
-    """ArgumentError where an argument that a user gave is of the Ant, and the tasks are of a world without it."""
-    world = WORLDS.get(arguments.get("tasks", STOCK))
-    for name in ("shaping", "max_episode_steps"):
-        if world is not None and name in arguments:
-            raise ArgumentError(f"{name} is of the Ant, which the tasks {world.name} are without: leave it out")
 
 
 def robot_of(tasks: TaskDistribution | World | None) -> RobotSpec:

@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before a method is importe
 
 from ant_env_node.shaping import ShapingConfig
 from ant_env_node.tasks.presets import STOCK
-from ant_env_node.tasks.worlds import WORLDS, AnyTaskSettings, refuse_the_ants, with_settings
+from ant_env_node.tasks.worlds import WORLDS, AnyTaskSettings, with_settings
 from ant_rl_core import settings
 from ant_rl_core.settings import ArgumentError, Settings, setting
 from trainer import checkpoint
@@ -72,7 +72,6 @@ class Chosen(NamedTuple):
 
 def choose(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
     """The settings of a run; one that is resumed keeps those that it was begun with, unless others are given."""
-    refuse_the_ants(arguments)
     chosen = _build(algorithm, arguments)
     if chosen.train.resume:
         begun = _begun(algorithm, chosen.train.folder(algorithm))
@@ -131,6 +130,9 @@ def _build(algorithm: str, arguments: Mapping[str, str]) -> Chosen:
     if method.needs_tasks and train.tasks in WORLDS:
         raise ArgumentError(f"{algorithm} learns from tasks of the Ant, such as tasks:=wired, found "
                             f"tasks:={train.tasks}")
+    if train.tasks in WORLDS and (train.shaping or train.max_episode_steps not in (0, method.max_episode_steps)):
+        raise ArgumentError(f"shaping and max_episode_steps are of the Ant, which the tasks {train.tasks} are without: "
+                            "leave them out")
     return chosen._replace(train=replace(train, num_envs=train.num_envs or method.num_envs,
                                          max_episode_steps=train.max_episode_steps or method.max_episode_steps))
 
