@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from ant_rl_core.settings import ArgumentError, split
@@ -13,7 +14,13 @@ _COMPRESS = ("compress needs a policy bundle, a path or the name of a shipped on
              "key:=value …")
 
 
+def _use_one_thread_for_products() -> None:
+    """Of numpy, before it is imported: for the small ones of actors, to wake another takes longer than they do."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def _train(words: Sequence[str]) -> int:
+    _use_one_thread_for_products()
     from trainer.runs import train_config
     algorithm, *rest = words
     if algorithm == "--list":
