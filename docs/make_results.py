@@ -56,10 +56,10 @@ def draw(title: str, folders: Sequence[Path]) -> None:
     for axes, column, unit, label in zip(figure.subplots(1, 2, sharey=True), COLUMNS, (1e6, 60.0),
                                          ("environment steps [million]", "wall time [min]"), strict=False):
         for i, folder in enumerate(folders):
-            for name, style in (("curve.csv", "-"), ("evaluation.csv", "o")):
-                if not (folder / name).exists():
+            for table, style in (("curve.csv", "-"), ("evaluation.csv", "o")):
+                if not (folder / table).exists():
                     continue
-                with open(folder / name, newline="") as file:
+                with open(folder / table, newline="") as file:
                     rows = list(csv.DictReader(file))
                 axes.plot([float(row[column]) / unit for row in rows], [float(row["mean_return"]) for row in rows],
                           style, color=f"C{i}", markersize=4, label=folder.name if style == "-" else None)

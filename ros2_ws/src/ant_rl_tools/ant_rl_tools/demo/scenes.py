@@ -109,7 +109,7 @@ def _delay(task: Task) -> np.ndarray:
 _DELAYS = 1 + max(task.delay for task in PRESETS["latency"]().train)
 SCENES = {
     "wired": Scene("wired", "wired", "Some motors are wired the wrong way round, which no robot is told; while it "
-                   "walks, one more is, or one less.", 1.5, ACTUATOR_NAMES, _gear, apart=(1, 1), tolerance=1.0),
+                   "walks, others are.", 6.0, ACTUATOR_NAMES, _gear, apart=(2, 6), tolerance=1.0),
     "directions": Scene("directions", "directions", "Walking is rewarded in one direction, and then in another: only "
                         "the reward tells which.", 5.0, ("forward", "left"), _heading, apart=(0.5, math.inf)),
     "latency": Scene("latency", "adaptive", "Torques come at once at first, and then some ticks late.", 4.0,

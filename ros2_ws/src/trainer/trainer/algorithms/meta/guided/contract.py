@@ -49,9 +49,6 @@ class Guide(Protocol):
     def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """How wrong estimates [n, size] are, [n]."""
 
-    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Share of what is estimated right, [n]."""
-
     def belief(self, logits: Any) -> Any:
         """What is made of estimates."""
 

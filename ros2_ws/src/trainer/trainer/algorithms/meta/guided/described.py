@@ -42,10 +42,6 @@ class Described:
         """Square of the differences, mean over the numbers."""
         return tf.reduce_mean(tf.square(logits - labels), axis=-1)
 
-    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Share of numbers that are nearer than half a standard deviation."""
-        return (np.abs(logits - labels) < 0.5).mean(axis=-1)
-
     def belief(self, logits: Any) -> Any:
         """The whole vector."""
         return ops.matmul(logits, self._spread) + self._middle

@@ -31,10 +31,6 @@ class Heading(Unseen):
         """Square of the difference."""
         return tf.reduce_sum(tf.square(logits - labels), axis=-1)
 
-    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Cosine of the angle between both."""
-        return (logits * labels).sum(-1) / np.maximum(np.linalg.norm(logits, axis=-1), 1e-6)
-
     def belief(self, logits: Any) -> Any:
         """A direction of length 1."""
         return logits / ops.sqrt(ops.sum(ops.square(logits), axis=-1, keepdims=True) + 1e-6)
@@ -82,10 +78,6 @@ class Delay(Unseen):
     def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Cross entropy [nats]."""
         return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
-
-    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Whether the most likely delay is the right one."""
-        return (logits.argmax(-1) == labels.argmax(-1)).astype(np.float64)
 
     def belief(self, logits: Any) -> Any:
         """How likely each delay is."""

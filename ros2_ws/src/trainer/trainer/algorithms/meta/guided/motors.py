@@ -29,10 +29,6 @@ class Motors(Unseen):
         """Cross entropy, mean over the motors [nats]."""
         return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits), axis=-1)
 
-    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Share of right signs."""
-        return ((logits > 0) == (labels > 0.5)).mean(axis=-1)
-
     def belief(self, logits: Any) -> Any:
         """Expected signs, as if the odds were twice as long: what is nearly known is used fully."""
         return ops.tanh(logits)
@@ -75,11 +71,6 @@ class Legs(Unseen):
         shape = (-1, _NUM_PAIRS, 2 * _NUM_PAIRS)
         return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(tf.reshape(labels, shape),
                                                                       tf.reshape(logits, shape)), axis=-1)
-
-    def right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Share of legs whose most likely possibility is right."""
-        shape = (-1, _NUM_PAIRS, 2 * _NUM_PAIRS)
-        return (logits.reshape(shape).argmax(-1) == labels.reshape(shape).argmax(-1)).mean(axis=-1)
 
     def belief(self, logits: Any) -> Any:
         """For each leg and source, how likely it is that the leg follows it, less that it does so reversed."""
