@@ -60,7 +60,8 @@ class Run:
         looks_ahead = (method.needs_tasks and isinstance(self._tasks, TaskDistribution)
                        and "delay" in self._tasks.differs())
         self.env = make(config.num_envs, config.seed, config.num_threads or None,
-                        shaping_config if config.shaping else None, config.max_episode_steps, self._tasks, looks_ahead,
+                        shaping_config if config.shaping else None,
+                        config.max_episode_steps or method.max_episode_steps, self._tasks, looks_ahead,
                         config.task_input)
         self.learner = method.learner(learner_config, config.num_envs, self.env.observation_size,
                                       self.env.action_size, config.seed, robot=self._robot,
