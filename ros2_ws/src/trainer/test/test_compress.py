@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
-from trials import untrained
+from trials import WITHOUT_TASKS, untrained
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.bundle import BundleError, Manifest
@@ -92,7 +92,7 @@ def picks(name):
     return "levels" in {field.name for field in fields(ALGORITHMS[name].config)}
 
 
-@pytest.mark.parametrize("name", [name for name in ALGORITHMS if not picks(name)])
+@pytest.mark.parametrize("name", [name for name in WITHOUT_TASKS if not picks(name)])
 def test_the_graph_in_tensorflow_acts_as_in_litert(name):
     model = policy_bundle.unpack(untrained(name).policy({})).member("actor.tflite")
     graph, rng = LiteRTGraph(model), np.random.default_rng(1)
@@ -117,7 +117,7 @@ def test_weights_of_now_are_what_is_converted():
     assert difference(graph.litert_bytes(), seen()).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", [name for name in ALGORITHMS if picks(name)])
+@pytest.mark.parametrize("name", [name for name in WITHOUT_TASKS if picks(name)])
 def test_an_actor_that_picks_from_a_few_actions_can_be_quantized_but_not_be_taught(name):
     model = policy_bundle.unpack(untrained(name).policy({})).member("actor.tflite")
     assert len(quantize.dynamic_int8(model, seen())) < 0.6 * len(model)

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import gymnasium
 import numpy as np
 import pytest
-from trials import GAMMA, TRIED_ELSEWHERE, others, trial
+from trials import GAMMA, TRIED_ELSEWHERE, WITHOUT_TASKS, others, trial
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.spec import RobotSpec
@@ -20,7 +20,7 @@ from trainer import loop
 from trainer.algorithms.meta.recurrent_actor_critic import TASK_SIZE, inputs_of
 from trainer.algorithms.table import ALGORITHMS
 
-METHODS = [name for name, method in ALGORITHMS.items() if not method.needs_tasks]  # see test_guided.py for the others
+METHODS = WITHOUT_TASKS  # see test_guided.py for the others
 
 
 def make(name, settings, env, seed=0):

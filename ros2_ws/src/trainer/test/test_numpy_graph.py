@@ -3,20 +3,19 @@
 import keras
 import numpy as np
 import pytest
-from trials import untrained
+from trials import WITHOUT_TASKS, untrained
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.bundle import BundleError
 from policy_node.actor import BundleActor
 from policy_node.litert_actor import LiteRTGraph
-from trainer.algorithms.table import ALGORITHMS
 from trainer.compress import numpy_graph, quantize
 from trainer.compress.litert_file import LiteRTFile
 from trainer.compress.numpy_graph import NumpyGraph
 from trainer.export import policy_graph
 
 OBSERVATION = np.random.default_rng(0).normal(0.0, 2.0, (5, 105)).astype(np.float32)
-VARIANTS = [*((name, {}) for name in ALGORITHMS), ("ddpg", {"network": "report"}),
+VARIANTS = [*((name, {}) for name in WITHOUT_TASKS), ("ddpg", {"network": "report"}),
             ("sac", {"normalize_observations": True}), ("dqn", {"normalize_observations": True})]
 
 

@@ -9,6 +9,7 @@ from ant_rl_core.spec import ANT
 from trainer.algorithms.table import ALGORITHMS
 
 GAMMA = 0.9
+WITHOUT_TASKS = [name for name, method in ALGORITHMS.items() if not method.needs_tasks]
 
 # What solves small tasks fast, with four robots, of methods that learn from their present policy alone and of others.
 _LEARNING = {
