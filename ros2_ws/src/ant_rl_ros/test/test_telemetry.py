@@ -16,7 +16,7 @@ TIMING = Timing("/robot/env", "desk", 7, "waiting", "for a policy", 20.0,
 STATS = Stats("/robot/env", "desk", 7, False, 25.0, 90.0, 80.0, 5, 61.5, 20.0, {"physics": (1.0, 2.0)}, (4.0, 5.0), 3,
               4, 12.0, 1500.0, 20.0, 4.0, 5.0)
 EPISODE = Episode(3, 1, 8, 5, 10.5, 100, 9.5, 5.0, True, False, 2,
-                  {part: float(i) for i, part in enumerate(REWARD_PARTS, 1)})
+                  {part: float(i) for i, part in enumerate(REWARD_PARTS, 1)}, task="leg 3 lost")
 
 
 @pytest.mark.parametrize("kind, told", [("timing", TIMING), ("stats", STATS), ("episode", EPISODE)])

@@ -59,14 +59,14 @@ def values_along(learner, env, ticks):
     with closing(loop.drive(env, learner, env.reset(seed=1))) as moves:
         for move in itertools.islice(moves, ticks):
             observation = move.before.observation
-            if hasattr(learner.model, "actor") and hasattr(learner.model.actor, "state_shapes"):
+            if not learner.on_policy:
+                values.append(learner.value(observation))
+            elif hasattr(learner.model.actor, "state_shapes"):
                 before = move.previous.forgotten(move.before.trial_first)
                 inputs = inputs_of(learner.model.normalize(observation), before.action, before.reward, before.done)
                 values.append(learner.model.value(inputs, move.state, np.zeros((env.num_envs, TASK_SIZE), np.float32)))
-            elif learner.on_policy:
-                values.append(learner.model.value(learner.model.normalize(observation)))
             else:
-                values.append(learner.value(observation))
+                values.append(learner.model.value(learner.model.normalize(observation)))
             assert values[-1].dtype == np.float32 and values[-1].shape == (env.num_envs,)
     return np.array(values)
 
