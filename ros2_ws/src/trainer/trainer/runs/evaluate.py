@@ -122,7 +122,8 @@ def _in_world(bundles: Sequence[str], world: World, config: EvaluateConfig) -> i
     policy = policy_bundle.read(resolve_policy(bundles[0]))
     robot = robot_of(world)
     policy.check_robot(robot.name, robot.observation_size, robot.action_size)
-    return evaluate_world.run(bundles[0], load_actor(policy, config.backend, config.variant), world, config)
+    actor = load_actor(policy, config.backend, config.variant)
+    return _write(config.summary, evaluate_world.run(bundles[0], actor, world, config))
 
 
 def _one(bundle: str, config: EvaluateConfig) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from contextlib import closing
 from typing import Any, Protocol
 
@@ -11,7 +9,6 @@ import numpy as np
 
 from ant_env_node.tasks.worlds import World
 from ant_rl_core.contracts import Actor
-from ant_rl_core.files import write_atomically
 from trainer.loop import drive
 
 _MOST_ROWS = 1024  # at a time
@@ -28,8 +25,6 @@ class _Config(Protocol):
     def num_envs(self) -> int: ...
     @property
     def task_part(self) -> str: ...
-    @property
-    def summary(self) -> str: ...
 
 
 def trial_returns(actor: Actor, world: World, trials: int, seed: int, part: str = "held_out",
@@ -57,8 +52,8 @@ def trial_returns(actor: Actor, world: World, trials: int, seed: int, part: str 
     return np.concatenate(found)
 
 
-def run(bundle: str, actor: Actor, world: World, config: _Config) -> int:
-    """Evaluate, print, write the summary; returns the exit code.
+def run(bundle: str, actor: Actor, world: World, config: _Config) -> dict[str, Any]:
+    """Evaluate and print; returns the result as plain data.
 
     Args:
         bundle: name of the policy, for the summary.
@@ -80,12 +75,4 @@ def run(bundle: str, actor: Actor, world: World, config: _Config) -> int:
         what, value = world.yardstick()
         summary["yardstick"] = {what: value}
         print(f"{what}: {value:.3f}")
-    if not config.summary:
-        return 0
-    try:
-        write_atomically(config.summary, json.dumps(summary, indent=2).encode())
-    except OSError as problem:
-        print(f"can't write the summary {config.summary} ({problem.strerror}): make room or choose another path",
-              file=sys.stderr)
-        return 1
-    return 0
+    return summary

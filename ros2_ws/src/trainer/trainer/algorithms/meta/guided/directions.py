@@ -83,8 +83,13 @@ class _Told:
 
 def _ahead(observation: Any) -> Any:
     """Where the torso's own x axis points in the world's plane, [n, 2] of length 1."""
-    w, x, y, z = (observation[:, i:i + 1] for i in range(*symmetry.ORIENTATION.indices(_OBSERVATION)))
+    w, x, y, z = _quaternion(observation)
     return _unit(ops.concatenate([1.0 - 2.0 * (y * y + z * z), 2.0 * (w * z + x * y)], axis=-1))
+
+
+def _quaternion(observation: Any) -> list[Any]:
+    """The torso's orientation, w, x, y and z, each [n, 1]."""
+    return [observation[:, i:i + 1] for i in range(*symmetry.ORIENTATION.indices(_OBSERVATION))]
 
 
 def _unit(vectors: Any) -> Any:
@@ -142,7 +147,7 @@ def _relabeled(observation: Any, quarters: int) -> Any:
     """`symmetry.relabel` by a number of quarters that is known; its turn of a quaternion keeps no sign, though."""
     places, signs = _RELABELED[quarters]
     turned = ops.take(observation, places, axis=1) * signs
-    w, x, y, z = (observation[:, i:i + 1] for i in range(*symmetry.ORIENTATION.indices(_OBSERVATION)))
+    w, x, y, z = _quaternion(observation)
     c, s = float(np.cos(quarters * np.pi / 4)), float(np.sin(quarters * np.pi / 4))
     orientation = [c * w - s * z, c * x + s * y, c * y - s * x, c * z + s * w]
     return ops.concatenate([turned[:, :1], *orientation, turned[:, 5:]], axis=-1)
@@ -158,7 +163,7 @@ def _turned_back(observation: Any, direction: Any) -> Any:
     cos, sin = direction[:, :1], direction[:, 1:]
     half_cos = ops.sqrt(ops.maximum(0.5 * (1.0 + cos), 1e-12))
     half_sin = ops.where(sin < 0, -1.0, 1.0) * ops.sqrt(ops.maximum(0.5 * (1.0 - cos), 0.0))
-    w, x, y, z = (observation[:, i:i + 1] for i in range(*symmetry.ORIENTATION.indices(_OBSERVATION)))
+    w, x, y, z = _quaternion(observation)
     orientation = ops.concatenate([half_cos * w + half_sin * z, half_cos * x + half_sin * y,
                                    half_cos * y - half_sin * x, half_cos * z - half_sin * w], axis=-1)
     orientation = ops.where(orientation[:, :1] < 0, -orientation, orientation)
