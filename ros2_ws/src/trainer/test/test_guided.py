@@ -271,6 +271,11 @@ def test_wrongly_wired_motors_are_found_out():
     assert np.mean(right[10:]) > 0.6
 
 
+def test_an_actor_is_not_taught_to_ignore_the_direction():
+    with pytest.raises(ArgumentError, match="an actor can't be taught directions yet, .*: take student:=estimator"):
+        make_learner("directions", student="actor")
+
+
 def test_it_must_have_tasks():
     with pytest.raises(ArgumentError, match="guided_rl2 learns from tasks: give it some, such as tasks:=wired"):
         choose("guided_rl2", {})

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ant_rl_core.settings import ArgumentError
 from ant_rl_core.step import Transition
 from trainer.algorithms.meta.guided.contract import Guide
-from trainer.algorithms.meta.guided.heading import Delay
+from trainer.algorithms.meta.guided.heading import Delay, Heading
 
 
 class Expert(Protocol):
@@ -67,5 +68,8 @@ class ForesightedExpert:
 
 
 def expert_for(policy: keras.Model, guide: Guide) -> Expert:
-    """The expert that a policy becomes by its guide."""
+    """The expert that a policy becomes by its guide; ArgumentError where guiding takes more than an observation."""
+    if isinstance(guide, Heading):
+        raise ArgumentError("an actor can't be taught directions yet, as their expert remembers its course: take "
+                            "student:=estimator")
     return ForesightedExpert(policy) if isinstance(guide, Delay) else GuidedExpert(policy, guide)
