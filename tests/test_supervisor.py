@@ -162,14 +162,15 @@ def test_a_terminal_that_is_closed_hurries_nobody_and_nohup_is_heeded():
     assert finish(process, signal.SIGTERM)[0] == 0
 
 
-def test_the_deaf_are_killed_in_bounded_time():
-    process = start(python("env", DEAF, main=True), interrupt=0.2, terminate=0.2)
+def test_the_deaf_are_killed_in_bounded_time_and_tell_where_they_were():
+    process = start(python("env", DEAF, main=True), interrupt=0.2, terminate=2.0)
     read_until(process, "[env] up")
     children = descendants(process)
     process.send_signal(signal.SIGINT)
     code, output = finish(process)
     assert code != 0
     assert "env did not stop when asked to: killed" in output
+    assert '[env]   File "<string>", line 4 in <module>' in output
     assert_gone(children)
 
 

@@ -27,8 +27,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CLEAN = (0, -signal.SIGINT, 128 + signal.SIGINT)  # return codes of a process that ended as SIGINT asked
 _CLEAN_WHEN_YOUNG = (*_CLEAN, -signal.SIGTERM, 128 + signal.SIGTERM)  # and of one that SIGTERM found still starting
-# Whatever the terminal's encoding is, which the console sees to.
-_SPEECH = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"}
+# Whatever the terminal's encoding is, which the console sees to; and what crashes or is aborted says where it was.
+_SPEECH = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8", "PYTHONFAULTHANDLER": "1"}
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -58,7 +58,7 @@ class Patience:
     """Bounds of the supervisor's waits, in seconds, and how often it tries."""
 
     interrupt: float = 6.0  # from SIGINT to SIGTERM, where none of those that are waited for needs longer to save
-    terminate: float = 2.0  # from SIGTERM to SIGKILL
+    terminate: float = 2.0  # from SIGTERM to SIGABRT, by which Python tells where it hangs, and from there to SIGKILL
     starting: float = 3.0  # younger processes get SIGTERM at once: an import that SIGINT interrupts prints a traceback
     first_delay: float = 0.5  # before the first respawn; doubles with each early death
     longest_delay: float = 30.0
@@ -220,14 +220,15 @@ class Supervisor:
         await asyncio.gather(*(self._stop_one(command) for command in commands))
 
     async def _stop_one(self, command: Command) -> None:
-        """SIGINT, then SIGTERM, then SIGKILL, each after a bounded wait, which a second Ctrl-C cuts short."""
+        """SIGINT, SIGTERM, SIGABRT, SIGKILL, each after a bounded wait, which a second Ctrl-C cuts short."""
         for number, patience in ((signal.SIGINT, max(self._patience.interrupt, command.saving)),
                                  (signal.SIGTERM, self._patience.terminate),
+                                 (signal.SIGABRT, self._patience.terminate),
                                  (signal.SIGKILL, self._patience.terminate)):
             process = self._running.get(command.name)
             if process is None or process.returncode is not None:
                 return
-            if number == signal.SIGKILL:
+            if number == signal.SIGABRT:
                 self._say(f"{command.name} did not stop when asked to: killed")
                 self._code = self._code or 1
             young = time.monotonic() - self._started[command.name] < self._patience.starting
