@@ -20,7 +20,7 @@ from ant_rl_core.spec import ANT
 from ant_rl_core.step import Previous, TimeStepEnv
 from policy_node.actor import load_actor
 from trainer import loop
-from trainer.algorithms.meta.guided import directions
+from trainer.algorithms.meta.guided import directions, turning
 from trainer.algorithms.meta.guided.choice import guide_for
 from trainer.algorithms.meta.guided.contract import Tick
 from trainer.algorithms.meta.guided.frozen import frozen_policy
@@ -91,9 +91,9 @@ def test_the_loss_is_that_of_scipy_and_least_at_the_truth(guide):
 
 
 def test_other_tasks_have_no_guide():
-    for name, field in (("lost_leg", "gear"), ("velocities", "speed")):
-        with pytest.raises(ArgumentError, match="told of headings, of delays, and of motors whose signs or cables "
-                                                f"differ, found {name}, in which {field} differ"):
+    for name, field in (("strength", "gear"), ("velocities", "speed")):
+        with pytest.raises(ArgumentError, match="told of headings, of delays, of a leg that is lost, and of motors "
+                                                f"whose signs or cables differ, found {name}, in which {field} differ"):
             guide_for(PRESETS[name]())
 
 
@@ -121,14 +121,14 @@ def test_turning_and_renaming_are_those_of_the_symmetry(quarters):
     rng = np.random.default_rng(quarters)
     observation = rng.normal(0, 1, (30, 105)).astype(np.float32)
     observation[:, 1:5] /= np.linalg.norm(observation[:, 1:5], axis=1, keepdims=True)
-    found = np.array(directions._relabeled(observation, quarters))
+    found = np.array(turning.relabeled(observation, quarters))
     found[:, 1:5] *= np.where(found[:, 1:2] < 0, -1, 1)
     np.testing.assert_allclose(found, symmetry.relabel(observation, quarters), atol=1e-6)
     action = observation[:, :8]
-    assert np.array_equal(directions._relabeled_action(action, quarters), symmetry.relabel_action(action, quarters))
+    assert np.array_equal(turning.relabeled_action(action, quarters), symmetry.relabel_action(action, quarters))
     angle = rng.uniform(-np.pi, np.pi, 30)
     towards = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-    np.testing.assert_allclose(directions._turned_back(observation, towards), symmetry.turn_world(observation, -angle),
+    np.testing.assert_allclose(turning.turned_back(observation, towards), symmetry.turn_world(observation, -angle),
                                atol=2e-6)
 
 
@@ -182,8 +182,9 @@ def test_a_frozen_policy_acts_as_its_bundle(variant):
 def a_rollout(rng, ticks, rows=3):
     first = rng.random((ticks, rows)) < 0.2
     first[0] = True
-    return (rng.normal(0, 1, (ticks, rows, 105)).astype(np.float32),
-            rng.uniform(-1, 1, (ticks, rows, 8)).astype(np.float32), first)
+    observation = rng.normal(0, 1, (ticks, rows, 105)).astype(np.float32)
+    observation[..., 1:5] /= np.linalg.norm(observation[..., 1:5], axis=-1, keepdims=True)
+    return (observation, rng.uniform(-1, 1, (ticks, rows, 8)).astype(np.float32), first)
 
 
 @pytest.mark.parametrize(("student", "tasks"), [("estimator", "wired"), ("estimator", "latency"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from ant_env_node.tasks.distribution import TaskDistribution
 from ant_env_node.tasks.names import NAMES
-from ant_env_node.tasks.task import NUM_ACTUATORS, Task
+from ant_env_node.tasks.task import NUM_ACTUATORS, Task, fields_of
 from ant_rl_core.spec import ACTUATOR_NAMES
 
 NUM_LEGS = 4
@@ -21,6 +21,13 @@ _QUARTER = math.pi / 2
 def leg_actuators(leg: int) -> tuple[int, ...]:
     """Where the hip and the ankle of a leg stand in the action; legs count from 0 as in ant.xml, at 45°, 135°, …."""
     return tuple(i for i, name in enumerate(ACTUATOR_NAMES) if name.endswith(f"_{leg + 1}"))
+
+
+def lost_leg(task: np.ndarray) -> np.ndarray:
+    """The leg whose motors are dead, the first of several, -1 where none is, int64 [n], of tasks as vectors [n, …]."""
+    gear = fields_of(task)["gear"]
+    dead = np.stack([(gear[:, leg_actuators(leg)] == 0).all(axis=1) for leg in range(NUM_LEGS)], axis=1)
+    return np.where(dead.any(axis=1), dead.argmax(axis=1), -1)
 
 
 def _directions(count: int) -> TaskDistribution:

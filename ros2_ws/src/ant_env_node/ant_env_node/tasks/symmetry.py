@@ -110,6 +110,29 @@ def mirror_action(action: np.ndarray) -> np.ndarray:
     return _numbers(_exchanged(_by_leg(action, ACTUATOR_NAMES)), ACTUATOR_NAMES)
 
 
+def names_for(lost: np.ndarray, spare: int, quarters: np.ndarray,
+              mirrored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest names under which a lost leg is called `spare`, for policies that can do without that one.
+
+    Legs have the names of `relabel`, and after that, where left and right are exchanged, those of `mirror`.
+
+    Args:
+        lost: leg that is lost, -1 where none is, int64 [n].
+        spare: what it is to be called.
+        quarters: by which legs are renamed now, int64 [n].
+        mirrored: whether left and right are exchanged now, bool [n].
+
+    Returns:
+        By how many quarters more to rename them, -1, 0 or 1, and whether left and right are exchanged then, each [n];
+        0 and as it is where no leg is lost or the lost one is called so already.
+    """
+    other = NUM_LEGS - 1 - spare  # what `mirror` calls the spare one
+    fits = (lost < 0) | ((lost - quarters) % NUM_LEGS == np.where(mirrored, other, spare))
+    plain, swapped = ((lost - quarters - called + 1) % NUM_LEGS - 1 for called in (spare, other))
+    nearer = np.abs(swapped) < np.abs(plain)  # they are a quarter apart
+    return np.where(fits, 0, np.where(nearer, swapped, plain)), np.where(fits, mirrored, nearer)
+
+
 def _checked(observation: np.ndarray) -> np.ndarray:
     return ANT.check_observation(observation)
 

@@ -47,8 +47,27 @@ class Expert:
         nearest = np.round((usual - off) / (np.pi / 2)).astype(np.int64) % symmetry.NUM_LEGS
         kept = (quarters >= 0) & (np.abs(_wrapped(off + quarters * np.pi / 2 - _GAIT)) < _LEFT_ALONE)
         quarters = np.where(kept, quarters, nearest)
+        return self.under_other_names(observation, direction, quarters), quarters
+
+    def under_other_names(self, observation: np.ndarray, direction: np.ndarray, quarters: np.ndarray,
+                          mirrored: np.ndarray | None = None) -> np.ndarray:
+        """What it does to walk in a direction, with legs renamed by quarters and, where `mirrored`, left for right.
+
+        Args:
+            observation: float32 [n, 105].
+            direction: [rad], [n].
+            quarters: int64 [n].
+            mirrored: bool [n]; None: nowhere.
+
+        Returns:
+            The action for the legs under their own names, float32 [n, 8].
+        """
         seen = symmetry.turn_world(symmetry.relabel(observation, quarters), -direction)
-        return symmetry.relabel_action(self(seen), -quarters), quarters
+        if mirrored is None:
+            return symmetry.relabel_action(self(seen), -quarters)
+        swap = mirrored[:, None]
+        action = self(np.where(swap, symmetry.mirror(seen), seen))
+        return symmetry.relabel_action(np.where(swap, symmetry.mirror_action(action), action), -quarters)
 
 
 def _wrapped(angle: np.ndarray) -> np.ndarray:

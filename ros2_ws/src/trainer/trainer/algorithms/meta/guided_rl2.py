@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from ant_env_node.tasks.distribution import TaskDistribution
 from ant_rl_core import bundle as policy_bundle
-from ant_rl_core.settings import Settings, setting
+from ant_rl_core.settings import ArgumentError, Settings, setting
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.step import Previous, Transition
 from trainer import checkpoint, guard
@@ -24,12 +24,16 @@ from trainer.algorithms.meta.guided.foresight import Foresight
 from trainer.algorithms.meta.guided.frozen import frozen_policy
 from trainer.algorithms.meta.guided.heading import Delay, Heading
 from trainer.algorithms.meta.guided.lessons import Lessons
+from trainer.algorithms.meta.guided.lost_leg import LostLeg, LostLegs
 from trainer.algorithms.meta.guided.pupil import Pupil
 from trainer.export.policy_graph import PolicyGraph
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
 from trainer.networks.recurrent_actor import RecurrentActor
 from trainer.networks.statistics import Normalizer
+
+# Of tasks whose policy is to see more than the present observation tells.
+_ESTIMATORS: Mapping[type, type[Estimator]] = {Heading: Directions, LostLeg: LostLegs}
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,12 @@ class Student(Protocol):
     """What is taught.
 
     Attributes:
-        expert: who knows the task.
+        expert: who knows the task; None where nobody can take over.
         variables: what is learned.
         graph: for bundles.
     """
 
-    expert: Expert
+    expert: Expert | None
     variables: list[keras.Variable]
     graph: PolicyGraph
 
@@ -93,6 +97,9 @@ class Student(Protocol):
 
     def begin(self, lessons: dict[str, np.ndarray]) -> None:
         """Set what is fixed by the first round, arrays [T, n, ...]."""
+
+    def varied(self, lessons: dict[str, np.ndarray], order: np.random.Generator) -> dict[str, np.ndarray]:
+        """Of lessons [T, n, ...], those that are learned from: they, or what is known from them of others."""
 
     def loss(self, lessons: dict[str, tf.Tensor], state: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """Of consecutive lessons, each array [T, n, ...]; `first` among them tells where the memory begins anew."""
@@ -142,7 +149,10 @@ class GuidedRL2:
             if isinstance(guide, Delay):
                 self._student = Foresight(guide, policy, *sizes, config.foresight)
             else:
-                self._student = (Directions if isinstance(guide, Heading) else Estimator)(guide, policy, *sizes)
+                self._student = _ESTIMATORS.get(type(guide), Estimator)(guide, policy, *sizes)
+        elif type(guide) in _ESTIMATORS:
+            raise ArgumentError(f"an actor can't be taught {tasks.name} yet, as the expert remembers its course: take "
+                                "student:=estimator")
         else:
             actor = RecurrentActor(observation_size, action_size, seed=first_seed(network_seed),
                                    memory_size=config.memory_size, input_hidden=config.hidden,
@@ -172,7 +182,7 @@ class GuidedRL2:
         """
         state = tuple(np.where(reset_mask[:, None], np.float32(0), array) for array in state)
         action, following = self._student.act(observation, previous.forgotten(reset_mask), state)
-        if self._task is not None and self._led.any():
+        if self._student.expert is not None and self._task is not None and self._led.any():
             shown = self._student.expert.act(observation, self._task)
             led = self._led & ~reset_mask
             action = action if shown is None else np.where(led[:, None], shown, action)
@@ -210,6 +220,7 @@ class GuidedRL2:
             drawn = newest if self._order.random() < config.newest_share else rounds[self._order.integers(len(rounds))]
             rows = self._order.choice(self.num_envs, min(config.minibatch_rows, self.num_envs), replace=False)
             lessons, state = self._lessons.rows(drawn, rows)
+            lessons = self._student.varied(lessons, self._order)
             losses.append(self._gradient_step({name: tf.constant(array) for name, array in lessons.items()},
                                               tuple(map(tf.constant, state))))
         loss, norm = np.mean([[float(number) for number in pair] for pair in losses], axis=0)

@@ -44,7 +44,7 @@ class Estimator:
         seeds: of the layers' weights.
 
     Attributes:
-        expert: who is told the task.
+        expert: who is told the task; None where nobody can take over.
         variables: what is learned.
         graph: for bundles.
     """
@@ -53,7 +53,7 @@ class Estimator:
 
     def __init__(self, guide: Guide, policy: keras.Model, observation_size: int, action_size: int,
                  hidden: Sequence[int], memory_size: int, seeds: np.random.SeedSequence) -> None:
-        self.expert: Expert = self._make_expert(guide, policy)
+        self.expert: Expert | None = self._make_expert(guide, policy)
         self._guide, self._policy = guide, policy
         self._action_size = action_size
         kept = NUM_KINEMATICS + 1 + guide.lags * action_size
@@ -103,6 +103,10 @@ class Estimator:
         for variable, value in zip(self._statistics, (rows.mean(axis=0), rows.var(axis=0)), strict=True):
             variable.assign(value)
 
+    def varied(self, lessons: dict[str, np.ndarray], order: np.random.Generator) -> dict[str, np.ndarray]:
+        """See `guided_rl2.Student`."""
+        return lessons
+
     def loss(self, lessons: dict[str, tf.Tensor], state: State) -> tf.Tensor:
         """Of consecutive lessons, each array [T, n, ...]; `first` among them tells where the memory begins anew."""
         inputs = (lessons["seen"], lessons["action"], lessons["reward"])
@@ -119,7 +123,7 @@ class Estimator:
 
     # -- for those that know more ------------------------------------------------------------------------------------
 
-    def _make_expert(self, guide: Guide, policy: keras.Model) -> Expert:
+    def _make_expert(self, guide: Guide, policy: keras.Model) -> Expert | None:
         return GuidedExpert(policy, guide)
 
     def _further_layers(self, seeds: Iterator[int]) -> list[keras.layers.Layer]:
@@ -190,6 +194,23 @@ class Estimator:
         output = ops.concatenate([action, belief], axis=-1)
         return keras.Model(inputs, {"output": output, **{f"state_{i}": each for i, each in enumerate(states)}},
                            name="adaptive")
+
+
+class Proportions(Estimator):
+    """An estimator that reads its sums by their proportions, too: how far something went for what was spent on it."""
+
+    def _further_layers(self, seeds: Iterator[int]) -> list[keras.layers.Layer]:
+        self._solve = dense(64, next(seeds), activation="relu", name="solve")
+        self._solved = dense(self._guide.size, next(seeds), name="solved")
+        return [self._solve, self._solved]
+
+    def _proportions(self, sums: Any) -> Any:
+        """Of the sums [n, guide.products], numbers whose size does not depend on how long they were added up."""
+        raise NotImplementedError
+
+    def _estimate(self, remembered: Any, sums: Any) -> Any:
+        x = ops.concatenate([self._proportions(sums), remembered], axis=-1)
+        return super()._estimate(remembered, sums) + self._solved(self._solve(x))
 
 
 def _flat(array: tf.Tensor) -> tf.Tensor:

@@ -8,10 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ant_rl_core.settings import ArgumentError
 from ant_rl_core.step import Transition
 from trainer.algorithms.meta.guided.contract import Guide
-from trainer.algorithms.meta.guided.heading import Delay, Heading
+from trainer.algorithms.meta.guided.heading import Delay
 
 
 class Expert(Protocol):
@@ -68,8 +67,5 @@ class ForesightedExpert:
 
 
 def expert_for(policy: keras.Model, guide: Guide) -> Expert:
-    """The expert that a policy becomes by its guide; ArgumentError where guiding takes more than an observation."""
-    if isinstance(guide, Heading):
-        raise ArgumentError("an actor can't be taught directions yet, as their expert remembers its course: take "
-                            "student:=estimator")
+    """The expert that a policy becomes by its guide, where guiding takes no more than an observation."""
     return ForesightedExpert(policy) if isinstance(guide, Delay) else GuidedExpert(policy, guide)

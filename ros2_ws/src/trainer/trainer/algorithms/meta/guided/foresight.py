@@ -43,10 +43,11 @@ class Foresight(Estimator):
         """What of a tick is learned from."""
         ahead = np.asarray(batch.extras["observation_ahead"], np.float32)
         return {**super().lesson(batch, previous), "observation": batch.observation,
-                "ahead": ahead[:, :NUM_KINEMATICS], "label": self.expert.label(batch)}
+                "ahead": ahead[:, :NUM_KINEMATICS], "label": self._told.label(batch)}
 
     def _make_expert(self, guide: Guide, policy: keras.Model) -> Expert:
-        return ForesightedExpert(policy)
+        self._told = ForesightedExpert(policy)
+        return self._told
 
     def _further_layers(self, seeds: Iterator[int]) -> list[keras.layers.Layer]:
         self._foresee = [dense(size, next(seeds), activation="relu", name=f"foresee_{i}")

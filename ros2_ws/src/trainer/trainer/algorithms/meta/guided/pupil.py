@@ -32,7 +32,8 @@ class Pupil:
     """
 
     def __init__(self, actor: RecurrentActor, expert: Expert, normalizer: Normalizer) -> None:
-        self._actor, self.expert, self._normalizer = actor, expert, normalizer
+        self._actor, self._expert, self._normalizer = actor, expert, normalizer
+        self.expert: Expert | None = expert
         self.variables = actor.variables
         self.graph = deterministic_graph(actor.network, normalizer)
         self.renew()
@@ -53,11 +54,15 @@ class Pupil:
     def lesson(self, batch: Transition, previous: Previous) -> dict[str, np.ndarray]:
         """What of a tick is learned from."""
         return {**self._inputs(batch.observation, previous), "observation": batch.observation,
-                "label": self.expert.label(batch)}
+                "label": self._expert.label(batch)}
 
     def begin(self, lessons: dict[str, np.ndarray]) -> None:
         """Scale observations by the first lessons, each array [T, n, ...]."""
         self._normalizer.update(lessons["observation"].reshape(-1, lessons["observation"].shape[-1]))
+
+    def varied(self, lessons: dict[str, np.ndarray], order: np.random.Generator) -> dict[str, np.ndarray]:
+        """See `guided_rl2.Student`."""
+        return lessons
 
     def loss(self, lessons: dict[str, tf.Tensor], state: State) -> tf.Tensor:
         """Mean square of the differences in action; of lessons as of `Estimator.loss`."""
