@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ant_env_node.tasks.distribution import TaskDistribution
-from ant_env_node.tasks.presets import PRESETS
+from ant_env_node.tasks.presets import PRESETS, lost_leg
+from ant_env_node.tasks.symmetry import NUM_LEGS
 from ant_env_node.tasks.task import Task
 from ant_rl_core.settings import ArgumentError
 from ant_rl_core.shipped import shipped_policies
@@ -106,6 +107,10 @@ def _delay(task: Task) -> np.ndarray:
     return np.eye(_DELAYS)[task.delay]
 
 
+def _lost(task: Task) -> np.ndarray:
+    return np.eye(1 + NUM_LEGS)[1 + lost_leg(task.vector()[None])[0]]
+
+
 _DELAYS = 1 + max(task.delay for task in PRESETS["latency"]().train)
 SCENES = {
     "wired": Scene("wired", "wired", "Some motors are wired the wrong way round, which no robot is told; while it "
@@ -114,8 +119,8 @@ SCENES = {
                         "the reward tells which.", 5.0, ("forward", "left"), _heading, apart=(0.5, math.inf)),
     "latency": Scene("latency", "adaptive", "Torques come at once at first, and then some ticks late.", 4.0,
                      tuple(f"{delay} ticks" for delay in range(_DELAYS)), _delay, starts_nominal=True),
-    "lost_leg": Scene("lost_leg", "lost_leg", "A leg goes limp while the robot walks.", 4.0, ACTUATOR_NAMES, _gear,
-                      starts_nominal=True),
+    "lost_leg": Scene("lost_leg", "lost_leg", "A leg goes limp while the robot walks.", 4.0,
+                      ("none lost", *(f"leg {leg} lost" for leg in range(NUM_LEGS))), _lost, starts_nominal=True),
 }
 
 

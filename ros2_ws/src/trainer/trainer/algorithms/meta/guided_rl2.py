@@ -26,6 +26,7 @@ from trainer.algorithms.meta.guided.heading import Delay, Heading
 from trainer.algorithms.meta.guided.lessons import Lessons
 from trainer.algorithms.meta.guided.lost_leg import LostLeg, LostLegs
 from trainer.algorithms.meta.guided.pupil import Pupil
+from trainer.algorithms.meta.kin import memory_id
 from trainer.export.policy_graph import PolicyGraph
 from trainer.networks import weights
 from trainer.networks.mlp import first_seed
@@ -159,6 +160,7 @@ class GuidedRL2:
                                    hidden=config.actor_hidden)
             self._student = Pupil(actor, expert_for(policy, guide), Normalizer(observation_size, clip=10.0,
                                                                              least_std=1e-2))
+        self._memory_id = memory_id(self.name, seed, config, tasks.name)
         self._noise, self._order = np.random.default_rng(acting_seed), np.random.default_rng(order_seed)
         self._optimizer = keras.optimizers.Adam(config.learning_rate)
         self._optimizer.build(self._student.variables)
@@ -236,6 +238,7 @@ class GuidedRL2:
         """The current policy as the bytes of a bundle; `provenance` is added to configuration and steps."""
         return self._student.graph.bundle(
             algorithm=self.name, robot=self.robot, version=self.version, memory="trial",
+            memory_id=self._memory_id,
             provenance={"config": asdict(self.config), "env_steps": self.env_steps, **(provenance or {})})
 
     def renumber(self, version: int) -> None:

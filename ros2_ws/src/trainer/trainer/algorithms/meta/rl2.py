@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ import tensorflow as tf
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.step import Transition
+from trainer.algorithms.meta.kin import memory_id
 from trainer.algorithms.meta.recurrent_actor_critic import TASK_SIZE, RecurrentActorCritic, SequenceBatch
 from trainer.algorithms.meta.rl2_config import RL2Config
 from trainer.algorithms.on_policy.base import Rollout
@@ -56,8 +56,7 @@ class RL2(ClippedLearner):
             raise ValueError("rollout_length * num_envs must be at least 2 to normalize advantages, found 1")
         super().__init__(config, num_envs, observation_size, action_size, seed, robot, num_envs, rows)
         self._actor_learns = tf.Variable(1.0, trainable=False)
-        told = hashlib.sha256(f"{seed} {config}".encode()).hexdigest()
-        self._memory_id = f"{self.name}-{told[:12]}"
+        self._memory_id = memory_id(self.name, seed, config)
         self._followed = self.model.actor.initial_state(num_envs)
         if config.initial_policy:
             bundle = policy_bundle.read(resolve_policy(config.initial_policy))
