@@ -22,7 +22,8 @@ from trainer.algorithms.meta.guided.choice import guide_for
 from trainer.algorithms.meta.guided.turning import under_other_names
 from trainer.algorithms.meta.guided_rl2 import GuidedRL2, GuidedRL2Config
 from trainer.analytic.expert import Expert
-from trainer.analytic.told import SPARE, ToldExpert
+from trainer.analytic.lost_leg import SPARE, LegFilter
+from trainer.analytic.told import ToldExpert
 
 TASKS = PRESETS["lost_leg"]()
 LEGS = [*TASKS.train, *TASKS.held_out]  # none, 0, 1, 2, 3
@@ -110,16 +111,18 @@ def test_what_is_not_sure_renames_nothing():
 
 
 @pytest.mark.parametrize("leg", range(4))
-def test_the_expert_that_is_told_runs_without_any_leg(leg):
+@pytest.mark.parametrize("policy", [ToldExpert, LegFilter])
+def test_by_other_names_it_runs_without_any_leg(policy, leg):
     """The policy as it is stumbles without three of the four."""
     actor = load_actor(policy_bundle.read(resolve_policy("default")))
     with ants(5, 5, 1, replace(TASKS, train=(LEGS[1 + leg],), held_out=())) as env:
-        told = ToldTask(TimeStepEnv(env))
-        step, expert = told.reset(), ToldExpert(Expert(actor))
-        state, fresh = expert.initial_state(5), np.ones(5, bool)
+        told = ToldTask(TimeStepEnv(env)) if policy is ToldExpert else TimeStepEnv(env)
+        step, expert = told.reset(), policy(Expert(actor))
+        state, fresh, previous = expert.initial_state(5), np.ones(5, bool), Previous.none(5, 8)
         for _ in range(200):
-            action, _, state = expert.act(step.observation, Previous.none(5, 8), state, fresh)
-            step, fresh = told.step(action), step.done
+            action, _, state = expert.act(step.observation, previous, state, fresh)
+            step = told.step(action)
+            fresh, previous = step.trial_first, Previous(action, step.reward, step.done)
         assert np.median(step.observation[:, symmetry.VELOCITY.start]) > 4.0
 
 

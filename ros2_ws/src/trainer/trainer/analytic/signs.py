@@ -44,10 +44,19 @@ class SignFilter:
             reset_mask: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray], State]:
         """As `contracts.Actor.act`; `extras` is empty."""
         before, score = state
-        velocity = observation[:, symmetry.JOINT_VELOCITIES][:, _JOINT_OF]
-        place = (observation[:, symmetry.JOINTS][:, _JOINT_OF] - _MIDDLE) / _HALF_RANGE
-        driven = velocity - before + _AT_THE_STOP * place
+        velocity = velocities_of(observation)
+        driven = velocity - before + _AT_THE_STOP * place_of(observation)
         told = ~(reset_mask | previous.done)  # what follows an episode's end is of no action
         score = np.where(reset_mask[:, None], 0, _KEPT * score) + told[:, None] * previous.action * driven
         signs = np.where(score < 0, -1, 1).astype(np.float32)
         return signs * self._expert(observation), {}, (velocity, score.astype(np.float32))
+
+
+def velocities_of(observation: np.ndarray) -> np.ndarray:
+    """Velocities of the joints [rad/s] in the order of the actuators, [n, 8]."""
+    return observation[:, symmetry.JOINT_VELOCITIES][:, _JOINT_OF]
+
+
+def place_of(observation: np.ndarray) -> np.ndarray:
+    """Where the joints are between their stops, -1 to 1, in the order of the actuators, [n, 8]."""
+    return (observation[:, symmetry.JOINTS][:, _JOINT_OF] - _MIDDLE) / _HALF_RANGE

@@ -49,6 +49,6 @@ def help_text() -> str:
         *textwrap.wrap("Evaluates policies, paths or names of shipped ones. Several, or any with tasks:=NAME, come in "
                        "one table, with the same robots, tasks and seeds: returns by place of the episode in the "
                        "trial, the first 200 steps apart, speed, falls, what came of changes of the task. Beside "
-                       "them: analytic, the shipped policy behind a formula that finds out the task (for wired and "
-                       "directions), and told, the same policy told its task (for swapped too).", 100), "",
+                       "them: analytic, the shipped policy behind a formula that finds out the task (for wired, "
+                       "lost_leg and directions), and told, the same policy told its task (for swapped too).", 100), "",
         "settings, with their defaults:", *settings.help_lines(EvaluateConfig)])

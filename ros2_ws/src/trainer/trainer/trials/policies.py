@@ -16,14 +16,15 @@ from ant_rl_core.spec import ANT
 from policy_node.actor import load_actor
 from trainer.analytic.direction import DirectionFilter
 from trainer.analytic.expert import Expert
+from trainer.analytic.lost_leg import LegFilter
 from trainer.analytic.signs import SignFilter
 from trainer.analytic.told import ToldExpert
 from trainer.trials import controls
 
 YARDSTICKS = ANALYTIC, TOLD = "analytic", "told"  # names that are no policies' files
 _BASE = "default"  # the shipped policy that they stand in front of
-_FILTERS: Mapping[str, type[SignFilter] | type[DirectionFilter]] = {
-    "wired": SignFilter, "directions2": DirectionFilter, "directions4": DirectionFilter,
+_FILTERS: Mapping[str, type[SignFilter] | type[DirectionFilter] | type[LegFilter]] = {
+    "wired": SignFilter, "lost_leg": LegFilter, "directions2": DirectionFilter, "directions4": DirectionFilter,
     "directions": DirectionFilter}
 _TELLABLE = (*_FILTERS, "swapped")
 

@@ -20,7 +20,7 @@ from ant_env_node.tasks.task import NUM_ACTUATORS
 from trainer.algorithms.meta.guided.contract import Guide, Tick, Unseen
 from trainer.algorithms.meta.guided.estimator import NUM_KINEMATICS, Proportions
 from trainer.algorithms.meta.guided.turning import QUARTERS, crossed, quarter_turned, under_other_names, unit
-from trainer.analytic.told import SPARE, TURN
+from trainer.analytic.lost_leg import SPARE, TURN
 from trainer.networks.recurrent import State
 
 _NUM_BELIEFS = 1 + symmetry.NUM_LEGS
