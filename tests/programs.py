@@ -21,15 +21,12 @@ def command(*words: str, folder: Path | None = None, **variables: str) -> subpro
 
 
 def start(argv: list[str], **variables: str) -> subprocess.Popen[str]:
-    """A process and its children as a terminal would start them, both streams to read from `stdout`."""
-    return subprocess.Popen(argv, env={**os.environ, **variables}, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_heeding_all_signals)
+    """A process and its children as a terminal would start them, both streams to read from `stdout`.
 
-
-def _heeding_all_signals() -> None:
-    """Also where the tests were started to ignore some, as by nohup or "&" in a script."""
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    They heed all signals, also where the tests were started to ignore some, as by nohup or "&" in a script.
+    """
+    return subprocess.Popen(["env", "--default-signal", *argv], env={**os.environ, **variables}, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def read_until(process: subprocess.Popen[str], *texts: str) -> str:

@@ -174,6 +174,13 @@ def test_the_deaf_are_killed_in_bounded_time_and_tell_where_they_were():
     assert_gone(children)
 
 
+def test_it_has_no_thread_that_a_child_could_be_forked_beside():
+    process = start(python("env", NODE, main=True), python("policy", NODE), **GROWN)
+    read_until(process, "[env] up", "[policy] up")
+    assert len(list(Path(f"/proc/{process.pid}/task").iterdir())) == 1
+    finish(process, signal.SIGINT)
+
+
 def test_a_second_ctrl_c_does_not_wait():
     process = start(python("env", DEAF, main=True), interrupt=600.0, terminate=600.0)
     read_until(process, "[env] up")

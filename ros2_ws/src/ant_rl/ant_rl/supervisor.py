@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +96,10 @@ class Supervisor:
         2: a process refused its configuration; 3: another run took part in this one; else the code of the process whose
         failure ended the stack.
         """
+        if sys.version_info < (3, 12) and hasattr(os, "pidfd_open"):
+            # As later versions do by themselves. Before, each child had a thread that waited for it, and where there
+            # are threads a child that runs Python before its program, as `die_with` does, may hang there for ever.
+            asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
         return asyncio.run(self._run())
 
     async def _run(self) -> int:

@@ -125,10 +125,11 @@ def test_the_end_of_what_is_printed_is_not_the_end_of_a_verb(tmp_path):
     def run(*words, **more):
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
                        "LC_ALL": "C", "PYTHONUTF8": "0"}
-        return subprocess.run([sys.executable, "-m", "ant_rl", *words], env=environment, timeout=60,
-                              preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in signals], **more)
+        # They heed all signals, whatever the tests were started to ignore.
+        return subprocess.run(["env", "--default-signal", sys.executable, "-m", "ant_rl", *words], env=environment,
+                              timeout=60, **more)
 
-    signals = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # whatever the tests were started to ignore
+    signals = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
     read, write = os.pipe()
     os.close(read)
     assert run("keep", str(tmp_path / "a"), stdout=write, stderr=write).returncode == 0
