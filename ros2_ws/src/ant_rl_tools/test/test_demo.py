@@ -43,6 +43,8 @@ class Scripted:
 def test_tasks_are_held_out_near_each_other_and_those_of_the_seed(name):
     scene = SCENES[name]
     drawn = scene.tasks.held_out or scene.tasks.train
+    if scene.all_tasks:
+        drawn = (*scene.tasks.train, *scene.tasks.held_out)
     chosen = [scene.choose(seed) for seed in range(20)]
     assert chosen == [scene.choose(seed) for seed in range(20)]
     assert all(then in drawn and scene.difference(first, then) > 0 for first, then in chosen)
@@ -59,6 +61,12 @@ def test_as_many_wires_are_changed_as_the_scene_says():
     pairs = [WIRED.choose(seed) for seed in range(50)]
     differ = [sum(a != b for a, b in zip(first.gear, then.gear, strict=True)) for first, then in pairs]
     assert WIRED.apart == (2, 6) and min(differ) >= 2 and max(differ) <= 6 and len(set(differ)) > 2
+
+
+def test_where_one_task_is_held_out_all_are_shown():
+    pairs = [SCENES["lost_leg"].choose(seed) for seed in range(40)]
+    assert {first.name for first, _ in pairs} == {"nominal"}
+    assert {then.name for _, then in pairs} == {f"leg {leg} lost" for leg in range(4)}
 
 
 def test_tasks_that_are_named_are_taken():

@@ -35,6 +35,7 @@ class Scene:
         story: what happens, a sentence.
         change_at: when the task changes [s].
         starts_nominal: as Ant-v5 comes at first, rather than in a task.
+        all_tasks: whether its tasks are drawn from those to train on, too, where only one is held out.
         apart: how different the two tasks are at least and at most, where there are such, see `difference`.
         parts: what the belief's numbers are about.
         truth: of a task, the numbers that the belief should come to, float [k] in -1..1.
@@ -48,6 +49,7 @@ class Scene:
     parts: tuple[str, ...]
     truth: Callable[[Task], np.ndarray]
     starts_nominal: bool = False
+    all_tasks: bool = False
     apart: tuple[float, float] = (0.0, math.inf)
     tolerance: float = 0.5
     memoryless: str = "default"
@@ -66,7 +68,7 @@ class Scene:
         return float(np.sum(np.abs(self.truth(one) - self.truth(other)))) / 2
 
     def choose(self, seed: int, first: str = "", then: str = "") -> tuple[Task, Task]:
-        """The task at the start and the one after the change: as named, else held out ones that the seed draws.
+        """The task at the start and the one after the change: as named, else ones that the seed draws.
 
         The second is another than the first, and as far from it as `apart` says where the tasks allow it.
 
@@ -74,7 +76,7 @@ class Scene:
             ArgumentError: a name that is none of the distribution's.
         """
         tasks = self.tasks
-        drawn = tasks.held_out or tasks.train
+        drawn = (*tasks.train, *tasks.held_out) if self.all_tasks else tasks.held_out or tasks.train
         random = np.random.default_rng((_STREAM, seed))
         start = self._named(first) if first else NOMINAL if self.starts_nominal else drawn[random.integers(len(drawn))]
         if then:
@@ -120,7 +122,8 @@ SCENES = {
     "latency": Scene("latency", "adaptive", "Torques come at once at first, and then some ticks late.", 4.0,
                      tuple(f"{delay} ticks" for delay in range(_DELAYS)), _delay, starts_nominal=True),
     "lost_leg": Scene("lost_leg", "lost_leg", "A leg goes limp while the robot walks.", 4.0,
-                      ("none lost", *(f"leg {leg} lost" for leg in range(NUM_LEGS))), _lost, starts_nominal=True),
+                      ("none lost", *(f"leg {leg} lost" for leg in range(NUM_LEGS))), _lost, starts_nominal=True,
+                      all_tasks=True),
 }
 
 
