@@ -1,10 +1,15 @@
 """How the tests are shared out where several processes run them, as `./run test` does without arguments."""
 
+import os
 from pathlib import PurePath
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Of processes that share a machine none is faster with several threads for one operation, and all together slower.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 # Packages whose tests start no nodes, and such files of tests/.
 _COMPUTING = {"ant_rl_core", "recorder_node", "trainer"}

@@ -30,7 +30,7 @@ from trainer.algorithms.meta.guided_rl2 import GuidedRL2, GuidedRL2Config
 from trainer.runs.train_config import choose
 
 ROWS = 6
-SMALL = GuidedRL2Config(total_steps=ROWS * 40, teacher="ppo", round_length=20, gradient_steps=3, minibatch_rows=2,
+SMALL = GuidedRL2Config(total_steps=ROWS * 40, teacher="ppo", round_length=10, gradient_steps=3, minibatch_rows=2,
                         hidden=(8, 8), memory_size=6, actor_hidden=(8,))
 
 
@@ -191,7 +191,7 @@ def a_rollout(rng, ticks, rows=3):
                                                 ("estimator", "directions"), ("actor", "wired")])
 def test_the_policy_that_is_handed_over_does_what_the_learner_does(student, tasks, eager):
     learner = make_learner(tasks, student=student, noise=0.0, teacher_share=0.0)
-    run(learner, 25, tasks=tasks)  # its weights are no longer those of the start
+    run(learner, 12, tasks=tasks)  # its weights are no longer those of the start
     if tasks == "directions":  # the direction of an estimate near 0 is any
         learner._student._answer.bias.assign([1.0, 0.5])
     actor = load_actor(policy_bundle.unpack(learner.policy()))
@@ -239,15 +239,15 @@ def test_a_sequence_is_learned_from_as_it_was_acted(student):
 @pytest.mark.parametrize(("student", "tasks"), [("estimator", "swapped"), ("actor", "latency")])
 def test_a_checkpoint_goes_on_bit_for_bit(student, tasks, eager):
     learner = make_learner(tasks, student=student)
-    env, step = run(learner, 26, tasks=tasks)
+    env, step = run(learner, 13, tasks=tasks)  # within a round
     saved, physics = {name: np.array(array) for name, array in learner.save().items()}, env.save()
-    run(learner, 20, env, step, tasks)
+    run(learner, 10, env, step, tasks)
     other = make_learner(tasks, seed=9, student=student)
     other.restore(saved)
     env = make(ROWS, 3, 1, tasks=PRESETS[tasks](), max_episode_steps=15, looks_ahead=tasks == "latency")
     # The state of memory is the driver's; a run that is resumed begins with new ones, so both are begun anew here.
-    _, _ = env.reset(), run(other, 20, env, env.restore(physics), tasks)
-    assert other.env_steps == learner.env_steps == 46 * ROWS and other.version == learner.version
+    _, _ = env.reset(), run(other, 10, env, env.restore(physics), tasks)
+    assert other.env_steps == learner.env_steps == 23 * ROWS and other.version == learner.version
     differ = [name for name, array in learner.save().items() if not np.array_equal(array, other.save()[name])]
     assert not differ
 

@@ -28,7 +28,8 @@ from trainer.algorithms.off_policy.td3 import TD3
 from trainer.algorithms.on_policy.ppo import PPO
 from trainer.runs import evaluate, progress, train
 
-UPDATES = 36
+UPDATES = 18
+OFTEN_KILLED = 36  # updates of a run that is killed again and again
 SETTINGS = {"num_envs": "2", "num_threads": "1", "rollout_length": "16", "minibatch_size": "32", "epochs": "2",
             "actor_hidden": "32", "critic_hidden": "32", "checkpoint_interval": "1", "seed": "3",
             "curve_interval": "1", "evaluation_episodes": "1", "evaluation_interval": str(15 * 32)}
@@ -96,9 +97,12 @@ def as_on_a_terminal():
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     """A run that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("unbroken")
+    return undisturbed(tmp_path_factory.mktemp("unbroken"), UPDATES)
+
+
+def undisturbed(folder, updates):
     tf.config.run_functions_eagerly(True)
-    assert train.main("ppo", settings(folder, UPDATES)) == 0
+    assert train.main("ppo", settings(folder, updates)) == 0
     return folder
 
 
@@ -148,12 +152,12 @@ def interrupted(folder, monkeypatch, after, **changes):
 
 
 def test_resumed_after_an_interrupt_it_goes_on_as_if_there_was_none(unbroken, tmp_path, monkeypatch, capsys):
-    interrupted(tmp_path, monkeypatch, after=25, checkpoint_interval=str(10 * STEPS_PER_UPDATE))
-    assert "stopped at 832 steps; go on from the last checkpoint, " in (text := sentence(capsys))
+    interrupted(tmp_path, monkeypatch, after=13, checkpoint_interval=str(5 * STEPS_PER_UPDATE))
+    assert "stopped at 448 steps; go on from the last checkpoint, " in (text := sentence(capsys))
     assert text.endswith("checkpoint.npz, with resume:=true")
-    assert len(rows(tmp_path)) == 25 and int(learned(tmp_path)["learner.env_steps"]) == 20 * 32
+    assert len(rows(tmp_path)) == 13 and int(learned(tmp_path)["learner.env_steps"]) == 10 * 32
     with open(tmp_path / "curve.csv", "a") as file:  # a row that a kill cut short
-        file.write("832,1.")
+        file.write("448,1.")
     (tmp_path / ".checkpoint.npz.123.part").write_bytes(b"half")
     # Settings that are not given are those that the run was begun with.
     assert train.main("ppo", {"output": str(tmp_path), "resume": "true"}) == 0
@@ -200,7 +204,7 @@ def test_evaluations_change_nothing_of_the_training(unbroken, tmp_path):
     assert rows(tmp_path) == rows(unbroken)
     found, expected = learned(tmp_path), learned(unbroken)
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
-    assert [int(row["env_steps"]) for row in rows(unbroken, "evaluation.csv")] == [480, 960, 1152]
+    assert [int(row["env_steps"]) for row in rows(unbroken, "evaluation.csv")] == [480, 576]
     (last,) = rows(tmp_path, "evaluation.csv")
     assert last == rows(unbroken, "evaluation.csv")[-1]
 
@@ -513,7 +517,7 @@ def count(path):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def test_killed_at_any_moment_it_resumes_to_the_same_end(processes, unbroken, tmp_path):
+def test_killed_at_any_moment_it_resumes_to_the_same_end(processes, tmp_path):
     folder, rng = tmp_path / "run", np.random.default_rng(12)
     curve, saved = folder / "curve.csv", folder / "checkpoint.npz"
     within_a_write = 0
@@ -521,7 +525,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_end(processes, unbroken, tm
         resume = {"resume": "true"} if saved.exists() else {}
         if not resume and folder.exists():  # with rows, and nothing to go on from
             shutil.rmtree(folder)
-        process = start(processes, tmp_path, {**settings(folder, UPDATES), **resume})
+        process = start(processes, tmp_path, {**settings(folder, OFTEN_KILLED), **resume})
         rows_now = count(curve) if resume else 1
         goal = rows_now + int(rng.integers(0, 4))
         # The first kill comes before the first update; every second of the others while a checkpoint is written.
@@ -535,11 +539,11 @@ def test_killed_at_any_moment_it_resumes_to_the_same_end(processes, unbroken, tm
         if saved.exists():
             checkpoint.load(saved)
     assert within_a_write >= 2, "no kill hit the write of a checkpoint"
-    assert count(curve) < UPDATES + 1
-    process = start(processes, tmp_path, {**settings(folder, UPDATES), "resume": "true"})
+    assert count(curve) < OFTEN_KILLED + 1
+    process = start(processes, tmp_path, {**settings(folder, OFTEN_KILLED), "resume": "true"})
     process.join(60)
     assert process.exitcode == 0, (tmp_path / "log.txt").read_text()
-    assert_same_run(folder, unbroken)
+    assert_same_run(folder, undisturbed(tmp_path / "unbroken", OFTEN_KILLED))
     assert not list(folder.glob(".*.part"))
 
 

@@ -30,13 +30,14 @@ _PENDULUM = {
                 critic_hidden=(64, 64), hidden=(64, 64), exploration_std=0.2)}
 # The same, where targets follow at every step instead of being renewed seldom.
 _PENDULUM_FOLLOWED = dict(critic_learning_rate=3e-3)
-# A few updates of tiny networks in which every setting plays a part.
+# A few updates of tiny networks in which every setting plays a part: what bounds something is near what it bounds.
 _SMALL = {
     True: dict(total_steps=1000, rollout_length=8, minibatch_size=8, minibatch_rows=2, epochs=3, learning_rate=3e-3,
-               entropy_coefficient=-0.5, min_std=0.6065, actor_hidden=(8,), critic_hidden=(8,), input_hidden=(8,),
-               memory_size=8),
+               entropy_coefficient=-0.5, min_std=0.6065, clip_ratio=0.02, reward_clip=0.5,
+               actor_hidden=(8,), critic_hidden=(8,), input_hidden=(8,), memory_size=8),
     False: dict(total_steps=60, learning_starts=8, updates_per_step=0.25, batch_size=8, replay_capacity=20,
                 prioritized=True, importance_exponent=0.4, importance_exponent_end=1.0, normalize_observations=True,
+                observation_clip=1.0, huber_threshold=0.5, max_gradient_norm=0.5, epsilon=0.5,
                 exploration_steps=20, target_interval=2, network="plain", embedding_size=0, actor_hidden=(8,),
                 critic_hidden=(8,), hidden=(8,), width=8)}
 TRIED_ELSEWHERE = {"initial_policy"}  # needs a file, see test_td7.py and test_rl2.py

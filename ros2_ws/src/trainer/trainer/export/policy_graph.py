@@ -273,9 +273,20 @@ def keras_bytes(model: keras.Model) -> bytes:
 
 def litert_bytes(model: keras.Model) -> bytes:
     """The graph as a .tflite file with float32 weights and the batch size open."""
+    names, given = list(_named_inputs(model)), model.input
+    tensors = given if isinstance(given, dict) else {names[0]: given}
+
+    @tf.function(autograph=False, input_signature=[
+        {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in tensors.items()}])
+    def run(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return model(_as_given(inputs))
+
+    # Through a saved model: the converter keeps the weights of a bare function as variables. Not by the one that Keras
+    # exports, for which it traces the graph nine times.
+    module = tf.Module()
+    module.weights_ = [variable.value for variable in model.variables]
     with tempfile.TemporaryDirectory() as folder:
-        # Through a saved model: the converter keeps the weights of a bare function as variables.
-        model.export(folder, format="tf_saved_model", verbose=False)
+        tf.saved_model.save(module, folder, signatures=run.get_concrete_function())
         return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
 
 
