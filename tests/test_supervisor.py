@@ -174,6 +174,16 @@ def test_the_deaf_are_killed_in_bounded_time_and_tell_where_they_were():
     assert_gone(children)
 
 
+def test_nothing_is_lost_with_what_is_expendable():
+    """Unless it fails by itself."""
+    for code, expected in ((DEAF, 0), (NODE.replace("sys.exit(0)", "sys.exit(7)"), 7)):
+        process = start(python("env", NODE, main=True), python("monitor", code, expendable=True), interrupt=0.5,
+                        terminate=0.2, **GROWN)
+        read_until(process, "[env] up", "[monitor] up")
+        found, output = finish(process, signal.SIGINT)
+        assert found == expected and ("monitor did not stop when asked to: killed" in output) == (expected == 0)
+
+
 def test_it_has_no_thread_that_a_child_could_be_forked_beside():
     process = start(python("env", NODE, main=True), python("policy", NODE), **GROWN)
     read_until(process, "[env] up", "[policy] up")

@@ -44,7 +44,7 @@ def node_command(entry: NodeEntry, params_files: Sequence[str], environment: Map
         # JSON is YAML with the type kept: "1" stays text. Its codes for characters are not always YAML's: they stay.
         arguments += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
     return Command(entry.name, [str(program), *arguments], environment, entry.respawn, entry.main, entry.observer,
-                    prefix=not entry.display, saving=entry.saving)
+                    prefix=not entry.display, saving=entry.saving, expendable=entry.expendable)
 
 
 def check_params_file(path: str, entries: Sequence[NodeEntry]) -> list[str]:

@@ -142,6 +142,7 @@ class NodeEntry:
         display: it shows the run to people: its lines have no prefix.
         log_level: ROS log level.
         saving: how long it may need to save at its end, where that is longer than other nodes need to end [s].
+        expendable: nothing is lost where it has to be killed in the end, so that is told and is no failure.
     """
 
     package: str
@@ -155,6 +156,7 @@ class NodeEntry:
     display: bool = False
     log_level: str = "info"
     saving: float = 0.0
+    expendable: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ _PARTS = (
     # It ends its update and writes a checkpoint, replay included, which a slow disk takes long for.
     _Part(NodeEntry("trainer", "trainer_node", "trainer", main=True, saving=60.0), _WITH_TRAINER, "trainer",
           ("mode", "algorithm", "config", "seed", "output", "resume")),
-    _Part(NodeEntry("monitor_node", "monitor_node", "monitor"), _STACKS, "monitor", ()),
+    _Part(NodeEntry("monitor_node", "monitor_node", "monitor", expendable=True), _STACKS, "monitor", ()),
 )
 
 # Of all nodes, those that run beside each other and those that never do.

@@ -28,6 +28,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CLEAN = (0, -signal.SIGINT, 128 + signal.SIGINT)  # return codes of a process that ended as SIGINT asked
 _CLEAN_WHEN_YOUNG = (*_CLEAN, -signal.SIGTERM, 128 + signal.SIGTERM)  # and of one that SIGTERM found still starting
+_KILLED = (-signal.SIGABRT, -signal.SIGKILL)
 # Whatever the terminal's encoding is, which the console sees to; and what crashes or is aborted says where it was.
 _SPEECH = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8", "PYTHONFAULTHANDLER": "1"}
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -41,7 +42,7 @@ class Command:
         name: shown before each line of its output; `prefix=False` leaves that out.
         argv: program and arguments.
         environment: variables on top of the supervisor's own.
-        respawn, main, observer, saving: as in `stack.NodeEntry`.
+        respawn, main, observer, saving, expendable: as in `stack.NodeEntry`.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Command:
     observer: bool = False
     prefix: bool = True
     saving: float = 0.0
+    expendable: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ class Supervisor:
             if self._end.is_set():
                 if code not in (_CLEAN if lived > self._patience.starting else _CLEAN_WHEN_YOUNG):
                     self._say(f"{command.name} ended with {_cause(code)} when asked to stop")
-                    self._finish(_exit_code(code))
+                    if not (command.expendable and code in _KILLED):
+                        self._finish(_exit_code(code))
                 return
             deaths = deaths + 1 if lived < self._patience.early else 1
             if command.main and (code in (0, CONTESTED) or not command.respawn):
@@ -235,7 +238,7 @@ class Supervisor:
                 return
             if number == signal.SIGABRT:
                 self._say(f"{command.name} did not stop when asked to: killed")
-                self._code = self._code or 1
+                self._code = self._code or int(not command.expendable)
             young = time.monotonic() - self._started[command.name] < self._patience.starting
             process.send_signal(signal.SIGTERM if young and number == signal.SIGINT else number)
             waits: list[asyncio.Task[Any]] = [asyncio.create_task(process.wait()),
