@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from ant_env_node.tasks.task import NUM_ACTUATORS, fields_of
+from ant_env_node.vec_env import ANT_DEFAULTS
 from trainer.algorithms.meta.guided.contract import Tick, Unseen
 
 _VELOCITY = 13  # where the torso's velocity begins in an observation, along x and y in the world
@@ -42,10 +43,11 @@ class Heading(Unseen):
     def evidence(self, gates: Any, tick: Tick) -> Any:
         """What the normal equations of reward on velocity are made of, each as far as the network trusts it.
 
-        The reward is the velocity along the direction, and 1, less what the torques cost.
+        The reward is the velocity along the direction, and that of being upright, less what the torques cost.
         """
         x, y = tick.seen[:, _VELOCITY:_VELOCITY + 1], tick.seen[:, _VELOCITY + 1:_VELOCITY + 2]
-        along = tick.reward - 1.0 + 0.5 * ops.sum(ops.square(tick.sent), axis=-1, keepdims=True)
+        cost = ANT_DEFAULTS["ctrl_cost_weight"] * ops.sum(ops.square(tick.sent), axis=-1, keepdims=True)
+        along = tick.reward - ANT_DEFAULTS["healthy_reward"] + cost
         return ops.sigmoid(gates) * ops.concatenate([along * x, along * y, x * x, x * y, y * y], axis=-1)
 
     def readout(self) -> np.ndarray:
