@@ -1,0 +1,50 @@
+"""The contract of a model of the environment, whatever is behind it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+Array = Any  # np.ndarray or tf.Tensor
+
+
+class Moment(NamedTuple):
+    """Where imagined robots are, one row each; numpy arrays or tensors.
+
+    Attributes:
+        state: float [r, 27], see `kinematics`.
+        place: float [r, 2], how far the torso has moved since imagining began, along x and y [m].
+        displacement: float [r, 2], what of it is of the step that led here.
+        contact: float [r], sum of the squared clipped contact forces after that step.
+        reward: float [r], what the model itself says of the reward of that step; None where it says nothing, and the
+            reward is the known function of the rest.
+        inside: what only the model understands.
+    """
+
+    state: Array
+    place: Array
+    displacement: Array
+    contact: Array
+    reward: Array | None = None
+    inside: Any = None
+
+
+class EnvironmentModel(Protocol):
+    """What comes of a state and an action.
+
+    Rows are independent of each other, and a model knows no ends: it goes on from wherever it is told to. Rows of several
+    branches lie as `layout` has them.
+    """
+
+    def begin(self, observation: Array, branches: int = 1) -> Moment:
+        """Robots as they are observed, each `branches` times.
+
+        Args:
+            observation: float [n, 105], or more or fewer numbers that begin with the state's 27.
+            branches: K, how often each is imagined.
+
+        Returns:
+            K * n rows.
+        """
+
+    def step(self, moment: Moment, action: Array) -> Moment:
+        """One control period later, with actions [r, 8] in [-1, 1]."""

@@ -1,0 +1,117 @@
+"""What is known of the Ant without learning: its state, its reward and its end; for numpy and TensorFlow alike.
+
+A state is the 27 kinematic numbers that an observation begins with: height and attitude (a unit quaternion, w first) of the
+torso, 8 joint angles, linear velocity of the torso in the world, its angular velocity in the body, 8 joint velocities. The
+ground is flat, so that where the robot is does not count. Contact forces, the observation's other 78 numbers, are a function
+of state and torque; models that predict them recursively are twice as wrong about everything else.
+
+Each function takes numpy arrays or TensorFlow tensors, of any leading shape, and gives the same kind back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ant_rl_core.spec import ANT
+
+STATE_SIZE = 27
+HEIGHT = 0
+QUATERNION = slice(1, 5)
+VELOCITY = slice(13, 15)  # of the torso along x and y in the world [m/s]
+YAW_RATE = 18  # of the torso about its own z [rad/s]
+NUM_CONTACTS = ANT.observation_size - STATE_SIZE
+
+LEAST_HEIGHT, LARGEST_HEIGHT = 0.2, 1.0  # [m] of a healthy torso, themselves allowed
+HEALTHY_REWARD, CONTROL_COST, CONTACT_COST = 1.0, 0.5, 5e-4
+# What a linear forward reward weighs, as `FEATURES` of tasks: velocities along x and y, yaw rate, height.
+ALONG_X = (1.0, 0.0, 0.0, 0.0)
+
+Array = Any  # np.ndarray or tf.Tensor
+
+
+def ops(x: Array) -> Any:
+    """The module whose functions take `x`: numpy, or keras.ops, which has the same ones by the same names."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return np
+    import keras
+    return keras.ops
+
+
+def state_of(observation: Array) -> Array:
+    """The state [..., 27] of observations [..., 105], or of what begins as those do."""
+    return observation[..., :STATE_SIZE]
+
+
+def contact_of(observation: Array) -> Array:
+    """Sum of the squared contact forces, which the observation has clipped to ±1, [...]."""
+    return ops(observation).sum(ops(observation).square(observation[..., STATE_SIZE:]), axis=-1)
+
+
+def with_unit_quaternion(state: Array) -> Array:
+    """The state with its quaternion scaled to length 1; one of length 0 becomes zeros, not NaN."""
+    quaternion = state[..., QUATERNION]
+    of = ops(state)
+    length = of.sqrt(of.sum(of.square(quaternion), axis=-1, keepdims=True))
+    return of.concatenate([state[..., :QUATERNION.start], quaternion / of.maximum(length, 1e-6),
+                           state[..., QUATERNION.stop:]], axis=-1)
+
+
+def advanced(state: Array, delta: Array) -> Array:
+    """The state after a change of `delta` [..., 27]: the sum, with a quaternion of length 1."""
+    return with_unit_quaternion(state + delta)
+
+
+def terminated(state: Array) -> Array:
+    """bool [...]: whether Ant-v5 ends the episode there: not finite, or the torso too low or too high."""
+    of = ops(state)
+    height = state[..., HEIGHT]
+    return ~(of.all(of.isfinite(state), axis=-1) & (height >= LEAST_HEIGHT) & (height <= LARGEST_HEIGHT))
+
+
+def forward(displacement: Array, state: Array, weights: Sequence[float] = ALONG_X) -> Array:
+    """The forward part of the reward of a step [...].
+
+    Args:
+        displacement: of the torso in the step, along x and y [..., 2] [m].
+        state: after the step.
+        weights: what velocity along x and y [m/s], yaw rate [rad/s] and height [m] count, as in `Task.weights`; a heading
+            is (cos, sin, 0, 0).
+    """
+    velocity = displacement / ANT.control_period
+    parts = (velocity[..., 0], velocity[..., 1], state[..., YAW_RATE], state[..., HEIGHT])
+    return sum(weight * part for weight, part in zip(weights, parts, strict=True) if weight)
+
+
+def reward_of(forward_part: Array, action: Array, state: Array, contact: Array) -> Array:
+    """The reward of a step [...]: that of Ant-v5 where the forward part is `forward`'s.
+
+    Args:
+        forward_part: [...], see `forward`; tasks have one of their own.
+        action: as given, [..., 8].
+        state: after the step; an unhealthy one earns no bonus.
+        contact: sum of squared clipped contact forces after the step, [...].
+    """
+    of = ops(action)
+    healthy = of.where(terminated(state), 0.0 * contact, 0.0 * contact + HEALTHY_REWARD)
+    control = CONTROL_COST * of.sum(of.square(action), axis=-1)
+    return (forward_part + healthy) - (control + CONTACT_COST * contact)
+
+
+def displacement_of(reward: np.ndarray, action: np.ndarray, observation: np.ndarray,
+                    next_observation: np.ndarray) -> np.ndarray:
+    """What the torso moved in each of a few steps, as far as transitions tell, float32 [..., 2] [m].
+
+    Along x that is what the reward of Ant-v5 says. Along y no transition tells it; the mean of the velocities before and
+    after stands for it, which is wrong by some centimeters per second where a foot hits the ground.
+
+    Args:
+        reward: default reward [...].
+        action, observation, next_observation: [..., size], of the same steps.
+    """
+    after = state_of(next_observation)
+    rest = reward_of(np.zeros_like(reward), action, after, contact_of(next_observation))
+    velocity_y = 0.5 * (observation[..., VELOCITY.stop - 1] + next_observation[..., VELOCITY.stop - 1])
+    return (np.stack([reward - rest, velocity_y], axis=-1) * ANT.control_period).astype(np.float32)
