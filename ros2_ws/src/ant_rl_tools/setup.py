@@ -18,5 +18,5 @@ setup(
     zip_safe=True,
     entry_points={"ant_rl.verbs": ["report = ant_rl_tools.verbs:REPORT", "replay = ant_rl_tools.verbs:REPLAY",
                                    "video = ant_rl_tools.verbs:VIDEO", "demo = ant_rl_tools.verbs:DEMO",
-                                   "bench = ant_rl_tools.verbs:BENCH"]},
+                                   "model = ant_rl_tools.verbs:MODEL", "bench = ant_rl_tools.verbs:BENCH"]},
 )

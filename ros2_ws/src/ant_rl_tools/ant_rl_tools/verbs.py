@@ -1,4 +1,4 @@
-"""What `./run` has of this package: report, replay, video, demo, bench.
+"""What `./run` has of this package: report, replay, video, demo, model, bench.
 
 A verb's own modules are imported when it runs.
 """
@@ -69,6 +69,16 @@ def _demo_help(words: Sequence[str]) -> str:
     return command.help_text()
 
 
+def _model(words: Sequence[str]) -> int:
+    from ant_rl_tools.model import command
+    return command.main(words)
+
+
+def _model_help(words: Sequence[str]) -> str:
+    from ant_rl_tools.model import command
+    return command.help_text()
+
+
 def _bench(words: Sequence[str]) -> int:
     from ant_rl_tools import bench
     suite = _suite(words, bench.SUITES)
@@ -93,5 +103,7 @@ VIDEO = Verb("video BUNDLE …", "policies walking side by side, as an MP4, e.g.
              "steps:=200", 60, _video, _video_help, show_lines_only)
 DEMO = Verb("demo NAME", "a policy that finds out its task beside one that can't, while the task changes, e.g. "
             "./run demo wired", 65, _demo, _demo_help, show_lines_only)
+MODEL = Verb("model DATA …", "learn a model of the environment from recordings or from a run's replay, and judge it", 35,
+             _model, _model_help, show_lines_only, uses_ros=True)
 BENCH = Verb("bench [learn]", "measure speed and memory and compare with what is to be reached: the stack, or the "
              "learners", 80, _bench, _bench_help, uses_ros=True)

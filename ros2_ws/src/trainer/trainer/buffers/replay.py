@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,6 +122,15 @@ class ReplayBuffer:
         discount = (self.discount**steps * self.bootstrap[last, row]).astype(np.float32)
         return ReplayBatch(self.observation[t, row], self.action[t, row], reward, discount,
                            self._successors(last, row), weight, index)
+
+    def in_order(self) -> Iterator[Transition]:
+        """What is stored, tick by tick, the oldest first; all ends but those of the task are time limits."""
+        row = np.arange(self.num_envs)
+        for i in range(max(0, self._written - self.ticks), self._written):
+            t = np.full(self.num_envs, i % self.ticks)
+            terminated = self.bootstrap[t, row] == 0
+            yield Transition(self.observation[t, row], self.action[t, row], self.reward[t, row], terminated,
+                             self.cut[t, row] & ~terminated, self._successors(t, row))
 
     def update_priorities(self, index: np.ndarray, priority: np.ndarray) -> None:
         """Set the priorities (> 0) of drawn transitions; new ones enter with the largest priority ever set.

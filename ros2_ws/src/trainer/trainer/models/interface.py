@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+from trainer.models import kinematics
+from trainer.models.kinematics import ops
+from trainer.models.layout import spread
+
 Array = Any  # np.ndarray or tf.Tensor
 
 
@@ -48,3 +52,10 @@ class EnvironmentModel(Protocol):
 
     def step(self, moment: Moment, action: Array) -> Moment:
         """One control period later, with actions [r, 8] in [-1, 1]."""
+
+
+def start(observation: Array, branches: int = 1) -> Moment:
+    """Where robots are observed, nothing having happened yet: what `begin` of a model without an inside gives."""
+    state = spread(kinematics.state_of(observation), branches)
+    zeros = ops(state).zeros_like
+    return Moment(state, zeros(state[:, :2]), zeros(state[:, :2]), zeros(state[:, 0]))

@@ -8,9 +8,8 @@ import tensorflow as tf
 from ant_rl_core.spec import ANT
 from trainer.models import kinematics
 from trainer.models.ensemble import Ensemble, EnsembleConfig
-from trainer.models.interface import Moment
+from trainer.models.interface import Moment, start
 from trainer.models.kinematics import STATE_SIZE
-from trainer.models.layout import spread
 from trainer.models.rows import Rows
 
 INPUTS = STATE_SIZE + ANT.action_size
@@ -37,10 +36,8 @@ class LearnedModel:
 
     def begin(self, observation: tf.Tensor, branches: int = 1) -> Moment:
         """As `EnvironmentModel.begin`."""
-        state = spread(kinematics.state_of(tf.convert_to_tensor(observation, tf.float32)), branches)
-        nothing = 0.0 * state[:, 0]
-        return Moment(state, 0.0 * state[:, :2], 0.0 * state[:, :2], nothing,
-                      nothing if self.ensemble.config.reward_head else None)
+        moment = start(tf.convert_to_tensor(observation, tf.float32), branches)
+        return moment._replace(reward=tf.zeros_like(moment.contact)) if self.ensemble.config.reward_head else moment
 
     def step(self, moment: Moment, action: tf.Tensor) -> Moment:
         """As `EnvironmentModel.step`; differentiable."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -100,12 +100,14 @@ class ModelLearner:
         self._times = np.concatenate([self._times, times])[keep]
         self._held_out = np.concatenate([self._held_out, held_out])[keep]
 
-    def fit(self, batches: int, decay: bool = False) -> dict[str, float]:
+    def fit(self, batches: int, decay: bool = False,
+            shown: Callable[[range], Iterable[int]] = iter) -> dict[str, float]:
         """Make up to so many gradient steps, fewer where the held-out rows say so.
 
         Args:
             batches: rounded up to whole numbers of `batches_per_look`.
             decay: let the step size fall to nothing on the way, by half a cosine; it then never ends early.
+            shown: is given the numbers of the looks, and gives them back while it shows progress.
 
         Returns:
             Figures by name: model_loss of the last steps, model_held_out, the mean squared normalized error of held-out
@@ -126,7 +128,7 @@ class ModelLearner:
         judged = judged[np.linspace(0, len(judged) - 1, min(len(judged), _MOST_HELD_OUT)).astype(np.int64)]
         best = _Best(ensemble.learned, self._losses(inputs[judged], outputs[judged])[0])
         looks = math.ceil(batches / config.batches_per_look)
-        for look in range(looks):
+        for look in shown(range(looks)):
             share = 0.5 * (1 + math.cos(math.pi * (look + 0.5) / looks)) if decay else 1.0
             self._optimizer.learning_rate.assign(config.model_learning_rate * share)
             drawn = np.stack([of[self._batch_rng.integers(0, len(of), (config.batches_per_look, config.model_batch_size))]

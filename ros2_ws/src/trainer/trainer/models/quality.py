@@ -1,0 +1,145 @@
+"""How good a model of the environment is: errors over some steps, beside what is known of how good it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.models import kinematics
+from trainer.models.interface import EnvironmentModel, Moment
+from trainer.models.rows import Rows, Stretch
+
+STEPS = (1, 5, 15, 50)
+HORIZON = STEPS[-1]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """r pieces of what robots did, of H steps each, that lie within one episode.
+
+    Attributes:
+        start: float32 [r, 27], where they begin.
+        action: float32 [H, r, 8].
+        state: float32 [H, r, 27], after each step.
+        reward: float32 [H, r].
+    """
+
+    start: np.ndarray
+    action: np.ndarray
+    state: np.ndarray
+    reward: np.ndarray
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found of one model on some windows, by step from the first to the last.
+
+    Attributes:
+        error: float64 [H], median over the windows of the root mean square difference of the state, in standard
+            deviations of each number.
+        reward_error: float64 [H], median over the windows of the absolute difference of the rewards' sum so far.
+        reward: float64 [H], mean over the windows of the absolute value of the true sum.
+    """
+
+    error: np.ndarray
+    reward_error: np.ndarray
+    reward: np.ndarray
+
+
+def windows(stretches: Sequence[Stretch], horizon: int, count: int, rng: np.random.Generator) -> Windows | None:
+    """Up to `count` windows of so many steps, drawn without replacement; None where no stretch has as many."""
+    starts = [(stretch, first) for stretch in stretches for first in range(len(stretch) - horizon + 1)]
+    if not starts:
+        return None
+    chosen = [starts[i] for i in np.sort(rng.permutation(len(starts))[:count])]
+    span = slice(None, horizon)
+    return Windows(np.stack([stretch.state[first] for stretch, first in chosen]),
+                   *(np.stack([part[first:][span] for part, first in parts], axis=1) for parts in (
+                       [(stretch.action, first) for stretch, first in chosen],
+                       [(stretch.state[1:], first) for stretch, first in chosen],
+                       [(stretch.reward, first) for stretch, first in chosen])))
+
+
+def imagined(model: EnvironmentModel, start: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a model makes of recorded actions: states [H, r, 27] and rewards [H, r], with no regard for ends.
+
+    Args:
+        model: one whose arrays convert to numpy.
+        start: [r, 27].
+        action: [H, r, 8].
+    """
+    moment, states, rewards = model.begin(start), [], []
+    for each in action:
+        moment = model.step(moment, each)
+        states.append(np.asarray(moment.state))
+        rewards.append(reward_of(moment, each))
+    return np.stack(states), np.stack(rewards)
+
+
+def reward_of(moment: Moment, action: np.ndarray) -> np.ndarray:
+    """The default reward of the step that led to a moment, [r]; the model's own word where it has one."""
+    if moment.reward is not None:
+        return np.asarray(moment.reward)
+    state, contact = np.asarray(moment.state), np.asarray(moment.contact)
+    return kinematics.reward_of(kinematics.forward(np.asarray(moment.displacement), state), action, state, contact)
+
+
+def judged(states: np.ndarray, rewards: np.ndarray, real: Windows, scale: np.ndarray) -> Judgement:
+    """Compare what was imagined with what came.
+
+    Args:
+        states, rewards: [H, r, 27] and [H, r], as of `imagined`.
+        real: what came.
+        scale: [27], standard deviation of each number; one that does not vary at all is left out.
+    """
+    varies = scale > 0
+    off = (states - real.state)[..., varies] / scale[varies]
+    sums, real_sums = np.cumsum(rewards, axis=0, dtype=np.float64), np.cumsum(real.reward, axis=0, dtype=np.float64)
+    return Judgement(np.median(np.sqrt(np.square(off).mean(axis=2)), axis=1),
+                     np.median(np.abs(sums - real_sums), axis=1), np.abs(real_sums).mean(axis=1))
+
+
+def spreads(spread: Callable[[np.ndarray, np.ndarray], np.ndarray], learned: Rows, held_out: Rows,
+            rng: np.random.Generator, count: int = 4096) -> Mapping[str, float]:
+    """Mean disagreement of an ensemble on rows that it learned from, on held-out ones, and off the data.
+
+    Off the data are held-out states whose numbers are each those of another robot, with random torques.
+
+    Args:
+        spread: of states [r, 27] and actions [r, 8].
+        learned, held_out: rows.
+        rng: of the draws.
+        count: rows of each kind.
+    """
+    mine, theirs = (rng.integers(0, len(rows), count) for rows in (learned, held_out))
+    mixed = np.stack([rng.permutation(column) for column in held_out.state[theirs].T], axis=1)
+    torques = rng.uniform(-1, 1, (count, held_out.action.shape[1])).astype(np.float32)
+    return {"learned": float(spread(learned.state[mine], learned.action[mine]).mean()),
+            "held_out": float(spread(held_out.state[theirs], held_out.action[theirs]).mean()),
+            "off_the_data": float(spread(kinematics.with_unit_quaternion(mixed), torques).mean())}
+
+
+def split(stretches: Sequence[Stretch], share: float, length: int,
+          rng: np.random.Generator) -> tuple[list[Stretch], list[Stretch]]:
+    """Pieces to learn from, and about this share of the steps in pieces to judge on.
+
+    Args:
+        stretches: of one source.
+        share: between 0 and 1.
+        length: of the pieces, in steps.
+        rng: of the draws.
+
+    Raises:
+        ValueError: there are fewer than two pieces.
+    """
+    pieces = [piece for stretch in stretches for piece in stretch.pieces(length)]
+    if len(pieces) < 2:
+        raise ValueError(f"a model needs at least two pieces of {length} steps, one of which is held back, found "
+                         f"{sum(map(len, stretches))} steps")
+    order = rng.permutation(len(pieces)).tolist()
+    wanted, held = share * sum(map(len, pieces)), []
+    while order and (not held or sum(len(pieces[i]) for i in held) < wanted) and len(order) > 1:
+        held.append(order.pop())
+    return [pieces[i] for i in sorted(order)], [pieces[i] for i in sorted(held)]
