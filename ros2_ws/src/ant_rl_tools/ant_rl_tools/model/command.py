@@ -66,7 +66,7 @@ def main(words: Sequence[str]) -> int:
             model = model_file.read(config.model) if config.model else None
             sources = [_source(name, title, config, fit) for name, title in zip(names, _titles(names), strict=True)]
             if model is None:
-                _tell(f"learning from {sum(len(each.learned) for source in sources for each in source.learned):,} steps")
+                _tell(f"learning from {sum(map(len, (piece for source in sources for piece in source.learned))):,} steps")
                 model, figures = learn(sources, network, fit, config.batches, config.seed)
             else:
                 figures = {}
