@@ -46,7 +46,7 @@ class ModelConfig(Settings):
 
 
 @dataclass(frozen=True)
-class FitConfig(ModelLearnerConfig):
+class LearnConfig(ModelLearnerConfig):
     """How it is learned here: with more held out than where it is learned on and on."""
 
     held_out_share: float = changed(0.2)
@@ -56,7 +56,7 @@ def main(words: Sequence[str]) -> int:
     """Learn or judge; returns the exit code. ArgumentError where it can't be done."""
     names = [with_home("DATA", word) for word in words if ":=" not in word]
     given = settings.split(word for word in words if ":=" in word)
-    config, network, fit = settings.build([ModelConfig, EnsembleConfig, FitConfig], given)
+    config, network, fit = settings.build([ModelConfig, EnsembleConfig, LearnConfig], given)
     if not names:
         raise ArgumentError("model needs recordings or runs to learn from: ./run model DATA [DATA …] key:=value …")
     if config.model:
@@ -100,10 +100,10 @@ def help_text() -> str:
                        "writes it. DATA is a recording (./run sim record:=PATH), or the folder or checkpoint of a training "
                        "with a replay buffer. Errors of imagined states are medians, in standard deviations of the data.",
                        _WIDTH), "", "settings, with their defaults:",
-        *(line for cls in (ModelConfig, EnsembleConfig, FitConfig) for line in settings.help_lines(cls))])
+        *(line for cls in (ModelConfig, EnsembleConfig, LearnConfig) for line in settings.help_lines(cls))])
 
 
-def _source(name: str, title: str, config: ModelConfig, fit: FitConfig) -> Source:
+def _source(name: str, title: str, config: ModelConfig, fit: LearnConfig) -> Source:
     _tell(f"reading {name}")
     found = read(Path(name), config.namespace or None)
     try:

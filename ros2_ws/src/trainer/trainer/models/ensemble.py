@@ -120,7 +120,8 @@ class Ensemble:
             return Prediction(x, self.residual[:, None])
         mean, raw = tf.split(x, 2, axis=-1)
         low, high = np.log(_LEAST_STD), np.log(_LARGEST_STD)
-        return Prediction(mean, tf.exp(low + (high - low) * tf.sigmoid(raw)))
+        begin = np.log(-low / high)  # at which the standard deviation is 1, as that of the outputs
+        return Prediction(mean, tf.exp(low + (high - low) * tf.sigmoid(raw + begin)))
 
     def predict(self, inputs: tf.Tensor) -> Prediction:
         """Prediction in the outputs' own units; arguments as of `normalized`. A constant output is its constant."""
