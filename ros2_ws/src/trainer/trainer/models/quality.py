@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -132,14 +133,17 @@ def split(stretches: Sequence[Stretch], share: float, length: int,
         rng: of the draws.
 
     Raises:
-        ValueError: there are fewer than two pieces.
+        ValueError: there are too few steps for that.
     """
     pieces = [piece for stretch in stretches for piece in stretch.pieces(length)]
-    if len(pieces) < 2:
-        raise ValueError(f"a model needs at least two pieces of {length} steps, one of which is held back, found "
-                         f"{sum(map(len, stretches))} steps")
-    order = rng.permutation(len(pieces)).tolist()
-    wanted, held = share * sum(map(len, pieces)), []
-    while order and (not held or sum(len(pieces[i]) for i in held) < wanted) and len(order) > 1:
-        held.append(order.pop())
-    return [pieces[i] for i in sorted(order)], [pieces[i] for i in sorted(held)]
+    steps = sum(map(len, pieces))
+    wanted, held = share * steps, list[int]()
+    if 2 * wanted < length or len(pieces) < 2:
+        raise ValueError(f"a model needs at least {math.ceil(length / 2 / share)} steps, so that {100 * share:g} % can be "
+                         f"held back in pieces of {length}, found {steps}")
+    for i in rng.permutation(len(pieces)).tolist():
+        so_far = sum(len(pieces[j]) for j in held)
+        if abs(so_far + len(pieces[i]) - wanted) <= abs(so_far - wanted) and len(held) < len(pieces) - 1:
+            held.append(i)
+    return ([piece for i, piece in enumerate(pieces) if i not in held],
+            [piece for i, piece in enumerate(pieces) if i in held])

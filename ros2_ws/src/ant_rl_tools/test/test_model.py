@@ -1,0 +1,91 @@
+"""`./run model` on recordings that are kept: what it writes and says, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ant_rl_core.settings import ArgumentError
+from ant_rl_tools.model import command, report
+from trainer import checkpoint
+from trainer.models import model_file
+from trainer.models.quality import Judgement
+
+GOLDEN = Path(__file__).resolve().parents[4] / "tests" / "golden"
+# Pieces of 60 steps: the longest errors are those after 50.
+SMALL = ("members:=2", "hidden:=16", "batches:=40", "batches_per_look:=20", "held_out_ticks:=60")
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "made"
+    assert command.main([str(GOLDEN / "default"), str(GOLDEN / "ppo"), f"output:={folder}", *SMALL]) == 0
+    return folder
+
+
+def test_it_writes_model_figures_and_picture(learned):
+    assert sorted(path.name for path in learned.iterdir()) == ["model.npz", "quality.json", "quality.png"]
+    assert (learned / "quality.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads((learned / "quality.json").read_text())
+    assert [source["source"] for source in found["sources"]] == ["default", "ppo"]
+    for source in found["sources"]:
+        assert source["steps"] == 250 and 40 <= source["held_out"] <= 100
+        assert list(source["models"]) == [report.LEARNED, report.COPY, report.LINEAR, report.SIMULATOR]
+        errors = {name: model["error"] for name, model in source["models"].items()}
+        assert list(errors["copy"]) == ["1", "5", "15", "50"] and errors[report.SIMULATOR]["1"] < 0.05 < errors["copy"]["1"]
+        assert source["models"][report.SIMULATOR]["reward_error_by_step"][0] < 0.1
+        assert set(source["spread"]) == {"learned", "held_out", "off_the_data"}
+    assert found["figures"]["model_batches"] == 40
+    assert model_file.read(learned / "model.npz").ensemble.config.hidden == (16,)
+    assert model_file.manifest_of(learned / "model.npz")["about"]["seed"] == 0
+
+
+def test_a_model_is_judged_as_it_was_where_it_was_learned(learned, tmp_path, capsys):
+    words = [str(GOLDEN / "default"), str(GOLDEN / "ppo")]
+    assert command.main([*words, f"output:={tmp_path / 'judged'}", f"model:={learned / 'model.npz'}",
+                         "held_out_ticks:=60"]) == 0
+    said = capsys.readouterr().out
+    assert "default: 250 steps" in said and "the networks disagree by" in said and "least squares" in said
+    assert not (tmp_path / "judged" / "model.npz").exists()
+    figures = [json.loads((folder / "quality.json").read_text())["sources"] for folder in (learned, tmp_path / "judged")]
+    assert figures[0] == figures[1]
+
+
+def test_what_can_not_be_done_is_refused_in_a_sentence(learned, tmp_path):
+    default, output = str(GOLDEN / "default"), f"output:={tmp_path / 'refused'}"
+    checkpoint.save(tmp_path / "checkpoint.npz", {"learner.variable_0": np.zeros(2)})
+    (tmp_path / "other.npz").write_text("something")
+    for words, match in (
+            ([output], "model needs recordings or runs"),
+            ([default, output], "needs at least 625 steps, so that 20 % can be held back in pieces of 250, found 250"),
+            ([str(GOLDEN / "wired"), output, *SMALL], "wired: expected steps of the stock Ant-v5, found .* MuJoCo makes otherwise"),
+            ([str(tmp_path / "none"), output], "found nothing at"),
+            ([str(tmp_path), output], "checkpoint.npz must hold a replay buffer, found none"),
+            ([default, output, f"model:={tmp_path / 'other.npz'}"], "expected the file of an environment model"),
+            ([default, output, f"model:={learned / 'model.npz'}", "members:=3"], "must be empty where something is to be "
+             "learned, found model:=.* beside members:=3"),
+            ([default, f"output:={learned}"], "must be a folder without results"),
+            ([default, output, "batches:=0"], "batches must be at least 1"),
+            ([default, output, "batch:=9"], "unknown argument 'batch'; the nearest one is 'batches'")):
+        with pytest.raises(ArgumentError, match=match) as error:
+            command.main(words)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "refused").exists()
+
+
+def test_a_source_without_long_stretches_has_a_shorter_table():
+    short = report.Found("short", 30, 10, {"copy": Judgement(np.ones(5), np.ones(5), 2 * np.ones(5))}, {"learned": 0.1})
+    lines = report.table([short])
+    assert lines[2].split() == ["k=1", "k=5", "reward", "over", "5"]
+    assert lines[3].split() == ["copy", "1.000", "1.000", "1.000", "(50.0", "%)"]
+    none = report.Found("none", 3, 1, {}, {"learned": 0.1})
+    assert "k=1" not in "".join(report.table([none]))
+    assert report.plain([none])[0]["models"] == {}
+    assert report.picture([short]).startswith(b"\x89PNG")
+
+
+def test_help_has_every_setting():
+    text = command.help_text()
+    for name in ("output:=model", "members:=4", "held_out_share:=0.2", "model:="):
+        assert f"  {name}" in text
