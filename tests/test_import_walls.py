@@ -40,8 +40,8 @@ ROS_SIDE = {
     "viewer_node": {"node", "codec", "told"},
     "ant_rl": {"node", "node_commands", "launch_actions"},
     "ant_rl_tools": {"asker", "node_process", "own_node", "recorded", "bench.node", "bench.policy", "bench.lockstep",
-                     "replay.command", "replay.policy", "replay.environment", "replay.learner", "report.command",
-                     "report.reading"},
+                     "model.command", "model.reading", "replay.command", "replay.policy", "replay.environment",
+                     "replay.learner", "report.command", "report.reading"},
 }
 
 

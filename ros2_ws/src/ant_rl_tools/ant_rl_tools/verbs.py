@@ -103,7 +103,7 @@ VIDEO = Verb("video BUNDLE …", "policies walking side by side, as an MP4, e.g.
              "steps:=200", 60, _video, _video_help, show_lines_only)
 DEMO = Verb("demo NAME", "a policy that finds out its task beside one that can't, while the task changes, e.g. "
             "./run demo wired", 65, _demo, _demo_help, show_lines_only)
-MODEL = Verb("model DATA …", "learn a model of the environment from recordings or from a run's replay, and judge it", 35,
-             _model, _model_help, show_lines_only, uses_ros=True)
+MODEL = Verb("model DATA …", "learn a model of the environment from recordings or from a run's replay, and judge it",
+             35, _model, _model_help, show_lines_only, uses_ros=True)
 BENCH = Verb("bench [learn]", "measure speed and memory and compare with what is to be reached: the stack, or the "
              "learners", 80, _bench, _bench_help, uses_ros=True)

@@ -33,7 +33,8 @@ def test_it_writes_model_figures_and_picture(learned):
         assert source["steps"] == 250 and 40 <= source["held_out"] <= 100
         assert list(source["models"]) == [report.LEARNED, report.COPY, report.LINEAR, report.SIMULATOR]
         errors = {name: model["error"] for name, model in source["models"].items()}
-        assert list(errors["copy"]) == ["1", "5", "15", "50"] and errors[report.SIMULATOR]["1"] < 0.05 < errors["copy"]["1"]
+        assert list(errors["copy"]) == ["1", "5", "15", "50"]
+        assert errors[report.SIMULATOR]["1"] < 0.05 < errors["copy"]["1"]
         assert source["models"][report.SIMULATOR]["reward_error_by_step"][0] < 0.1
         assert set(source["spread"]) == {"learned", "held_out", "off_the_data"}
     assert found["figures"]["model_batches"] == 40
@@ -48,8 +49,8 @@ def test_a_model_is_judged_as_it_was_where_it_was_learned(learned, tmp_path, cap
     said = capsys.readouterr().out
     assert "default: 250 steps" in said and "the networks disagree by" in said and "least squares" in said
     assert not (tmp_path / "judged" / "model.npz").exists()
-    figures = [json.loads((folder / "quality.json").read_text())["sources"] for folder in (learned, tmp_path / "judged")]
-    assert figures[0] == figures[1]
+    first, second = (json.loads((folder / "quality.json").read_text()) for folder in (learned, tmp_path / "judged"))
+    assert first["sources"] == second["sources"]
 
 
 def test_what_can_not_be_done_is_refused_in_a_sentence(learned, tmp_path):
@@ -59,12 +60,12 @@ def test_what_can_not_be_done_is_refused_in_a_sentence(learned, tmp_path):
     for words, match in (
             ([output], "model needs recordings or runs"),
             ([default, output], "needs at least 625 steps, so that 20 % can be held back in pieces of 250, found 250"),
-            ([str(GOLDEN / "wired"), output, *SMALL], "wired: expected steps of the stock Ant-v5, found .* MuJoCo makes otherwise"),
+            ([str(GOLDEN / "wired"), output, *SMALL], "wired: expected steps of the stock Ant-v5, found "),
             ([str(tmp_path / "none"), output], "found nothing at"),
             ([str(tmp_path), output], "checkpoint.npz must hold a replay buffer, found none"),
             ([default, output, f"model:={tmp_path / 'other.npz'}"], "expected the file of an environment model"),
-            ([default, output, f"model:={learned / 'model.npz'}", "members:=3"], "must be empty where something is to be "
-             "learned, found model:=.* beside members:=3"),
+            ([default, output, f"model:={learned / 'model.npz'}", "members:=3"], "must be empty where something is to "
+             "be learned, found model:=.* beside members:=3"),
             ([default, f"output:={learned}"], "must be a folder without results"),
             ([default, output, "batches:=0"], "batches must be at least 1"),
             ([default, output, "batch:=9"], "unknown argument 'batch'; the nearest one is 'batches'")):

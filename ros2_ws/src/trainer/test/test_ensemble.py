@@ -17,8 +17,9 @@ def fitted(config, inputs, outputs, batches, seed=0, **settings):
     ensemble = Ensemble(config, inputs.shape[1], outputs.shape[1], seed)
     rng = np.random.default_rng(seed)
     times = rng.poisson(1.0, (len(inputs), config.members))
+    held_out = rng.random(len(inputs)) < 0.1
     Fitter(ensemble, FitConfig(batches_per_look=100, **settings), seed).fit(
-        inputs.astype(np.float32), outputs.astype(np.float32), times, rng.random(len(inputs)) < 0.1, batches, decay=True)
+        inputs.astype(np.float32), outputs.astype(np.float32), times, held_out, batches, decay=True)
     return ensemble
 
 

@@ -45,8 +45,8 @@ def policy(moment):
 
 def learned(**settings):
     model = LearnedModel(EnsembleConfig(members=2, hidden=(8,), **settings), 3)
-    model.ensemble.normalize(np.random.default_rng(0).normal(size=(50, 35)).astype(np.float32),
-                             0.1 * np.random.default_rng(1).normal(size=(50, model.ensemble.outputs)).astype(np.float32))
+    rng = np.random.default_rng(0)
+    model.ensemble.normalize(rng.normal(size=(50, 35)), 0.1 * rng.normal(size=(50, model.ensemble.outputs)))
     return model
 
 

@@ -153,6 +153,10 @@ def test_what_is_not_recorded_is_simulated_again(walked):
         assert (twice.run(state, action).state == Again().run(state, action).state).all()
 
 
+def named(replay):
+    return {f"learner.replay_{name}": array for name, array in replay.save().items()}
+
+
 def test_the_replay_of_a_training_is_read_as_it_was(walked, tmp_path):
     made, _ = walked
     for capacity, kept in ((1000, 60), (4 * 25, 25)):
@@ -160,7 +164,7 @@ def test_the_replay_of_a_training_is_read_as_it_was(walked, tmp_path):
         for each in made:
             replay.add(each)
         path = tmp_path / f"{capacity}.npz"
-        checkpoint.save(path, {f"learner.replay_{name}": array for name, array in replay.save().items()})
+        checkpoint.save(path, named(replay))
         for found, expected in zip(replay_stretches(path), stretches(made[-kept:]), strict=True):
             for name in ("observation", "action", "reward", "displacement"):
                 np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
@@ -169,7 +173,7 @@ def test_the_replay_of_a_training_is_read_as_it_was(walked, tmp_path):
         replay_stretches(tmp_path / "other.npz")
     small = ReplayBuffer(10, 1, 3, 1, 0)
     for observations in (0, 1):
-        checkpoint.save(tmp_path / "small.npz", {f"learner.replay_{name}": array for name, array in small.save().items()})
+        checkpoint.save(tmp_path / "small.npz", named(small))
         with pytest.raises(ValueError, match=("found an empty replay buffer", "found 3 and 1")[observations]):
             replay_stretches(tmp_path / "small.npz")
         ones = np.ones((1, 3), np.float32)
@@ -194,7 +198,8 @@ def test_least_squares_find_a_linear_system_and_copying_goes_on():
 
 def test_a_model_file_gives_the_model_back(tmp_path):
     model = LearnedModel(EnsembleConfig(members=2, hidden=(6, 5), reward_head=True), 4)
-    model.ensemble.normalize(np.random.default_rng(0).normal(size=(9, 35)), np.random.default_rng(1).normal(size=(9, 31)))
+    rng = np.random.default_rng(0)
+    model.ensemble.normalize(rng.normal(size=(9, 35)), rng.normal(size=(9, 31)))
     path = tmp_path / "model.npz"
     model_file.write(path, model, {"seed": 4})
     found = model_file.read(path)
@@ -218,7 +223,7 @@ def test_a_model_file_gives_the_model_back(tmp_path):
         {**manifest, "robot": "Ant-v4"})))
     refused("of 35 inputs and 31 outputs, found one of 112 and 31", manifest=np.asarray(json.dumps(
         {**manifest, "inputs": 112})))
-    refused(r"expected weights of the sizes \[6, 5\] that its manifest tells, found others", weight_0=np.zeros((2, 35, 7)))
+    refused(r"expected weights of the sizes \[6, 5\] that its manifest tells, found", weight_0=np.zeros((2, 35, 7)))
     refused("can't be made", residual=None)
     refused("can't be made", manifest=np.asarray(json.dumps({**manifest, "config": {"depth": 3}})))
     refused("found something else", manifest=np.asarray(json.dumps({"kind": "something"})))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +35,8 @@ class Outcome:
 class Beside:
     """Copies of each robot of an environment, `branches` of each: row k * n + i is branch k of robot i.
 
-    What happens to them changes nothing of the live ones. They have no time limit, one that has fallen lies where it is,
-    and tasks go with them, but no change of a task is foreseen.
+    What happens to them changes nothing of the live ones. They have no time limit, one that has fallen lies where it
+    is, and tasks go with them, but no change of a task is foreseen.
 
     Args:
         live: the robots.
@@ -75,11 +76,17 @@ def _repeated_lists(text: np.ndarray, times: int) -> np.ndarray:
     return np.frombuffer(json.dumps({name: values * times for name, values in lists.items()}).encode(), np.uint8)
 
 
+def _keywords(ant: VectorAnt) -> dict[str, Any]:
+    """Those of Ant-v5 that it was made with."""
+    assert ant.spec is not None  # every VectorAnt makes one
+    return ant.spec.kwargs
+
+
 class _LyingAnt(VectorAnt):
     """Robots like others, which no step resets."""
 
     def __init__(self, like: VectorAnt, rows: int, num_threads: int) -> None:
-        super().__init__(rows, 0, num_threads, max_episode_steps=_NO_TIME_LIMIT, **like.spec.kwargs)
+        super().__init__(rows, 0, num_threads, max_episode_steps=_NO_TIME_LIMIT, **_keywords(like))
 
     def _reset_rows(self, mask: np.ndarray) -> None:
         """Nothing."""
@@ -90,7 +97,7 @@ class _LyingTaskAnt(TaskAnt):
 
     def __init__(self, like: TaskAnt, rows: int, num_threads: int) -> None:
         super().__init__(rows, like.distribution, like.task_part, 0, num_threads, max_episode_steps=_NO_TIME_LIMIT,
-                         **like.spec.kwargs)
+                         **_keywords(like))
         self._hazard = 0.0
 
     def _reset_rows(self, mask: np.ndarray) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import numpy as np
 
 from ant_rl_core import settings
 from ant_rl_core.files import FolderBusyError, FolderLock, check_writable, write_atomically
@@ -38,7 +37,8 @@ class ModelConfig(Settings):
     """Settings of the command."""
 
     output: str = setting("model", f"folder for {_MODEL}, {_FIGURES} and {_PICTURE}", path=True)
-    model: str = setting("", "file of a model to judge on the data; empty means that one is learned from them", path=True)
+    model: str = setting("", "file of a model to judge on the data; empty means that one is learned from them",
+                         path=True)
     batches: int = setting(6000, "gradient steps of each network", minimum=1)
     seed: int = setting(0, "of everything that is random", minimum=0)
     namespace: str = setting("", "of the robots, where a bag holds several")
@@ -66,7 +66,8 @@ def main(words: Sequence[str]) -> int:
             model = model_file.read(config.model) if config.model else None
             sources = [_source(name, title, config, fit) for name, title in zip(names, _titles(names), strict=True)]
             if model is None:
-                _tell(f"learning from {sum(map(len, (piece for source in sources for piece in source.learned))):,} steps")
+                pieces = [piece for source in sources for piece in source.learned]
+                _tell(f"learning from {sum(map(len, pieces)):,} steps")
                 model, figures = learn(sources, network, fit, config.batches, config.seed)
             else:
                 figures = {}
@@ -81,13 +82,14 @@ def main(words: Sequence[str]) -> int:
             print("\n".join([*report.table(found), "", *([] if config.model else [f"the model: {folder / _MODEL}"]),
                              f"the figures: {folder / _FIGURES}"]))
             attempt(_PICTURE, lambda: write_atomically(folder / _PICTURE, report.picture(found)))
-    except (BagError, model_file.ModelError, FolderBusyError) as error:
+    except (model_file.ModelError, FolderBusyError) as error:
         raise ArgumentError(str(error)) from error
-    except checkpoint.CheckpointError as error:
-        raise ArgumentError(str(error)) from error
+    except checkpoint.CheckpointError as error:  # it has no room
+        print(f"ant_rl: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
-        print(f"ant_rl: can't write {error.filename or 'what was made'} ({error.strerror}): make room or choose another "
-              "path", file=sys.stderr)
+        print(f"ant_rl: can't write {error.filename or 'what was made'} ({error.strerror}): make room or choose "
+              "another path", file=sys.stderr)
         return 1
     return 0
 
@@ -97,15 +99,19 @@ def help_text() -> str:
     return "\n".join([
         "usage: ./run model DATA [DATA …] [key:=value …]", "",
         *textwrap.wrap("Learns a model of the environment from what robots did, judges it on what was held back, and "
-                       "writes it. DATA is a recording (./run sim record:=PATH), or the folder or checkpoint of a training "
-                       "with a replay buffer. Errors of imagined states are medians, in standard deviations of the data.",
-                       _WIDTH), "", "settings, with their defaults:",
+                       "writes it. DATA is a recording (./run sim record:=PATH), or the folder or checkpoint of a "
+                       "training with a replay buffer. Errors of imagined states are medians over the starts, in "
+                       "standard deviations of the data.", _WIDTH), "", "settings, with their defaults:",
         *(line for cls in (ModelConfig, EnsembleConfig, LearnConfig) for line in settings.help_lines(cls))])
 
 
 def _source(name: str, title: str, config: ModelConfig, fit: LearnConfig) -> Source:
+    """What is read of one of DATA; ArgumentError where nothing can be learned from it."""
     _tell(f"reading {name}")
-    found = read(Path(name), config.namespace or None)
+    try:
+        found = read(Path(name), config.namespace or None)
+    except (BagError, checkpoint.CheckpointError, ValueError) as error:
+        raise ArgumentError(str(error)) from error
     try:
         return prepared(title, found, fit, config.seed, config.num_threads)
     except ValueError as error:

@@ -47,5 +47,6 @@ def _of_bag(path: Path, namespace: str | None) -> list[Stretch]:
             before, ticks = tick, ticks + 1
     found += stretches(together)
     if not found:
-        raise BagError(f"the bag {path} must hold transitions, found {ticks} observations of which none follows another")
+        raise BagError(f"the bag {path} must hold transitions, found {ticks} observations, none of which follows "
+                       "another")
     return found

@@ -38,7 +38,8 @@ class Source:
 def prepared(name: str, found: Sequence[Stretch], config: ModelLearnerConfig, seed: int, num_threads: int) -> Source:
     """A source with what was not recorded simulated again; ValueError where it is too short or of another robot."""
     rng = np.random.default_rng([seed, 0])
-    learned, held_out = quality.split(resimulated(found, num_threads), config.held_out_share, config.held_out_ticks, rng)
+    whole = resimulated(found, num_threads)
+    learned, held_out = quality.split(whole, config.held_out_share, config.held_out_ticks, rng)
     return Source(name, learned, held_out)
 
 

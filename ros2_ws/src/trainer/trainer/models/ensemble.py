@@ -1,4 +1,4 @@
-"""Several networks that learn the same function from differently weighted rows, as stacked weights and batched products."""
+"""Several networks that learn the same from differently weighted rows: stacked weights and batched products."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         mean: float32 [E, r, outputs].
-        std: float32 [E, r, outputs] with Gaussian heads, else [E, 1, outputs]: what is left unexplained in held-out data.
+        std: float32 [E, r, outputs] with Gaussian heads, else [E, 1, outputs]: what is left unexplained in held-out
+            data.
     """
 
     mean: tf.Tensor
@@ -56,7 +57,8 @@ class Ensemble:
 
     Attributes:
         input_statistics, output_statistics: what is scaled by, in float64; `normalize` changes them.
-        residual: float32 [E, outputs] variable, rms error of held-out rows in normalized outputs; 1 before any was seen.
+        residual: float32 [E, outputs] variable, rms error of held-out rows in normalized outputs; 1 before any was
+            seen.
         learned: the variables that are learned, in the order of the checkpoint.
     """
 
@@ -66,17 +68,19 @@ class Ensemble:
         rng = np.random.default_rng(seed)
         heads = 2 * outputs if config.gaussian else outputs
         sizes = (inputs, *config.hidden, heads)
-        self._kernels, self._biases = [], []
+        self._kernels: list[keras.Variable] = []
+        self._biases: list[keras.Variable] = []
         for before, after in zip(sizes, sizes[1:], strict=False):  # each layer and the next one
             limit = np.sqrt(3.0 / before)  # uniform of variance 1 / inputs, as LeCun's
             kernel = rng.uniform(-limit, limit, (config.members, before, after)).astype(np.float32)
             self._kernels.append(_variable(kernel, f"kernel_{len(self._kernels)}"))
-            self._biases.append(_variable(np.zeros((config.members, 1, after), np.float32), f"bias_{len(self._biases)}"))
+            bias = np.zeros((config.members, 1, after), np.float32)
+            self._biases.append(_variable(bias, f"bias_{len(self._biases)}"))
         self.learned = [*self._kernels, *self._biases]
         self.residual = _variable(np.ones((config.members, outputs), np.float32), "residual", False)
         self._scales = {name: _variable(np.full(size, fill, np.float32), name, False) for name, size, fill in (
-            ("input_mean", inputs, 0), ("input_std", inputs, 1), ("output_mean", outputs, 0), ("output_std", outputs, 1),
-            ("output_scale", outputs, 1))}
+            ("input_mean", inputs, 0), ("input_std", inputs, 1), ("output_mean", outputs, 0),
+            ("output_std", outputs, 1), ("output_scale", outputs, 1))}
         self._renew()
 
     @property
@@ -141,7 +145,7 @@ class Ensemble:
         return tf.reduce_mean(error, axis=(1, 2))
 
     def spread(self, inputs: tf.Tensor) -> tf.Tensor:
-        """How far the members disagree, [r]: standard deviation over them in normalized outputs, mean over the outputs."""
+        """How far the members disagree, [r]: standard deviation in normalized outputs, mean over the outputs."""
         return tf.reduce_mean(tf.math.reduce_std(self.normalized(inputs).mean, axis=0), axis=-1)
 
     def save(self) -> dict[str, np.ndarray]:

@@ -23,14 +23,15 @@ _MOST_HELD_OUT = 16_384  # that are looked at in all, evenly spaced
 class FitConfig(Settings):
     """How networks are fitted."""
 
-    model_batch_size: int = setting(256, "transitions per gradient step of the model, for each of its networks", minimum=1)
+    model_batch_size: int = setting(256, "transitions per gradient step of the model, for each of its networks",
+                                    minimum=1)
     model_learning_rate: float = setting(1e-3, "step size of AdamW for the model", above=0)
-    model_weight_decay: float = setting(1e-4, "share of the model's weights that each step takes off, times the step size",
-                                        minimum=0)
+    model_weight_decay: float = setting(1e-4, "share of the model's weights that each step takes off, times the step "
+                                        "size", minimum=0)
     batches_per_look: int = setting(200, "gradient steps of the model from one look at the held-out transitions to the "
                                     "next", minimum=1)
-    patience: int = setting(5, "learning of the model stops early after so many looks that found no network better by a "
-                            "hundredth", minimum=1)
+    patience: int = setting(5, "learning of the model stops early after so many looks that found no network better by "
+                            "a hundredth", minimum=1)
 
 
 class Fitter:

@@ -35,8 +35,8 @@ class Moment(NamedTuple):
 class EnvironmentModel(Protocol):
     """What comes of a state and an action.
 
-    Rows are independent of each other, and a model knows no ends: it goes on from wherever it is told to. Rows of several
-    branches lie as `layout` has them.
+    Rows are independent of each other, and a model knows no ends: it goes on from wherever it is told to. Rows of
+    several branches lie as `layout` has them.
     """
 
     def begin(self, observation: Array, branches: int = 1) -> Moment:

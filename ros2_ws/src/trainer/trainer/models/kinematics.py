@@ -1,9 +1,10 @@
 """What is known of the Ant without learning: its state, its reward and its end; for numpy and TensorFlow alike.
 
-A state is the 27 kinematic numbers that an observation begins with: height and attitude (a unit quaternion, w first) of the
-torso, 8 joint angles, linear velocity of the torso in the world, its angular velocity in the body, 8 joint velocities. The
-ground is flat, so that where the robot is does not count. Contact forces, the observation's other 78 numbers, are a function
-of state and torque; models that predict them recursively are twice as wrong about everything else.
+A state is the 27 kinematic numbers that an observation begins with: height and attitude (a unit quaternion, w first) of
+the torso, 8 joint angles, linear velocity of the torso in the world, its angular velocity in the body, 8 joint
+velocities. The ground is flat, so that where the robot is does not count. Contact forces, the observation's other 78
+numbers, are a function of state and torque; models that predict them recursively are twice as wrong about everything
+else.
 
 Each function takes numpy arrays or TensorFlow tensors, of any leading shape, and gives the same kind back.
 """
@@ -77,8 +78,8 @@ def forward(displacement: Array, state: Array, weights: Sequence[float] = ALONG_
     Args:
         displacement: of the torso in the step, along x and y [..., 2] [m].
         state: after the step.
-        weights: what velocity along x and y [m/s], yaw rate [rad/s] and height [m] count, as in `Task.weights`; a heading
-            is (cos, sin, 0, 0).
+        weights: what velocity along x and y [m/s], yaw rate [rad/s] and height [m] count, as in `Task.weights`; a
+            heading is (cos, sin, 0, 0).
     """
     velocity = displacement / ANT.control_period
     parts = (velocity[..., 0], velocity[..., 1], state[..., YAW_RATE], state[..., HEIGHT])
@@ -104,8 +105,8 @@ def displacement_of(reward: np.ndarray, action: np.ndarray, observation: np.ndar
                     next_observation: np.ndarray) -> np.ndarray:
     """What the torso moved in each of a few steps, as far as transitions tell, float32 [..., 2] [m].
 
-    Along x that is what the reward of Ant-v5 says. Along y no transition tells it; the mean of the velocities before and
-    after stands for it, which is wrong by some centimeters per second where a foot hits the ground.
+    Along x that is what the reward of Ant-v5 says. Along y no transition tells it; the mean of the velocities before
+    and after stands for it, which is wrong by some centimeters per second where a foot hits the ground.
 
     Args:
         reward: default reward [...].

@@ -1,6 +1,7 @@
 """How the K imagined branches of n robots lie in one array; nothing else decides it.
 
-Rows are branch-major: row k * n + i is branch k of robot i, so that rows [K * n, ...] are [K, n, ...] without moving a number.
+Rows are branch-major: row k * n + i is branch k of robot i, so that rows [K * n, ...] are [K, n, ...] without moving a
+number.
 """
 
 from __future__ import annotations

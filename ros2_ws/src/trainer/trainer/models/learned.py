@@ -13,7 +13,8 @@ from trainer.models.kinematics import STATE_SIZE
 from trainer.models.rows import Rows
 
 INPUTS = STATE_SIZE + ANT.action_size
-# Of a prediction: change of the state, displacement along x and y, contact; after these the reward, where it is learned.
+# Of a prediction: change of the state, displacement along x and y, contact; after these the reward, where it is
+# learned.
 _DISPLACEMENT = slice(STATE_SIZE, STATE_SIZE + 2)
 _CONTACT = STATE_SIZE + 2
 _REWARD = STATE_SIZE + 3

@@ -83,8 +83,9 @@ class ModelLearner:
         """As `Fitter.fit` on what is kept; ValueError where none of it is held out, or all."""
         kept = self._store.kept()
         rows = Rows(**{each.name: kept[each.name] for each in fields(Rows)})
-        return self._fitter.fit(np.concatenate([rows.state, rows.action], axis=1), self.model.targets(rows), kept["times"],
-                                kept["held_out"], batches, decay, shown)
+        inputs = np.concatenate([rows.state, rows.action], axis=1)
+        outputs = self.model.targets(rows)
+        return self._fitter.fit(inputs, outputs, kept["times"], kept["held_out"], batches, decay, shown)
 
     def variables(self) -> list[keras.Variable]:
         """Of networks and optimizer: what NaN and infinity are looked for in."""
@@ -113,8 +114,8 @@ class _Store:
 
     def __init__(self, capacity: int, members: int) -> None:
         self._capacity, self._first, self.size = capacity, 0, 0
-        shapes = {"state": (STATE_SIZE,), "action": (ANT.action_size,), "next_state": (STATE_SIZE,), "displacement": (2,),
-                  "contact": (), "reward": ()}
+        shapes = {"state": (STATE_SIZE,), "action": (ANT.action_size,), "next_state": (STATE_SIZE,),
+                  "displacement": (2,), "contact": (), "reward": ()}
         self._arrays = {name: np.zeros((0, *shape), np.float32) for name, shape in shapes.items()}
         self._arrays |= {"times": np.zeros((0, members), np.uint8), "held_out": np.zeros(0, bool)}
 

@@ -27,8 +27,9 @@ class LinearModel:
         """As `EnvironmentModel.step`."""
         found = _with_one(moment.state, action) @ self._weights
         displacement = found[:, STATE_SIZE:STATE_SIZE + 2]
-        return Moment(kinematics.advanced(moment.state, found[:, :STATE_SIZE]), moment.place + displacement, displacement,
-                      np.maximum(found[:, STATE_SIZE + 2], 0.0))
+        state = kinematics.advanced(moment.state, found[:, :STATE_SIZE])
+        contact = np.maximum(found[:, STATE_SIZE + 2], 0.0)
+        return Moment(state, moment.place + displacement, displacement, contact)
 
 
 def _with_one(state: np.ndarray, action: np.ndarray) -> np.ndarray:

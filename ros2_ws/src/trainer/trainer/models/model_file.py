@@ -51,7 +51,8 @@ def read(path: str | os.PathLike[str]) -> LearnedModel:
         (config,) = settings.build([EnsembleConfig], texts)
         model = LearnedModel(config)
         if (found["inputs"], found["outputs"]) != (INPUTS, model.ensemble.outputs):
-            raise ModelError(f"{path}: expected a model of {INPUTS} inputs and {model.ensemble.outputs} outputs, found one "
+            raise ModelError(f"{path}: expected a model of {INPUTS} inputs and {model.ensemble.outputs} outputs, found "
+                             "one "
                              f"of {found['inputs']} and {found['outputs']}: it is of another version of this program")
         model.ensemble.restore(checkpoint.load(path))
     except (ArgumentError, checkpoint.CheckpointError, KeyError) as error:
@@ -60,8 +61,8 @@ def read(path: str | os.PathLike[str]) -> LearnedModel:
     except ModelError:
         raise
     except ValueError as error:
-        raise ModelError(f"{path}: expected weights of the sizes {found['config'].get('hidden')} that its manifest tells, "
-                         "found others") from error
+        raise ModelError(f"{path}: expected weights of the sizes {found['config'].get('hidden')} that its manifest "
+                         "tells, found others") from error
     return model
 
 

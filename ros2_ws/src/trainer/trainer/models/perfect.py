@@ -13,8 +13,8 @@ from trainer.models.interface import Moment
 class PerfectModel:
     """What comes of an action is what then happens, bit for bit; see `EnvironmentModel`. numpy, not differentiable.
 
-    It imagines from where the robots are now and from nowhere else: their simulations know more than observations tell. A
-    moment can be gone on from once, and only the newest one. Its rewards are the environment's own, tasks' too.
+    It imagines from where the robots are now and from nowhere else: their simulations know more than observations tell.
+    A moment can be gone on from once, and only the newest one. Its rewards are the environment's own, tasks' too.
 
     Args:
         live: the robots, to be asked between two of their steps; imagining changes nothing of them.
@@ -35,12 +35,12 @@ class PerfectModel:
         if branches not in self._beside:
             self._beside[branches] = Beside(self._live, branches, self._num_threads)
         found = self._beside[branches].begin()
-        size = kinematics.STATE_SIZE
-        n = self._live.num_envs
-        if not np.array_equal(found[:n, :size].astype(np.float32), np.asarray(observation)[:, :size].astype(np.float32)):
-            raise ValueError("the perfect model imagines from where its robots are now, found an observation that is not "
-                             "theirs")
-        return self._moment(found, np.zeros((len(found), 2)), np.zeros((len(found), 2)), np.zeros(len(found)), branches)
+        told = kinematics.state_of(np.asarray(observation)).astype(np.float32)
+        if not np.array_equal(kinematics.state_of(found[:self._live.num_envs]).astype(np.float32), told):
+            raise ValueError("the perfect model imagines from where its robots are now, found an observation that is "
+                             "not theirs")
+        nowhere = np.zeros((len(found), 2))
+        return self._moment(found, nowhere, nowhere, np.zeros(len(found)), branches)
 
     def step(self, moment: Moment, action: np.ndarray) -> Moment:
         """As `EnvironmentModel.step`; ValueError where the moment is not the newest one."""

@@ -139,8 +139,8 @@ def split(stretches: Sequence[Stretch], share: float, length: int,
     steps = sum(map(len, pieces))
     wanted, held = share * steps, list[int]()
     if 2 * wanted < length or len(pieces) < 2:
-        raise ValueError(f"a model needs at least {math.ceil(length / 2 / share)} steps, so that {100 * share:g} % can be "
-                         f"held back in pieces of {length}, found {steps}")
+        raise ValueError(f"a model needs at least {math.ceil(length / 2 / share)} steps, so that {100 * share:g} % can "
+                         f"be held back in pieces of {length}, found {steps}")
     for i in rng.permutation(len(pieces)).tolist():
         so_far = sum(len(pieces[j]) for j in held)
         if abs(so_far + len(pieces[i]) - wanted) <= abs(so_far - wanted) and len(held) < len(pieces) - 1:

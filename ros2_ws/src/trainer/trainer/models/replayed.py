@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from ant_rl_core.spec import ANT
-from ant_rl_core.step import Transition
 from trainer import checkpoint
 from trainer.buffers.replay import ReplayBuffer
 from trainer.models.rows import Stretch, stretches
@@ -24,8 +21,8 @@ def replay_stretches(path: Path) -> list[Stretch]:
     """
     saved = checkpoint.Part(checkpoint.load(path), _PREFIX)
     if not len(saved):
-        raise ValueError(f"the checkpoint {path} must hold a replay buffer, found none: give one of an off-policy method, or "
-                         "a recording")
+        raise ValueError(f"the checkpoint {path} must hold a replay buffer, found none: give one of an off-policy "
+                         "method, or a recording")
     kept = saved["observation"]
     if not len(kept):
         raise ValueError(f"the checkpoint {path} must hold transitions, found an empty replay buffer")

@@ -32,7 +32,8 @@ class Imagined(NamedTuple):
         reward: of it, [K, n].
         alive: 1 where the step was made, 0 after an end, [K, n].
         terminated: 1 where the step led to an end of the task, [K, n].
-        last: where the rollouts are after the last step, those that ended where they were before they did: rows [K * n].
+        last: where the rollouts are after the last step, those that ended where they were before they did: rows [K *
+            n].
     """
 
     state: list[Array]
@@ -59,8 +60,8 @@ def imagine(model: EnvironmentModel, policy: Policy, observation: Array, horizon
             first_action: Array | None = None, reward: Reward = default_reward) -> Imagined:
     """Roll the policy out in the model.
 
-    Runs in eager mode as well as within a TensorFlow function, and is differentiable where model and policy are. After an
-    imagined end a robot stays where it was before, so that neither values nor gradients come of what is no state.
+    Runs in eager mode as well as within a TensorFlow function, and is differentiable where model and policy are. After
+    an imagined end a robot stays where it was before, so that neither values nor gradients come of what is no state.
 
     Args:
         model: see `EnvironmentModel`.
@@ -81,11 +82,12 @@ def imagine(model: EnvironmentModel, policy: Policy, observation: Array, horizon
         parts = (moment.state, action, after.state, after.place, after.displacement, after.contact,
                  reward(moment, action, after))
         going = alive > 0
-        steps.append((*(_where(going, part, ops(part).zeros_like(part)) for part in parts), alive, _as_float(going & ended, alive)))
+        told = (_where(going, part, ops(part).zeros_like(part)) for part in parts)
+        steps.append((*told, alive, _as_float(going & ended, alive)))
         goes_on = going & ~ended
         moment, alive = _chosen(goes_on, after, moment), _as_float(goes_on, alive)
     columns = [[branches_of(part, branches) for part in column] for column in zip(*steps, strict=True)]
-    return Imagined(*columns, last=moment)
+    return Imagined._make([*columns, moment])
 
 
 def _where(rows: Array, chosen: Array, other: Array) -> Array:
@@ -96,7 +98,7 @@ def _where(rows: Array, chosen: Array, other: Array) -> Array:
 def _chosen(rows: Array, after: Moment, before: Moment) -> Moment:
     """`after` in these rows, `before` in the others; what only the model understands goes on."""
     parts = [None if new is None else _where(rows, new, old) for new, old in zip(after[:-1], before[:-1], strict=True)]
-    return Moment(*parts, inside=after.inside)
+    return Moment._make([*parts, after.inside])
 
 
 def _as_float(rows: Array, like: Array) -> Array:
