@@ -5,9 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ament_index_python.packages import get_package_share_directory
+from ant_rl_interfaces.msg import Observation
+from rclpy.serialization import serialize_message
 
 from ant_rl_core.settings import ArgumentError
 from ant_rl_tools.model import command, report
+from recorder_node.bag import BagWriter
+from recorder_node.codec import type_name
+from recorder_node.definitions import read_definition
+from recorder_node.storage import Message, Topic
 from trainer import checkpoint
 from trainer.models import model_file
 from trainer.models.quality import Judgement
@@ -53,6 +60,31 @@ def test_a_model_is_judged_as_it_was_where_it_was_learned(learned, tmp_path, cap
     assert first["sources"] == second["sources"]
 
 
+def observed(path, step_ids, size=105, torques=8):
+    """A bag with these ticks of one robot."""
+    writer = BagWriter(path, "mcap", "kilted")
+    topic = writer.add_topic(Topic("/observation", read_definition(type_name(Observation), get_package_share_directory)))
+    for count, step_id in enumerate(step_ids):
+        message = Observation(session=1, step_id=step_id, num_envs=1, observation=[0.5] * size, episode_id=[0],
+                              episode_step=[step_id], trial_id=[0])
+        if step_id:
+            message.action, message.reward = [0.0] * torques, [1.0]
+            message.terminated, message.truncated = [0], [0]
+        writer.write([Message(topic, 10**18 + count, 10**18 + count, count, serialize_message(message))])
+    writer.close()
+    return str(path)
+
+
+@pytest.mark.parametrize(("step_ids", "sizes", "match"), [
+    ([0], {}, "must hold transitions, found 1 observations, none of which follows another"),
+    ([0, 2, 4], {}, "must hold transitions, found 3 observations, none of which follows another"),
+    ([0, 1], {"size": 27}, "must be of an Ant-v5: "), ([0, 1], {"torques": 6}, "must be of an Ant-v5")])
+def test_a_bag_without_transitions_or_of_another_robot_is_refused(tmp_path, step_ids, sizes, match):
+    with pytest.raises(ArgumentError, match=match) as error:
+        command.main([observed(tmp_path / "bag", step_ids, **sizes), f"output:={tmp_path / 'refused'}"])
+    assert "\n" not in str(error.value) and not (tmp_path / "refused").exists()
+
+
 def test_what_can_not_be_done_is_refused_in_a_sentence(learned, tmp_path):
     default, output = str(GOLDEN / "default"), f"output:={tmp_path / 'refused'}"
     checkpoint.save(tmp_path / "checkpoint.npz", {"learner.variable_0": np.zeros(2)})
@@ -88,5 +120,5 @@ def test_a_source_without_long_stretches_has_a_shorter_table():
 
 def test_help_has_every_setting():
     text = command.help_text()
-    for name in ("output:=model", "members:=4", "held_out_share:=0.2", "model:="):
+    for name in ("output:=runs/model", "members:=4", "held_out_share:=0.2", "model:="):
         assert f"  {name}" in text

@@ -18,8 +18,8 @@ def test_the_overview_has_the_verbs_in_their_order(capsys):
     code, out, _ = said(capsys, "--help")
     assert code == 0
     one_process = out[out.index("In one process:"):out.index("Around them")]
-    usages = ("train ALGORITHM", "eval BUNDLE", "compress BUNDLE", "report BAG …", "replay BAG [env]", "video BUNDLE …",
-              "demo NAME", "repair BAG", "bench [learn]")
+    usages = ("train ALGORITHM", "eval BUNDLE", "compress BUNDLE", "model DATA …", "report BAG …", "replay BAG [env]",
+              "video BUNDLE …", "demo NAME", "repair BAG", "bench [learn]")
     places = [one_process.index(f"\n  {usage} ") for usage in usages]
     assert places == sorted(places)
     assert max(map(len, out.splitlines())) <= 100
@@ -29,6 +29,7 @@ def test_the_overview_has_the_verbs_in_their_order(capsys):
     (["eval"], "eval needs a policy bundle"),
     (["eval", "seed:=3"], "eval needs a policy bundle"),
     (["compress"], "compress needs a policy bundle"),
+    (["model", "seed:=3"], "model needs recordings or runs to learn from"),
     (["video", "steps:=3"], "video needs policy bundles"),
     (["demo", "seed:=3"], "demo needs what to show"),
     (["replay"], "replay needs the folder of a recording"),
@@ -37,8 +38,8 @@ def test_the_overview_has_the_verbs_in_their_order(capsys):
     (["repair", "a", "b"], "repair needs the folder of a recording: ./run repair BAG, found a b"),
     (["bench", "lern"], "arguments must look like name:=value, found lern"),
     (["evl"], "there is no command evl; did you mean eval?"),
-    (["qqqq"], "there are sim, train, desktop, pi, record, tasks, eval, compress, report, replay, video, demo, "
-               "repair, bench, help"),
+    (["qqqq"], "there are sim, train, desktop, pi, record, tasks, eval, compress, model, report, replay, video, "
+               "demo, repair, bench, help"),
 ])
 def test_one_sentence_and_exit_code_2(capsys, words, sentence):
     code, out, err = said(capsys, *words)

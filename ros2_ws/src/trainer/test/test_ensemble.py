@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from ant_rl_core.step import Transition
 from trainer import checkpoint
+from trainer.models.data.rows import Rows
 from trainer.models.ensemble import Ensemble, EnsembleConfig
 from trainer.models.fit import FitConfig, Fitter
 from trainer.models.learned import LearnedModel
 from trainer.models.learner import ModelLearner, ModelLearnerConfig
-from trainer.models.rows import Rows
 
 
 def fitted(config, inputs, outputs, batches, seed=0, **settings):

@@ -12,13 +12,13 @@ from trainer import checkpoint
 from trainer.buffers.replay import ReplayBuffer
 from trainer.models import model_file, quality
 from trainer.models.copy import CopyModel
+from trainer.models.data.replayed import replay_stretches
+from trainer.models.data.resimulated import resimulated
+from trainer.models.data.rows import Rows, Stretch, stretches
 from trainer.models.ensemble import EnsembleConfig
 from trainer.models.interface import Moment, start
 from trainer.models.learned import LearnedModel
 from trainer.models.linear import LinearModel
-from trainer.models.replayed import replay_stretches
-from trainer.models.resimulated import resimulated
-from trainer.models.rows import Rows, Stretch, stretches
 
 RNG = np.random.default_rng(0)
 TURN = np.linalg.qr(RNG.normal(size=(27, 27)))[0] * 0.95

@@ -36,7 +36,7 @@ _MODEL, _FIGURES, _PICTURE = "model.npz", "quality.json", "quality.png"
 class ModelConfig(Settings):
     """Settings of the command."""
 
-    output: str = setting("model", f"folder for {_MODEL}, {_FIGURES} and {_PICTURE}", path=True)
+    output: str = setting("runs/model", f"folder for {_MODEL}, {_FIGURES} and {_PICTURE}", path=True)
     model: str = setting("", "file of a model to judge on the data; empty means that one is learned from them",
                          path=True)
     batches: int = setting(6000, "gradient steps of each network", minimum=1)

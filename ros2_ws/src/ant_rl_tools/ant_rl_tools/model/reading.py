@@ -9,8 +9,8 @@ from ant_rl_core.step import Transition
 from ant_rl_tools.recorded import Recording
 from recorder_node.storage import BagError
 from trainer import checkpoint
-from trainer.models.replayed import replay_stretches
-from trainer.models.rows import Stretch, stretches
+from trainer.models.data.replayed import replay_stretches
+from trainer.models.data.rows import Stretch, stretches
 
 
 def read(path: Path, namespace: str | None) -> list[Stretch]:

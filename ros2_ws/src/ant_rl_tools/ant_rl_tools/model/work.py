@@ -11,6 +11,8 @@ from ant_env_node.beside.again import Again
 from ant_rl_tools.model.report import COPY, LEARNED, LINEAR, SIMULATOR, Found
 from trainer.models import quality
 from trainer.models.copy import CopyModel
+from trainer.models.data.resimulated import resimulated
+from trainer.models.data.rows import Rows, Stretch
 from trainer.models.ensemble import EnsembleConfig
 from trainer.models.interface import Moment
 from trainer.models.kinematics import with_unit_quaternion
@@ -18,8 +20,6 @@ from trainer.models.learned import LearnedModel
 from trainer.models.learner import ModelLearner, ModelLearnerConfig
 from trainer.models.linear import LinearModel
 from trainer.models.quality import Windows
-from trainer.models.resimulated import resimulated
-from trainer.models.rows import Rows, Stretch
 from trainer.runs.progress import track
 
 _WINDOWS = 256  # that a model is judged on, of each source

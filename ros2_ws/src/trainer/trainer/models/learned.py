@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from ant_rl_core.spec import ANT
 from trainer.models import kinematics
+from trainer.models.data.rows import Rows
 from trainer.models.ensemble import Ensemble, EnsembleConfig
 from trainer.models.interface import Moment, start
 from trainer.models.kinematics import STATE_SIZE
-from trainer.models.rows import Rows
 
 INPUTS = STATE_SIZE + ANT.action_size
 # Of a prediction: change of the state, displacement along x and y, contact; after these the reward, where it is

@@ -12,10 +12,10 @@ from ant_rl_core.settings import setting
 from ant_rl_core.spec import ANT
 from ant_rl_core.step import Transition
 from trainer import checkpoint
+from trainer.models.data.rows import Rows
 from trainer.models.fit import FitConfig, Fitter
 from trainer.models.kinematics import STATE_SIZE
 from trainer.models.learned import LearnedModel
-from trainer.models.rows import Rows
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.models import kinematics
+from trainer.models.data.rows import Rows
 from trainer.models.interface import Moment, start
 from trainer.models.kinematics import STATE_SIZE
-from trainer.models.rows import Rows
 
 
 class LinearModel:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.models import kinematics
+from trainer.models.data.rows import Rows, Stretch
 from trainer.models.interface import EnvironmentModel, Moment
-from trainer.models.rows import Rows, Stretch
 
 STEPS = (1, 5, 15, 50)
 HORIZON = STEPS[-1]

@@ -7,7 +7,7 @@ from pathlib import Path
 from ant_rl_core.spec import ANT
 from trainer import checkpoint
 from trainer.buffers.replay import ReplayBuffer
-from trainer.models.rows import Stretch, stretches
+from trainer.models.data.rows import Stretch, stretches
 
 _PREFIX = "learner.replay_"
 

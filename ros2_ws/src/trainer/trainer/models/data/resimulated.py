@@ -9,7 +9,7 @@ import numpy as np
 
 from ant_env_node.beside.again import Again
 from trainer.models import kinematics
-from trainer.models.rows import Stretch
+from trainer.models.data.rows import Stretch
 
 # Of the difference between a recorded state and the same step simulated again, which float32 keeps far below; a share
 # of the steps may exceed it, as where a foot just touches the ground that rounding becomes large.

@@ -1,0 +1,1 @@
+"""What models of the environment learn from and are judged on."""
