@@ -63,7 +63,8 @@ def test_a_model_is_judged_as_it_was_where_it_was_learned(learned, tmp_path, cap
 def observed(path, step_ids, size=105, torques=8):
     """A bag with these ticks of one robot."""
     writer = BagWriter(path, "mcap", "kilted")
-    topic = writer.add_topic(Topic("/observation", read_definition(type_name(Observation), get_package_share_directory)))
+    definition = read_definition(type_name(Observation), get_package_share_directory)
+    topic = writer.add_topic(Topic("/observation", definition))
     for count, step_id in enumerate(step_ids):
         message = Observation(session=1, step_id=step_id, num_envs=1, observation=[0.5] * size, episode_id=[0],
                               episode_step=[step_id], trial_id=[0])

@@ -105,6 +105,30 @@ def test_scaling_is_that_of_the_rows_and_a_constant_stays_one():
         Ensemble(EnsembleConfig(members=2, hidden=(9,)), 4, 3, 0).restore(ensemble.save())
 
 
+def test_a_fit_ends_early_with_the_weights_that_were_best():
+    """Of twenty rows, whose noise is learned by heart."""
+    rng = np.random.default_rng(5)
+    inputs = rng.normal(size=(60, 2)).astype(np.float32)
+    outputs = (inputs[:, :1] + rng.normal(size=(60, 1))).astype(np.float32)
+    ensemble, held_out = Ensemble(EnsembleConfig(members=2, hidden=(64,)), 2, 1, 0), np.arange(60) >= 20
+    fitter = Fitter(ensemble, FitConfig(batches_per_look=20, patience=3, model_learning_rate=1e-2), 0)
+    judged, seen = (inputs[held_out], outputs[held_out]), []
+
+    def looks(numbers):
+        for number in numbers:
+            seen.append(ensemble.losses(*judged).numpy())
+            yield number
+
+    figures = fitter.fit(inputs, outputs, np.ones((60, 2), np.int64), held_out, 2000, shown=looks)
+    assert figures["model_batches"] == 20 * len(seen) == fitter.batches < 2000 and figures["model_rows"] == 20
+    found = ensemble.losses(*judged).numpy()
+    assert (found <= np.min(seen, axis=0) * (1 + 1e-5)).all() and (found < seen[-1]).all()
+    assert found.mean() == pytest.approx(figures["model_held_out"], rel=1e-5)
+    squares = np.square(ensemble.normalized(inputs[held_out]).mean - ensemble.normalized_outputs(outputs[held_out]))
+    np.testing.assert_allclose(ensemble.residual.numpy(), np.sqrt(squares.mean(axis=1)), rtol=1e-5)
+    assert found.mean() < figures["model_loss"] + 1.5 and figures["model_loss"] < found.mean()
+
+
 NUM_ENVS = 3
 
 

@@ -65,7 +65,7 @@ class Fitter:
             times: whole numbers [m, E], how often each member has each row.
             held_out: bool [m], rows that are not learned from.
             batches: rounded up to whole numbers of `batches_per_look`.
-            decay: let the step size fall to nothing on the way, by half a cosine; it then never ends early.
+            decay: let the step size fall to nothing on the way, by half a cosine.
             shown: is given the numbers of the looks, and gives them back while it shows progress.
 
         Returns:
@@ -93,7 +93,7 @@ class Fitter:
                               for of in own], axis=1)
             loss = float(self._run(tf.constant(inputs[drawn]), tf.constant(outputs[drawn])))
             self.batches += config.batches_per_look
-            if not best.take(self._losses(*judged_rows)[0], config.patience) and not decay:
+            if not best.take(self._losses(*judged_rows)[0], config.patience):
                 break
         best.put_back()
         losses, squares = self._losses(*judged_rows)
@@ -145,17 +145,19 @@ class _Best:
 
     def __init__(self, variables: Sequence[keras.Variable], losses: np.ndarray) -> None:
         self._variables, self._losses, self._waited = variables, losses, 0
+        self._clear = losses  # the last ones that were better by enough
         self._values = [variable.numpy() for variable in variables]
 
     def take(self, losses: np.ndarray, patience: int) -> bool:
         """Look at the present weights; returns whether to go on."""
         better = losses < self._losses
         # Losses of Gaussian heads may be negative: a hundredth of a nat there.
-        clearly = np.any(losses < self._losses - 0.01 * np.minimum(1.0, np.abs(self._losses)))
+        clearly = losses < self._clear - 0.01 * np.minimum(1.0, np.abs(self._clear))
+        self._clear = np.where(clearly, losses, self._clear)
         for value, variable in zip(self._values, self._variables, strict=True):
             value[better] = variable.numpy()[better]
         self._losses = np.where(better, losses, self._losses)
-        self._waited = 0 if clearly else self._waited + 1
+        self._waited = 0 if clearly.any() else self._waited + 1
         return self._waited < patience
 
     def put_back(self) -> None:
