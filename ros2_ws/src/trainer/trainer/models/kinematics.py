@@ -3,8 +3,8 @@
 A state is the 27 kinematic numbers that an observation begins with: height and attitude (a unit quaternion, w first) of
 the torso, 8 joint angles, linear velocity of the torso in the world, its angular velocity in the body, 8 joint
 velocities. The ground is flat, so that where the robot is does not count. Contact forces, the observation's other 78
-numbers, are a function of state and torque; models that predict them recursively are twice as wrong about everything
-else.
+numbers, are a function of state and torque; models that predict them recursively are nearly twice as wrong about
+everything else.
 
 Each function takes numpy arrays or TensorFlow tensors, of any leading shape, and gives the same kind back.
 """
@@ -106,7 +106,7 @@ def displacement_of(reward: np.ndarray, action: np.ndarray, observation: np.ndar
     """What the torso moved in each of a few steps, as far as transitions tell, float32 [..., 2] [m].
 
     Along x that is what the reward of Ant-v5 says. Along y no transition tells it; the mean of the velocities before
-    and after stands for it, which is wrong by some centimeters per second where a foot hits the ground.
+    and after stands for it, which is off by 0.1 m/s (rms), most where a foot hits the ground.
 
     Args:
         reward: default reward [...].
