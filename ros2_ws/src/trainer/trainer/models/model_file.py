@@ -52,8 +52,8 @@ def read(path: str | os.PathLike[str]) -> LearnedModel:
         model = LearnedModel(config)
         if (found["inputs"], found["outputs"]) != (INPUTS, model.ensemble.outputs):
             raise ModelError(f"{path}: expected a model of {INPUTS} inputs and {model.ensemble.outputs} outputs, found "
-                             "one "
-                             f"of {found['inputs']} and {found['outputs']}: it is of another version of this program")
+                             f"one of {found['inputs']} and {found['outputs']}: it is of another version of this "
+                             "program")
         model.ensemble.restore(checkpoint.load(path))
     except (ArgumentError, checkpoint.CheckpointError, KeyError) as error:
         raise ModelError(f"{path}: expected a whole model of this version, found one that can't be made ({error})"
