@@ -26,6 +26,7 @@ RUNS = {
     "ppo": {"policy": "ppo", "explore": "true", "steps": "250", "seed": "30"},
     "wired": {"policy": "wired", "tasks": "wired", "steps": "250", "seed": "30"},
     "directions": {"policy": "directions", "tasks": "directions", "steps": "250", "seed": "30"},
+    "adaptive": {"policy": "adaptive", "tasks": "latency", "steps": "250", "seed": "30"},
     "lost_leg": {"policy": "lost_leg", "tasks": "lost_leg", "task_part": "held_out", "steps": "250", "seed": "30"},
 }
 
