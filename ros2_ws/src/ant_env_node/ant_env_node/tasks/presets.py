@@ -81,7 +81,8 @@ def _swapped() -> TaskDistribution:
                      96)
 
 
-def _lost(leg: int) -> Task:
+def without_leg(leg: int) -> Task:
+    """The stock Ant with the motors of one leg dead."""
     gear = [1.0] * NUM_ACTUATORS
     for place in leg_actuators(leg):
         gear[place] = 0.0
@@ -89,8 +90,8 @@ def _lost(leg: int) -> Task:
 
 
 def _lost_leg() -> TaskDistribution:
-    return TaskDistribution("lost_leg", "the motors of one leg may be dead", (Task(), *map(_lost, range(3))),
-                            (_lost(3),))
+    return TaskDistribution("lost_leg", "the motors of one leg may be dead", (Task(), *map(without_leg, range(3))),
+                            (without_leg(3),))
 
 
 def _strength() -> TaskDistribution:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-
 from ant_rl_core import settings
 from ant_rl_core.files import FolderBusyError, FolderLock, check_writable, write_atomically
 from ant_rl_core.settings import ArgumentError, Settings, changed, setting, with_home
@@ -71,7 +70,7 @@ def main(words: Sequence[str]) -> int:
                 model, figures = learn(sources, network, fit, config.batches, config.seed)
             else:
                 figures = {}
-            found = [judge(source, model, sources, config.seed, config.num_threads) for source in sources]
+            found = judge(sources, model, config.seed, config.num_threads)
             about = {"data": list(names), "seed": config.seed, "batches": config.batches, "fit": asdict(fit),
                      "figures": figures, "code_version": provenance.code_version()}
             if not config.model:

@@ -9,13 +9,11 @@ import numpy as np
 
 from ant_env_node.beside.again import Again
 from ant_rl_tools.model.report import COPY, LEARNED, LINEAR, SIMULATOR, Found
-from trainer.models import quality
+from trainer.models import kinematics, quality
 from trainer.models.copy import CopyModel
 from trainer.models.data.resimulated import resimulated
 from trainer.models.data.rows import Rows, Stretch
 from trainer.models.ensemble import EnsembleConfig
-from trainer.models.interface import Moment
-from trainer.models.kinematics import with_unit_quaternion
 from trainer.models.learned import LearnedModel
 from trainer.models.learner import ModelLearner, ModelLearnerConfig
 from trainer.models.linear import LinearModel
@@ -57,10 +55,16 @@ def learn(sources: Sequence[Source], network: EnsembleConfig, config: ModelLearn
     return model, figures
 
 
-def judge(source: Source, model: LearnedModel, sources: Sequence[Source], seed: int, num_threads: int) -> Found:
-    """What is to be said of a model on the held-out part of a source; least squares are of all sources' other parts."""
-    rng = np.random.default_rng([seed, 1])
-    learned = Rows.joined([piece.rows() for each in sources for piece in each.learned])
+def judge(sources: Sequence[Source], model: LearnedModel, seed: int, num_threads: int) -> list[Found]:
+    """What is to be said of a model on the held-out part of each source; least squares are of all their other parts."""
+    learned = Rows.joined([piece.rows() for source in sources for piece in source.learned])
+    linear = LinearModel(learned)
+    return [_judged(source, model, linear, learned, np.random.default_rng([seed, 1]), num_threads)
+            for source in sources]
+
+
+def _judged(source: Source, model: LearnedModel, linear: LinearModel, learned: Rows, rng: np.random.Generator,
+            num_threads: int) -> Found:
     held_out = Rows.joined([piece.rows() for piece in source.held_out])
     spread = quality.spreads(lambda state, action: model.spread(state, action).numpy(), learned, held_out, rng)
     longest = max(map(len, source.held_out))
@@ -71,7 +75,7 @@ def judge(source: Source, model: LearnedModel, sources: Sequence[Source], seed: 
         scale = held_out.state.astype(np.float64).std(axis=0)
         found = {LEARNED: quality.imagined(model, real.start, real.action),
                  COPY: quality.imagined(CopyModel(), real.start, real.action),
-                 LINEAR: quality.imagined(LinearModel(learned), real.start, real.action),
+                 LINEAR: quality.imagined(linear, real.start, real.action),
                  SIMULATOR: _simulated_beside(real, scale, rng, num_threads)}
         judgements = {name: quality.judged(*each, real, scale) for name, each in found.items()}
     return Found(source.name, len(held_out) + sum(map(len, source.learned)), len(held_out), judgements, spread)
@@ -80,9 +84,8 @@ def judge(source: Source, model: LearnedModel, sources: Sequence[Source], seed: 
 def _simulated_beside(real: Windows, scale: np.ndarray, rng: np.random.Generator,
                       num_threads: int) -> tuple[np.ndarray, np.ndarray]:
     """States and rewards, as of `quality.imagined`, of the simulator itself, started a little beside."""
-    start = with_unit_quaternion(real.start + _BESIDE * scale * rng.standard_normal(real.start.shape))
+    start = kinematics.with_unit_quaternion(real.start + _BESIDE * scale * rng.standard_normal(real.start.shape))
     with Again(num_threads) as again:
         found = again.run(start, real.action)
-    rewards = [quality.reward_of(Moment(state, displacement, displacement, contact), action)
-               for state, displacement, contact, action in zip(*found, real.action, strict=True)]
-    return found.state, np.stack(rewards)
+    forward = kinematics.forward(found.displacement, found.state)
+    return found.state, kinematics.reward_of(forward, real.action, found.state, found.contact)

@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from ant_env_node.tasks import symmetry
+from ant_env_node.vec_env import ANT_DEFAULTS
 from ant_rl_core.spec import ANT
 
-STATE_SIZE = 27
+STATE_SIZE = symmetry.CONTACTS.start
 HEIGHT = 0
-QUATERNION = slice(1, 5)
-VELOCITY = slice(13, 15)  # of the torso along x and y in the world [m/s]
-YAW_RATE = 18  # of the torso about its own z [rad/s]
-NUM_CONTACTS = ANT.observation_size - STATE_SIZE
+QUATERNION = symmetry.ORIENTATION
+VELOCITY = slice(symmetry.VELOCITY.start, symmetry.VELOCITY.start + 2)  # of the torso along x and y [m/s]
+YAW_RATE = symmetry.ANGULAR_VELOCITY.stop - 1  # of the torso about its own z [rad/s]
 
-LEAST_HEIGHT, LARGEST_HEIGHT = 0.2, 1.0  # [m] of a healthy torso, themselves allowed
-HEALTHY_REWARD, CONTROL_COST, CONTACT_COST = 1.0, 0.5, 5e-4
+LEAST_HEIGHT, LARGEST_HEIGHT = ANT_DEFAULTS["healthy_z_range"]  # [m] of a healthy torso, themselves allowed
 # What a linear forward reward weighs, as `FEATURES` of tasks: velocities along x and y, yaw rate, height.
 ALONG_X = (1.0, 0.0, 0.0, 0.0)
 
@@ -96,9 +96,9 @@ def reward_of(forward_part: Array, action: Array, state: Array, contact: Array) 
         contact: sum of squared clipped contact forces after the step, [...].
     """
     of = ops(action)
-    healthy = of.where(terminated(state), 0.0 * contact, 0.0 * contact + HEALTHY_REWARD)
-    control = CONTROL_COST * of.sum(of.square(action), axis=-1)
-    return (forward_part + healthy) - (control + CONTACT_COST * contact)
+    healthy = of.where(terminated(state), 0.0 * contact, 0.0 * contact + ANT_DEFAULTS["healthy_reward"])
+    control = ANT_DEFAULTS["ctrl_cost_weight"] * of.sum(of.square(action), axis=-1)
+    return (forward_part + healthy) - (control + ANT_DEFAULTS["contact_cost_weight"] * contact)
 
 
 def displacement_of(reward: np.ndarray, action: np.ndarray, observation: np.ndarray,

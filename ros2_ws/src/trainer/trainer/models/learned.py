@@ -75,10 +75,8 @@ class LearnedModel:
 
     def targets(self, rows: Rows) -> np.ndarray:
         """What the networks are to give for rows, float32 [m, outputs]."""
-        parts = [rows.next_state - rows.state, rows.displacement, rows.contact[:, None]]
-        if self.ensemble.config.reward_head:
-            parts.append(rows.reward[:, None])
-        return np.concatenate(parts, axis=1)
+        outcome = rows.outcome()
+        return np.concatenate([outcome, rows.reward[:, None]], axis=1) if self.ensemble.config.reward_head else outcome
 
     def _after(self, moment: Moment, outputs: tf.Tensor) -> Moment:
         mean, std = (scale[:STATE_SIZE] for scale in self.ensemble.input_scale)

@@ -20,8 +20,7 @@ class LinearModel:
     begin = staticmethod(start)
 
     def __init__(self, rows: Rows) -> None:
-        targets = np.concatenate([rows.next_state - rows.state, rows.displacement, rows.contact[:, None]], axis=1)
-        self._weights = np.linalg.lstsq(_with_one(rows.state, rows.action), targets.astype(np.float64))[0]
+        self._weights = np.linalg.lstsq(_with_one(rows.state, rows.action), rows.outcome().astype(np.float64))[0]
 
     def step(self, moment: Moment, action: np.ndarray) -> Moment:
         """As `EnvironmentModel.step`."""

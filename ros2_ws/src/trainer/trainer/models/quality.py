@@ -10,7 +10,8 @@ import numpy as np
 
 from trainer.models import kinematics
 from trainer.models.data.rows import Rows, Stretch
-from trainer.models.interface import EnvironmentModel, Moment
+from trainer.models.interface import EnvironmentModel
+from trainer.models.rollout import default_reward
 
 STEPS = (1, 5, 15, 50)
 HORIZON = STEPS[-1]
@@ -73,18 +74,10 @@ def imagined(model: EnvironmentModel, start: np.ndarray, action: np.ndarray) -> 
     """
     moment, states, rewards = model.begin(start), [], []
     for each in action:
-        moment = model.step(moment, each)
+        before, moment = moment, model.step(moment, each)
         states.append(np.asarray(moment.state))
-        rewards.append(reward_of(moment, each))
+        rewards.append(np.asarray(default_reward(before, each, moment)))
     return np.stack(states), np.stack(rewards)
-
-
-def reward_of(moment: Moment, action: np.ndarray) -> np.ndarray:
-    """The default reward of the step that led to a moment, [r]; the model's own word where it has one."""
-    if moment.reward is not None:
-        return np.asarray(moment.reward)
-    state, contact = np.asarray(moment.state), np.asarray(moment.contact)
-    return kinematics.reward_of(kinematics.forward(np.asarray(moment.displacement), state), action, state, contact)
 
 
 def judged(states: np.ndarray, rewards: np.ndarray, real: Windows, scale: np.ndarray) -> Judgement:

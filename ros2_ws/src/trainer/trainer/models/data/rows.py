@@ -33,6 +33,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.state)
 
+    def outcome(self) -> np.ndarray:
+        """What a model of the environment predicts, float32 [m, 30]: change of the state, displacement, contact."""
+        return np.concatenate([self.next_state - self.state, self.displacement, self.contact[:, None]], axis=1)
+
     @classmethod
     def of(cls, batch: Transition) -> Rows:
         """Of one tick of n robots; what the torso moved is told by the reward, see `kinematics.displacement_of`."""

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
+from keras import ops
+
+from ant_env_node.tasks.task import NUM_ACTUATORS
 
 
 class Tick(NamedTuple):
@@ -66,6 +69,44 @@ class Guide(Protocol):
 
     def command(self, action: Any, belief: Any) -> Any:
         """What to send so that the policy's action comes true, each [n, action_size]."""
+
+
+class OneOf:
+    """Of a task that is one of some, of which the policy's action needs no change: the robot is led otherwise."""
+
+    def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Cross entropy [nats]."""
+        return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
+
+    def belief(self, logits: Any) -> Any:
+        """How likely each is."""
+        return ops.softmax(logits, axis=-1)
+
+    def certain(self, labels: Any) -> Any:
+        """1 and 0."""
+        return labels
+
+    def command(self, action: Any, belief: Any) -> Any:
+        """As it is."""
+        return action
+
+
+class Strengths:
+    """Of a task that shows in how much the motors give."""
+
+    size: int
+    gates = NUM_ACTUATORS
+    products = 2 * NUM_ACTUATORS
+    lags = 0
+    takes_reward = False
+
+    def evidence(self, gates: Any, tick: Tick) -> Any:
+        """Inferred torques times what was sent, and what was sent by itself: their ratio is a motor's strength."""
+        return ops.concatenate([gates * tick.sent, ops.square(tick.sent)], axis=-1)
+
+    def readout(self) -> np.ndarray:
+        """Nothing at the start: sums are not in proportion to strengths."""
+        return np.zeros((self.products, self.size), np.float32)
 
 
 class Unseen:

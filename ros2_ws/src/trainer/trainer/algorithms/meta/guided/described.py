@@ -9,21 +9,15 @@ import tensorflow as tf
 from keras import ops
 
 from ant_env_node.tasks.distribution import TaskDistribution
-from ant_env_node.tasks.task import NUM_ACTUATORS
-from trainer.algorithms.meta.guided.contract import Tick
+from trainer.algorithms.meta.guided.contract import Strengths
 
 
-class Described:
+class Described(Strengths):
     """The numbers of a task that differ in a distribution, for a policy that was made to be told them.
 
     Args:
         tasks: where they differ.
     """
-
-    gates = NUM_ACTUATORS
-    products = 2 * NUM_ACTUATORS
-    lags = 0
-    takes_reward = False
 
     def __init__(self, tasks: TaskDistribution) -> None:
         vectors = np.array([task.vector() for task in tasks.train])
@@ -49,14 +43,6 @@ class Described:
     def certain(self, labels: Any) -> Any:
         """It is the same."""
         return self.belief(labels)
-
-    def evidence(self, gates: Any, tick: Tick) -> Any:
-        """Inferred torques times what was sent, and what was sent by itself: their ratio is a motor's strength."""
-        return ops.concatenate([gates * tick.sent, ops.square(tick.sent)], axis=-1)
-
-    def readout(self) -> np.ndarray:
-        """Nothing at the start: sums are not in proportion to strengths."""
-        return np.zeros((self.products, self.size), np.float32)
 
     def view(self, observation: Any, belief: Any) -> Any:
         """With the task behind it."""

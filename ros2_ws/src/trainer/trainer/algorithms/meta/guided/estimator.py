@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ant_env_node.tasks import symmetry
 from ant_rl_core.step import Previous, Transition
 from trainer.algorithms.meta.guided.contract import Guide, Tick
 from trainer.algorithms.meta.guided.experts import Expert, GuidedExpert
@@ -23,7 +24,7 @@ from trainer.networks import weights
 from trainer.networks.mlp import dense
 from trainer.networks.recurrent import State, unroll
 
-NUM_KINEMATICS = 27  # of Ant-v5's observation: positions and velocities; what follows are contact forces
+NUM_KINEMATICS = symmetry.CONTACTS.start  # of Ant-v5's observation: positions and velocities
 _LEAST_STD = 1e-3
 _FADING = 5.0  # sums lose 1 / (1 + exp(5)) per tick at the start of learning: they remember some 150 ticks
 

@@ -10,7 +10,7 @@ from keras import ops
 
 from ant_env_node.tasks.task import NUM_ACTUATORS, fields_of
 from ant_env_node.vec_env import ANT_DEFAULTS
-from trainer.algorithms.meta.guided.contract import Tick, Unseen
+from trainer.algorithms.meta.guided.contract import OneOf, Tick, Unseen
 
 _VELOCITY = 13  # where the torso's velocity begins in an observation, along x and y in the world
 
@@ -59,8 +59,8 @@ class Heading(Unseen):
         return action
 
 
-class Delay(Unseen):
-    """How many ticks an action takes to arrive.
+class Delay(OneOf, Unseen):
+    """How many ticks an action takes to arrive; see `Foresight` for what helps.
 
     Args:
         most: ticks.
@@ -77,18 +77,6 @@ class Delay(Unseen):
         """1 at the delay, 0 elsewhere."""
         return np.eye(self.size, dtype=np.float32)[fields_of(task)["delay"]]
 
-    def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Cross entropy [nats]."""
-        return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
-
-    def belief(self, logits: Any) -> Any:
-        """How likely each delay is."""
-        return ops.softmax(logits, axis=-1)
-
-    def certain(self, labels: Any) -> Any:
-        """1 and 0."""
-        return labels
-
     def evidence(self, gates: Any, tick: Tick) -> Any:
         """The torques that were inferred times each of the actions that may have caused them."""
         products = ops.expand_dims(gates, 1) * ops.reshape(tick.sent, (-1, self.size, NUM_ACTUATORS))
@@ -97,7 +85,3 @@ class Delay(Unseen):
     def readout(self) -> np.ndarray:
         """The products of all motors speak for the delay."""
         return np.kron(np.eye(self.size, dtype=np.float32), np.ones((NUM_ACTUATORS, 1), np.float32))
-
-    def command(self, action: Any, belief: Any) -> Any:
-        """Nothing helps an action that is late: see `Foresight`."""
-        return action

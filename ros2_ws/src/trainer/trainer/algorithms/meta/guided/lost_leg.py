@@ -11,13 +11,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from ant_env_node.tasks import symmetry
 from ant_env_node.tasks.presets import lost_leg
 from ant_env_node.tasks.task import NUM_ACTUATORS
-from trainer.algorithms.meta.guided.contract import Guide, Tick, Unseen
+from trainer.algorithms.meta.guided.contract import Guide, OneOf, Strengths, Unseen
 from trainer.algorithms.meta.guided.estimator import NUM_KINEMATICS, Proportions
 from trainer.algorithms.meta.guided.turning import QUARTERS, crossed, quarter_turned, under_other_names, unit
 from trainer.analytic.lost_leg import SPARE, TURN
@@ -30,42 +29,14 @@ _ALONG_X = np.eye(1, 2, dtype=np.float32)
 _SURE = 0.8  # from here on legs are renamed
 
 
-class LostLeg(Unseen):
-    """Which leg is lost, its two motors dead, if any is."""
+class LostLeg(Strengths, OneOf, Unseen):
+    """Which leg is lost, its two motors dead, if any is; see `LostLegs` for how the robot is led by it."""
 
     size = _NUM_BELIEFS
-    gates = NUM_ACTUATORS
-    products = 2 * NUM_ACTUATORS
-    lags = 0
-    takes_reward = False
 
     def labels(self, task: np.ndarray) -> np.ndarray:
         """1 for no leg or for the lost one, 0 elsewhere."""
         return np.eye(_NUM_BELIEFS, dtype=np.float32)[1 + lost_leg(task)]
-
-    def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Cross entropy [nats]."""
-        return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
-
-    def belief(self, logits: Any) -> Any:
-        """How likely it is that none is lost, and each leg."""
-        return ops.softmax(logits, axis=-1)
-
-    def certain(self, labels: Any) -> Any:
-        """1 and 0."""
-        return labels
-
-    def evidence(self, gates: Any, tick: Tick) -> Any:
-        """Inferred torques times what was sent, and what was sent by itself: their ratio is a motor's strength."""
-        return ops.concatenate([gates * tick.sent, ops.square(tick.sent)], axis=-1)
-
-    def readout(self) -> np.ndarray:
-        """Nothing at the start: sums are not in proportion to strengths."""
-        return np.zeros((self.products, self.size), np.float32)
-
-    def command(self, action: Any, belief: Any) -> Any:
-        """Legs are renamed instead: see `LostLegs`."""
-        return action
 
 
 class LostLegs(Proportions):

@@ -13,9 +13,10 @@ import numpy as np
 from keras import ops
 
 from ant_env_node.tasks import symmetry
+from ant_rl_core.spec import ANT
 
-QUARTERS = 4
-_OBSERVATION, _ACTION = 105, 8
+QUARTERS = symmetry.NUM_LEGS
+_OBSERVATION, _ACTION = ANT.observation_size, ANT.action_size
 
 
 def ahead_of(observation: Any) -> Any:
