@@ -68,13 +68,30 @@ def test_stopped_half_way_it_leaves_nothing(network):
     assert_gone(nodes)
 
 
-@pytest.mark.parametrize("file", ["fastdds.xml", "fastrtps.xml"])
+@pytest.mark.parametrize("file", ["fastdds.xml", "fastdds_local.xml", "fastrtps.xml", "fastrtps_local.xml"])
 def test_a_policy_goes_in_datagrams_of_one_frame(file):
     root = ElementTree.parse(two_hosts.ROOT / "ros2_ws/src/ant_rl/config" / file).getroot()
     dds = {"dds": root.tag.partition("}")[0][1:]}
     size = root.find(".//dds:data_writer[@profile_name='/policy']//dds:property"
                      "[dds:name='fastdds.max_message_size']/dds:value", dds)
     assert int(size.text) <= 1472  # an Ethernet frame's 1500 bytes less the headers of IP and UDP
+
+
+@pytest.mark.parametrize("name", ["fastdds", "fastrtps"])
+def test_the_profiles_within_one_machine_differ_in_nothing_but_transports(name):
+    folder = two_hosts.ROOT / "ros2_ws/src/ant_rl/config"
+    usual, local = (ElementTree.parse(folder / f"{name}{suffix}.xml").getroot() for suffix in ("", "_local"))
+    added = {"transport_descriptors", "useBuiltinTransports", "userTransports", "initialPeersList"}
+    found = set()
+    for parent in list(local.iter()):
+        for child in list(parent):
+            tag = child.tag.partition("}")[2]
+            if tag in added:
+                found.add(tag)
+                parent.remove(child)
+    assert found == added
+    left, wanted = (ElementTree.canonicalize(ElementTree.tostring(root), strip_text=True) for root in (local, usual))
+    assert left == wanted
 
 
 def test_nothing_is_wrong_in_a_good_run():

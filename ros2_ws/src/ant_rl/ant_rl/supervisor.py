@@ -19,7 +19,6 @@ from typing import Any
 
 import psutil
 
-from ant_rl import shared_memory
 from ant_rl.console import Console
 from ant_rl.stack import CONFIGURATION_ERROR, CONTESTED
 from ant_rl_core import ending
@@ -111,7 +110,6 @@ class Supervisor:
             loop.add_signal_handler(number, self._asked_to_stop, number)
         # Grandchildren whose parent died come to this process, where the sweep at the end finds them.
         _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        before = shared_memory.inodes()
         keepers: asyncio.Future[Any] = asyncio.gather(*(self._keep(command) for command in self._commands))
         ended: asyncio.Future[Any] = asyncio.create_task(self._end.wait())
         try:
@@ -122,7 +120,6 @@ class Supervisor:
             await self._stop([command for command in self._commands if command.observer])
         finally:
             self._sweep()
-            shared_memory.remove_unused(before)
         await keepers
         return self._code or 0
 

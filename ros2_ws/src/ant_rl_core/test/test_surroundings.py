@@ -28,6 +28,35 @@ def test_what_is_usual_is_left_alone(usual, more):
     assert ros.variables({**usual, **more}) == {}
 
 
+@pytest.mark.parametrize("given, added", [
+    ({}, {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}),
+    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "FASTDDS_DEFAULT_PROFILES_FILE": "fastdds.xml"},
+     {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}),
+    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "FASTDDS_DEFAULT_PROFILES_FILE": "fastdds.xml"},
+     {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT", "FASTDDS_DEFAULT_PROFILES_FILE": "fastdds_local.xml"}),
+    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "FASTRTPS_DEFAULT_PROFILES_FILE": "fastrtps.xml"},
+     {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT", "FASTRTPS_DEFAULT_PROFILES_FILE": "fastrtps_local.xml"}),
+    # What the user has decided.
+    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"}, {}),
+    ({"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}, {}),
+    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, {})])  # our profiles are not at hand
+def test_a_node_sends_by_udp_alone(usual, tmp_path, given, added):
+    folder = tmp_path / "ant_rl" / "config"
+    folder.mkdir(parents=True)
+    for name in ("fastdds", "fastrtps"):
+        (folder / f"{name}.xml").touch()
+    (tmp_path / "mine.xml").touch()
+
+    def placed(variables):
+        places = {"mine.xml": tmp_path}
+        return {name: str(places.get(value, folder) / value) if value.endswith(".xml") else value
+                for name, value in variables.items()}
+    found = ros.node_variables({**usual, **placed(given)})
+    assert found == placed(added)
+    assert ros.stays_here({**usual, **placed(given), **found}) == (given.get(
+        "ROS_AUTOMATIC_DISCOVERY_RANGE") == "LOCALHOST")
+
+
 @pytest.mark.parametrize("more, said", [
     ({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}, r"is installed \(rmw_fastrtps_cpp\), found rmw_cyclonedds_cpp: "),
     ({"RMW_IMPLEMENTATION": "rmw_implementation"}, "found rmw_implementation"),

@@ -126,7 +126,7 @@ class ManagedNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Leave the graph, and let go of the state machine, which rclpy forgets.
 
-        It would keep the middleware's participant, whose shared memory then stays behind when the process ends.
+        It would keep the middleware's participant, which then ends without a goodbye: others believe in it for 20 s.
         """
         super().destroy_node()
         self._state_machine.destroy_when_not_in_use()

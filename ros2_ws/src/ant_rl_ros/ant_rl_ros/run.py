@@ -56,7 +56,7 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
     use_own_settings()
     try:
         try:
-            os.environ.update(ros.variables(os.environ, together=False))
+            os.environ.update(ros.node_variables(os.environ))
             _refuse_other_words(words)
             rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
         except ArgumentError as error:
@@ -79,7 +79,7 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
         finally:
             context = rclpy.get_default_context()
             rclpy.try_shutdown()
-            context.destroy()  # and with it, as nobody holds it any more, the shared memory of Fast DDS
+            context.destroy()  # and with it, as nobody holds it any more, the participant of the middleware
     except KeyboardInterrupt:
         return ending.INTERRUPTED if asked else 0
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 
 from ant_rl_interfaces.msg import NodeTiming
 
+from ant_rl_core.surroundings import ros
 from ant_rl_core.telemetry import Timing
 from ant_rl_ros import qos
 from ant_rl_ros.lifecycle import ManagedNode
@@ -93,7 +94,7 @@ class Twins:
         Args:
             meanwhile: called over and over; it looks, and ends the node where that is refused.
         """
-        if not _reaches_others(os.environ):
+        if ros.stays_here(os.environ):
             return
         found = self._started + _FINDING
         while self._node.loop.running and not (seen := self._is_seen()) and time.monotonic() < found:
@@ -115,9 +116,3 @@ class Twins:
         own = (node.get_namespace().strip("/"), node.get_name())
         return sum(found.node_name == _UNNAMED or (found.node_namespace.strip("/"), found.node_name) == own
                    for found in node.get_publishers_info_by_topic("timing")) > 1
-
-
-def _reaches_others(environment: Mapping[str, str]) -> bool:
-    """Whether these variables let nodes on other machines be found."""
-    here = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "") in ("LOCALHOST", "OFF")
-    return not here or bool(environment.get("ROS_STATIC_PEERS"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import rclpy
 
+from ant_rl_core.surroundings import ros
 from ant_rl_ros.wait_loop import WaitLoop
 from ant_rl_tools.node_process import NodeProcess, ros_variables
 from ant_rl_tools.unavailable import Unavailable
@@ -22,7 +23,8 @@ class OwnNode:
     """
 
     def __init__(self, name: str, namespace: str) -> None:
-        os.environ.update(ros_variables())  # read when ROS begins
+        os.environ.update(ros_variables())
+        os.environ.update(ros.node_variables(os.environ))  # read when ROS begins
         rclpy.init(args=[])
         self.node = rclpy.create_node(name, namespace=namespace)
         self.loop = WaitLoop(self.node)
