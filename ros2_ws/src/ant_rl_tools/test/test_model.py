@@ -21,7 +21,7 @@ from trainer.models.quality import Judgement
 
 GOLDEN = Path(__file__).resolve().parents[4] / "tests" / "golden"
 # Pieces of 60 steps: the longest errors are those after 50.
-SMALL = ("members:=2", "hidden:=16", "batches:=40", "batches_per_look:=20", "held_out_ticks:=60")
+SMALL = ("members:=2", "model_hidden:=16", "batches:=40", "batches_per_look:=20", "held_out_ticks:=60")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_it_writes_model_figures_and_picture(learned):
         assert source["models"][report.SIMULATOR]["reward_error_by_step"][0] < 0.1
         assert set(source["spread"]) == {"learned", "held_out", "off_the_data"}
     assert found["figures"]["model_batches"] == 40
-    assert model_file.read(learned / "model.npz").ensemble.config.hidden == (16,)
+    assert model_file.read(learned / "model.npz").ensemble.config.model_hidden == (16,)
     assert model_file.manifest_of(learned / "model.npz")["about"]["seed"] == 0
 
 

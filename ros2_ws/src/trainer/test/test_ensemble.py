@@ -30,7 +30,7 @@ def linear_gaussian():
     matrix = np.concatenate([0.6 * rng.normal(size=(3, 3)), rng.normal(size=(3, 2))], axis=1)
     inputs = rng.normal(size=(40_000, 5))
     outputs = inputs @ matrix.T + 0.1 * rng.normal(size=(40_000, 3))
-    return matrix, fitted(EnsembleConfig(members=3, hidden=(32, 32), gaussian=True), inputs, outputs, 1500,
+    return matrix, fitted(EnsembleConfig(members=3, model_hidden=(32, 32), gaussian=True), inputs, outputs, 1500,
                           model_learning_rate=1e-2)
 
 
@@ -59,7 +59,7 @@ def toy():
     rng = np.random.default_rng(3)
     x = rng.uniform(-1, 1, (20_000, 1))
     y = np.sin(3 * x) + (0.05 + 0.1 * (x + 1)) * rng.normal(size=x.shape)
-    return fitted(EnsembleConfig(members=5, hidden=(32, 32), gaussian=True), x, y, 1500, model_learning_rate=1e-2)
+    return fitted(EnsembleConfig(members=5, model_hidden=(32, 32), gaussian=True), x, y, 1500, model_learning_rate=1e-2)
 
 
 def test_heads_say_where_the_noise_is(toy):
@@ -87,7 +87,7 @@ def test_scaling_is_that_of_the_rows_and_a_constant_stays_one():
     rng = np.random.default_rng(4)
     inputs, outputs = rng.normal(3, 2, (500, 4)), rng.normal(-1, 5, (500, 3))
     inputs[:, 1], outputs[:, 2] = 7.0, 0.0
-    ensemble = Ensemble(EnsembleConfig(members=2, hidden=(8,)), 4, 3, 0)
+    ensemble = Ensemble(EnsembleConfig(members=2, model_hidden=(8,)), 4, 3, 0)
     ensemble.normalize(inputs.astype(np.float32), outputs.astype(np.float32))
     for statistics, rows in ((ensemble.input_statistics, inputs), (ensemble.output_statistics, outputs)):
         rows = rows.astype(np.float32).astype(np.float64)
@@ -96,13 +96,13 @@ def test_scaling_is_that_of_the_rows_and_a_constant_stays_one():
     inputs[:3, 1] = 1e4  # what never varied does now
     found = ensemble.predict(tf.constant(inputs[:3], tf.float32))
     assert np.isfinite(found.mean.numpy()).all() and (found.mean.numpy()[..., 2] == 0).all()
-    again = Ensemble(EnsembleConfig(members=2, hidden=(8,)), 4, 3, 9)
+    again = Ensemble(EnsembleConfig(members=2, model_hidden=(8,)), 4, 3, 9)
     again.restore(ensemble.save())
     for name, array in ensemble.save().items():
         np.testing.assert_array_equal(again.save()[name], array)
     assert (again.predict(tf.constant(inputs[:3], tf.float32)).mean.numpy() == found.mean.numpy()).all()
     with pytest.raises(ValueError, match="other networks"):
-        Ensemble(EnsembleConfig(members=2, hidden=(9,)), 4, 3, 0).restore(ensemble.save())
+        Ensemble(EnsembleConfig(members=2, model_hidden=(9,)), 4, 3, 0).restore(ensemble.save())
 
 
 def test_a_fit_ends_early_with_the_weights_that_were_best():
@@ -110,7 +110,7 @@ def test_a_fit_ends_early_with_the_weights_that_were_best():
     rng = np.random.default_rng(5)
     inputs = rng.normal(size=(60, 2)).astype(np.float32)
     outputs = (inputs[:, :1] + rng.normal(size=(60, 1))).astype(np.float32)
-    ensemble, held_out = Ensemble(EnsembleConfig(members=2, hidden=(64,)), 2, 1, 0), np.arange(60) >= 20
+    ensemble, held_out = Ensemble(EnsembleConfig(members=2, model_hidden=(64,)), 2, 1, 0), np.arange(60) >= 20
     fitter = Fitter(ensemble, FitConfig(batches_per_look=20, patience=3, model_learning_rate=1e-2), 0)
     judged, seen = (inputs[held_out], outputs[held_out]), []
 
@@ -142,7 +142,7 @@ def ticks(count, seed):
 
 
 def learner(**settings):
-    return ModelLearner(LearnedModel(EnsembleConfig(members=2, hidden=(8,)), 5), ModelLearnerConfig(
+    return ModelLearner(LearnedModel(EnsembleConfig(members=2, model_hidden=(8,)), 5), ModelLearnerConfig(
         held_out_share=0.3, held_out_ticks=10, model_batch_size=16, batches_per_look=5, **settings), NUM_ENVS, seed=6)
 
 

@@ -44,7 +44,7 @@ def policy(moment):
 
 
 def learned(**settings):
-    model = LearnedModel(EnsembleConfig(members=2, hidden=(8,), **settings), 3)
+    model = LearnedModel(EnsembleConfig(members=2, model_hidden=(8,), **settings), 3)
     rng = np.random.default_rng(0)
     model.ensemble.normalize(rng.normal(size=(50, 35)), 0.1 * rng.normal(size=(50, model.ensemble.outputs)))
     return model

@@ -197,7 +197,7 @@ def test_least_squares_find_a_linear_system_and_copying_goes_on():
 
 
 def test_a_model_file_gives_the_model_back(tmp_path):
-    model = LearnedModel(EnsembleConfig(members=2, hidden=(6, 5), reward_head=True), 4)
+    model = LearnedModel(EnsembleConfig(members=2, model_hidden=(6, 5), reward_head=True), 4)
     rng = np.random.default_rng(0)
     model.ensemble.normalize(rng.normal(size=(9, 35)), rng.normal(size=(9, 31)))
     path = tmp_path / "model.npz"

@@ -49,6 +49,7 @@ class Method:
             faster rates and an earlier start, which it needs with every method.
         needs_tasks: it learns from tasks only (`Transition.task`), not from one environment as it comes; its learner
             takes their distribution as `tasks`.
+        needs_ant: it knows how the Ant moves, and learns with no other robot.
         max_episode_steps: time limit of the episodes that it likes to learn from.
     """
 
@@ -60,6 +61,7 @@ class Method:
     short_run: Mapping[str, Any] = field(default_factory=dict)
     needs_tasks: bool = False
     max_episode_steps: int = 1000
+    needs_ant: bool = False
 
     @property
     def learner(self) -> LearnerFactory:

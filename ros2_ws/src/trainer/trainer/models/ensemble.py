@@ -23,7 +23,7 @@ class EnsembleConfig(Settings):
     """What the networks of a learned model are."""
 
     members: int = setting(4, "networks that learn the same from differently weighted rows", minimum=1, maximum=32)
-    hidden: tuple[int, ...] = setting((200, 200, 200), "sizes of their hidden layers", minimum=1)
+    model_hidden: tuple[int, ...] = setting((200, 200, 200), "sizes of their hidden layers", minimum=1)
     gaussian: bool = setting(False, "each network also says how far it may be off (a Gaussian, learned by likelihood), "
                              "instead of one figure for each output")
     reward_head: bool = setting(False, "the reward is learned too, instead of computed from what is predicted")
@@ -31,7 +31,8 @@ class EnsembleConfig(Settings):
     input_clip: float = setting(10.0, "normalized inputs are clipped to this magnitude", above=0)
 
     def rules(self) -> Iterator[tuple[bool, str]]:
-        yield bool(self.hidden), "hidden must name at least one layer"
+        yield from super().rules()
+        yield bool(self.model_hidden), "model_hidden must name at least one layer"
 
 
 class Prediction(NamedTuple):
@@ -67,7 +68,7 @@ class Ensemble:
         self.input_statistics, self.output_statistics = RunningStatistics((inputs,)), RunningStatistics((outputs,))
         rng = np.random.default_rng(seed)
         heads = 2 * outputs if config.gaussian else outputs
-        sizes = (inputs, *config.hidden, heads)
+        sizes = (inputs, *config.model_hidden, heads)
         self._kernels: list[keras.Variable] = []
         self._biases: list[keras.Variable] = []
         for before, after in zip(sizes, sizes[1:], strict=False):  # each layer and the next one

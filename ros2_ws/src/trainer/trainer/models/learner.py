@@ -27,12 +27,17 @@ class ModelLearnerConfig(FitConfig):
                                     "learned from but judged on", above=0, below=1)
     held_out_ticks: int = setting(250, "ticks of one robot that are held out, or not, together", minimum=1)
 
+    @property
+    def pieces(self) -> int:
+        """Pieces of which one is held out."""
+        return max(2, round(1 / self.held_out_share))
+
 
 class ModelLearner:
     """Keeps transitions and fits a `LearnedModel` to them.
 
     Each row is drawn once, when it comes, how often each network is to see it (Poisson with mean 1: a bootstrap), and
-    each piece of held_out_ticks whether it is held out. Ends of episodes need no care: a row is one step.
+    which of several pieces of held_out_ticks is held out. Ends of episodes need no care: a row is one step.
 
     Args:
         model: what learns.
@@ -51,7 +56,7 @@ class ModelLearner:
         self._fitter = Fitter(model.ensemble, config, streams[0])
         self._rng = np.random.default_rng(streams[1])
         self.added = self._ticks = 0
-        self._held_now = np.zeros(num_envs, bool)
+        self._held_piece = np.zeros(num_envs, np.int64)
         self._store = _Store(config.model_capacity, model.ensemble.config.members)
 
     def __len__(self) -> int:
@@ -65,10 +70,12 @@ class ModelLearner:
 
     def observe(self, batch: Transition) -> None:
         """Take one tick of `num_envs` robots."""
-        if self._ticks % self.config.held_out_ticks == 0:
-            self._held_now = self._rng.random(self.num_envs) < self.config.held_out_share
+        pieces = self.config.pieces
+        piece, tick = divmod(self._ticks, self.config.held_out_ticks)
+        if piece % pieces == 0 and tick == 0:
+            self._held_piece = self._rng.integers(pieces, size=self.num_envs)
         self._ticks += 1
-        self.add(Rows.of(batch), self._held_now)
+        self.add(Rows.of(batch), self._held_piece == piece % pieces)
 
     def add(self, rows: Rows, held_out: np.ndarray) -> None:
         """Take rows, of which those marked in bool [m] are held out."""
@@ -94,17 +101,17 @@ class ModelLearner:
     def save(self) -> dict[str, np.ndarray]:
         """Everything an unbroken continuation needs, as named arrays; those of the rows are no copies."""
         return {**{f"row_{name}": array for name, array in self._store.kept().items()}, **self._fitter.save(),
-                "held_now": self._held_now, "split_rng": checkpoint.pack_generator(self._rng),
+                "held_piece": self._held_piece, "split_rng": checkpoint.pack_generator(self._rng),
                 "counts": np.array([self.added, self._ticks])}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Continue from what `save` gave; ValueError if it was of networks of other sizes, or of other robots."""
-        if saved["held_now"].shape != (self.num_envs,):
-            raise ValueError(f"expected a model learned from {self.num_envs} robots, found {len(saved['held_now'])}")
+        if saved["held_piece"].shape != (self.num_envs,):
+            raise ValueError(f"expected a model learned from {self.num_envs} robots, found {len(saved['held_piece'])}")
         self._fitter.restore(saved)
         self._store.clear()
         self._store.add(checkpoint.Part(saved, "row_"))
-        self._held_now = saved["held_now"].copy()
+        self._held_piece = saved["held_piece"].copy()
         checkpoint.unpack_generator(self._rng, saved["split_rng"])
         self.added, self._ticks = map(int, saved["counts"])
 

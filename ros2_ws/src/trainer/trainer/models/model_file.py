@@ -61,8 +61,9 @@ def read(path: str | os.PathLike[str]) -> LearnedModel:
     except ModelError:
         raise
     except ValueError as error:
-        raise ModelError(f"{path}: expected weights of the sizes {found['config'].get('hidden')} that its manifest "
-                         "tells, found others") from error
+        sizes = found["config"].get("model_hidden")
+        raise ModelError(f"{path}: expected weights of the sizes {sizes} that its manifest tells, found others"
+                         ) from error
     return model
 
 

@@ -88,15 +88,19 @@ class Experience:
 
     def draw(self) -> ReplayBatch:
         """A batch with normalized observations, for one gradient step, which it counts."""
-        self.updates += 1
-        config = self.config
-        done = min(1.0, self.env_steps / config.total_steps)
-        exponent = config.importance_exponent + done * (config.importance_exponent_end - config.importance_exponent)
-        batch = self.replay.sample(config.batch_size, exponent)
+        batch = self.draw_as_observed()
         if self.normalizer is None:
             return batch
         return replace(batch, observation=self.normalize(batch.observation),
                        next_observation=self.normalize(batch.next_observation))
+
+    def draw_as_observed(self) -> ReplayBatch:
+        """The same with observations as the environment gave them."""
+        self.updates += 1
+        config = self.config
+        done = min(1.0, self.env_steps / config.total_steps)
+        exponent = config.importance_exponent + done * (config.importance_exponent_end - config.importance_exponent)
+        return self.replay.sample(config.batch_size, exponent)
 
     def prioritize(self, batch: ReplayBatch, priority: np.ndarray) -> None:
         """Draw the rows of a drawn batch by these priorities [m] > 0 from now on; nothing where draws are uniform."""

@@ -45,8 +45,8 @@ class PlainNetworks:
 
     def _mlp(self, kind: str, input_size: int, hidden: tuple[int, ...], output_size: int, seed: int,
              name: str) -> keras.Model:
-        return mlp(input_size, hidden, output_size, activation="relu", seed=seed, name=name,
-                   precision=self._config.precision, **self._options[kind])
+        return mlp(input_size, hidden, output_size, seed=seed, name=name, precision=self._config.precision,
+                   **{"activation": "relu", **self._options[kind]})
 
     def features(self, observation: Any) -> Any:
         """What the actor takes for observations [n, observation_size]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 from ant_rl_core.exploration import Exploration
 from ant_rl_core.settings import changed, setting
 from trainer.algorithms.off_policy.base import OffPolicyLearner, trained_by_adam, variables_of
-from trainer.algorithms.off_policy.inputs import as_tensors
+from trainer.algorithms.off_policy.inputs import PlainNetworks, as_tensors
 from trainer.algorithms.off_policy.twin_critics import TwinCriticConfig, paired_values, twin_critics, twin_networks
 from trainer.export import policy_graph
 from trainer.networks import weights
@@ -61,7 +62,7 @@ class SAC(OffPolicyLearner):
                          network_streams=3 + bool(config.embedding_size))
         actor_stream, *critic_streams = self._network_streams[:3]
 
-        self.networks = twin_networks(config, observation_size, action_size, self._network_streams[3:])
+        self.networks = self._make_networks()
         self.actor = self.networks.actor(2 * action_size, first_seed(actor_stream), "actor")
         self.critics, self.target_critics = twin_critics(self.networks, config, critic_streams)
         self.log_temperature = keras.Variable(np.log(config.initial_temperature), dtype="float32",
@@ -76,6 +77,9 @@ class SAC(OffPolicyLearner):
         self._learn_critics, self._learn_actor = self._compiled(self._critic_step), self._compiled(self._actor_step)
         self._outputs = self._by_row(lambda x: self._gaussian(self.networks.features(x)))
         self._value = self._by_row(self._state_value)
+
+    def _make_networks(self) -> PlainNetworks:
+        return twin_networks(self.config, self.observation_size, self.action_size, self._network_streams[3:])
 
     def _state_value(self, observation: tf.Tensor) -> tf.Tensor:
         state = self.networks.features(observation)
@@ -143,11 +147,15 @@ class SAC(OffPolicyLearner):
             loss = tf.reduce_mean(temperature * log_prob - self._smaller(state, action))
         gradients = tape.gradient(loss, [v.value for v in self._actor_variables])
         self.actor_optimizer.apply(gradients, self._actor_variables)
+        return tf.stack([loss, self._steer(log_prob), temperature])
+
+    def _steer(self, log_prob: tf.Tensor) -> tf.Tensor:
+        """One gradient step of the temperature for actions of these log-densities [m]; their entropy."""
         entropy = -tf.reduce_mean(log_prob)
         surplus = entropy - self.config.target_entropy * self.action_size
         # The gradient of log(temperature) * surplus, which needs no tape.
         self.temperature_optimizer.apply([surplus], [self.log_temperature])
-        return tf.stack([loss, entropy, temperature])
+        return entropy
 
     def _gaussian(self, state: Any) -> dict[str, tf.Tensor]:
         """mean and log_std of the Gaussian and the deterministic action, each float32 [m, action_size]."""
@@ -163,7 +171,7 @@ class SAC(OffPolicyLearner):
         log_derivative = 2.0 * (np.log(2.0) - squashed - tf.math.softplus(-2.0 * squashed))
         return tf.tanh(squashed), tf.reduce_sum(gaussian - log_derivative, axis=1)
 
-    def _smaller(self, state: Any, action: tf.Tensor) -> tf.Tensor:
-        """The smaller of the two critics' values, float32 [m]."""
+    def _smaller(self, state: Any, action: tf.Tensor, critics: Sequence[keras.Model] = ()) -> tf.Tensor:
+        """The smaller of the values that two critics give, the learned ones or these, float32 [m]."""
         taken = self.networks.with_action(state, action)
-        return tf.minimum(*(critic(taken)[:, 0] for critic in self.critics))
+        return tf.minimum(*(critic(taken)[:, 0] for critic in critics or self.critics))

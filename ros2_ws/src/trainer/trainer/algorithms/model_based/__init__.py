@@ -1,0 +1,10 @@
+"""Methods that learn a model of the environment, and learn from what they imagine in it."""
+
+from __future__ import annotations
+
+from trainer.algorithms.method import Method
+
+METHODS = {
+    "svg": Method(f"{__name__}.svg", "SVG", "SVGConfig", 1,
+                  "SAC whose gradient goes through steps imagined in a learned model", needs_ant=True),
+}
