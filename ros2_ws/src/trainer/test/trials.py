@@ -9,7 +9,7 @@ from ant_rl_core.spec import ANT
 from trainer.algorithms.table import ALGORITHMS
 
 GAMMA = 0.9
-WITHOUT_TASKS = [name for name, method in ALGORITHMS.items() if not method.needs_tasks]
+WITHOUT_TASKS = [name for name, method in ALGORITHMS.items() if not (method.needs_tasks or method.needs_ant)]
 
 # What solves small tasks fast, with four robots, of methods that learn from their present policy alone and of others.
 _LEARNING = {
@@ -93,7 +93,7 @@ def trial(name: str) -> Trial:
 def untrained(name: str, **settings: Any) -> Any:
     """A learner of the method for one Ant that has learned nothing, with little replay where it has some."""
     method = ALGORITHMS[name]
-    small = {"replay_capacity": 200, "learning_starts": 100}
+    small = {"replay_capacity": 200, "learning_starts": 100, "held_out_ticks": 10}
     known = {field.name for field in fields(method.config)}
     config = method.config(**{key: value for key, value in small.items() if key in known}, **settings)
     return method.learner(config, 1, ANT.observation_size, ANT.action_size, seed=1)

@@ -61,7 +61,7 @@ class LearnedModel:
         shares = tf.roll(tf.reshape(inputs, (members, -1, INPUTS)), turn, axis=0)
         found = self.ensemble.predict(shares)
         outputs = found.mean if noise is None else found.mean + found.std * tf.roll(
-            tf.reshape(noise, found.mean.shape), turn, axis=0)
+            tf.reshape(noise, (members, -1, self.ensemble.outputs)), turn, axis=0)
         return self._after(moment, tf.reshape(tf.roll(outputs, -turn, axis=0), (-1, self.ensemble.outputs)))
 
     def spread(self, state: tf.Tensor, action: tf.Tensor) -> tf.Tensor:

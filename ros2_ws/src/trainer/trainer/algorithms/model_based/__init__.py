@@ -5,6 +5,8 @@ from __future__ import annotations
 from trainer.algorithms.method import Method
 
 METHODS = {
+    "mbpo": Method(f"{__name__}.mbpo", "MBPO", "MBPOConfig", 1,
+                   "SAC on short branches imagined in a learned model", needs_ant=True),
     "svg": Method(f"{__name__}.svg", "SVG", "SVGConfig", 1,
                   "SAC whose gradient goes through steps imagined in a learned model", needs_ant=True),
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ant_rl_core.settings import changed, setting
 from ant_rl_core.spec import ANT
@@ -16,9 +16,8 @@ from trainer.algorithms.model_based.networks import StateNetworks
 from trainer.algorithms.off_policy.inputs import PlainNetworks
 from trainer.algorithms.off_policy.sac import SAC, SACConfig
 from trainer.checkpoint import Part
-from trainer.metrics import mean_metrics
 from trainer.models.ensemble import EnsembleConfig
-from trainer.models.kinematics import STATE_SIZE
+from trainer.models.kinematics import STATE_SIZE, ops, state_of
 from trainer.models.learned import LearnedModel
 from trainer.models.learner import ModelLearner, ModelLearnerConfig
 
@@ -41,10 +40,9 @@ class ModelBasedConfig(SACConfig, EnsembleConfig, ModelLearnerConfig):
     def rules(self) -> Iterator[tuple[bool, str]]:
         yield from super().rules()
         yield self.embedding_size == 0, "embedding_size must be 0: models imagine no embeddings"
-        yield not self.critic_batch_renorm, "critic_batch_renorm must be false: imagined batches have no fixed statistics"
+        yield not self.critic_batch_renorm, "critic_batch_renorm must be false: its critics have no targets"
         yield (self.learning_starts >= self.pieces * self.held_out_ticks,
-               "learning_starts must be at least held_out_ticks / held_out_share for each robot, or there is nothing to "
-               "judge a model on")
+               "learning_starts must be at least held_out_ticks / held_out_share, or nothing is held out for the model")
 
 
 class ModelBasedSAC(SAC):
@@ -60,11 +58,11 @@ class ModelBasedSAC(SAC):
     def __init__(self, config: ModelBasedConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str = ANT.name) -> None:
         if config.learning_starts < num_envs * config.pieces * config.held_out_ticks:
-            raise ValueError(f"learning_starts must be at least {num_envs * config.pieces * config.held_out_ticks} with "
-                             f"{num_envs} robots, found {config.learning_starts}: a model is judged on what is held out")
+            raise ValueError(f"learning_starts must be at least {num_envs} robots * held_out_ticks / held_out_share, "
+                             f"found {config.learning_starts}: a model is judged on what is held out")
         if (observation_size < STATE_SIZE) or action_size != ANT.action_size:
-            raise ValueError(f"{self.name} imagines the {ANT.name} with its {ANT.action_size} joints, found a robot of "
-                             f"{observation_size} numbers and {action_size} joints: use another method")
+            raise ValueError(f"{self.name} imagines the {ANT.name} with its {ANT.action_size} joints, found a robot "
+                             f"of {observation_size} numbers and {action_size} joints: use another method")
         super().__init__(config, num_envs, observation_size, action_size, seed, robot)
         streams = np.random.SeedSequence((seed, 1)).spawn(2)  # of their own: what SAC draws stays SAC's
         network = EnsembleConfig(**{each.name: getattr(config, each.name) for each in fields(EnsembleConfig)})
@@ -106,10 +104,14 @@ class ModelBasedSAC(SAC):
     def _learned(self) -> list[keras.Variable]:
         return [*self.model_learner.variables(), *super()._learned()]
 
-    def _scale(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and standard deviation by which states are normalized for actor and critics, float32 [27] each."""
+    def _scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation by which states are normalized now, float32 [27] each."""
         normalizer = self.experience.normalizer
         if normalizer is None:
-            return tf.zeros(STATE_SIZE), tf.ones(STATE_SIZE)
-        return (tf.constant(normalizer.mean[:STATE_SIZE].astype(np.float32)),
-                tf.constant(np.sqrt(normalizer.variance[:STATE_SIZE]).astype(np.float32)))
+            return np.zeros(STATE_SIZE, np.float32), np.ones(STATE_SIZE, np.float32)
+        return (state_of(normalizer.mean).astype(np.float32), np.sqrt(state_of(normalizer.variance)).astype(np.float32))
+
+    def _seen(self, state: Any, mean: Any, std: Any) -> Any:
+        """States [m, 27] as actor and critics take them, normalized by this mean and standard deviation."""
+        clip = self.config.observation_clip if self.experience.normalizer is not None else np.inf
+        return ops(state).clip((state - mean) / std, -clip, clip)

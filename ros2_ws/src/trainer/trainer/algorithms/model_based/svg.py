@@ -25,14 +25,14 @@ METRICS = ("critic_loss", "q_value", "actor_loss", "entropy", "temperature", "im
 class SVGConfig(ModelBasedConfig):
     """Settings of SAC through the model."""
 
-    horizon: int = setting(5, "H, imagined steps that values and their gradients go through; 0 for none: SAC", minimum=0,
-                           maximum=50)
+    horizon: int = setting(5, "H, imagined steps that values and their gradients go through; 0 for none: SAC",
+                           minimum=0, maximum=50)
     real_share: float = setting(0.5, "share of the critics' loss that is of transitions as they happened", minimum=0,
                                 maximum=1)
     max_gradient_norm: float = setting(10.0, "the actor's gradient is shortened to this length", above=0)
-    value_quantile: float = setting(0.01, "imagined targets stay between what this quantile of the rewards would sum up "
-                                    "to for ever, or 0, and what the quantile as far from the top would", minimum=0,
-                                    below=0.5)
+    value_quantile: float = setting(0.01, "imagined targets stay between what this quantile of the rewards would sum "
+                                    "up to for ever, or 0, and what the quantile as far from the top would",
+                                    minimum=0, below=0.5)
 
     def rules(self) -> Iterator[tuple[bool, str]]:
         yield from super().rules()
@@ -110,7 +110,8 @@ class SVG(ModelBasedSAC):
         batch = self.experience.draw_as_observed()
         noise = self.rng.standard_normal((2 + self.config.horizon, *batch.action.shape), np.float32)
         metrics, error = self._learn(state_of(batch.observation), batch.action, batch.reward, batch.discount,
-                                     state_of(batch.next_observation), batch.weight, noise, self._bounds, *self._scale())
+                                     state_of(batch.next_observation), batch.weight, noise, self._bounds,
+                                     *self._scale())
         self.experience.prioritize(batch, error.numpy() + 1e-6)
         return dict(zip(METRICS, metrics.numpy().tolist(), strict=True))
 
@@ -134,18 +135,19 @@ class SVG(ModelBasedSAC):
         config, temperature = self.config, tf.exp(self.log_temperature.value)
 
         def seen(x: tf.Tensor) -> tf.Tensor:
-            return tf.clip_by_value((x - mean) / std, -config.observation_clip, config.observation_clip)
+            return self._seen(x, mean, std)
 
         with tf.GradientTape() as tape:
             dream = self._dream(state, lambda x, i: self._sample(seen(x), noise[1 + i]))
             with tape.stop_recording():
                 next_action, next_log_prob = self._sample(seen(next_state), noise[0])
-                to_come = self._smaller(seen(next_state), next_action, self.target_critics) - temperature * next_log_prob
+                to_come = self._smaller(seen(next_state), next_action, self.target_critics)
+                to_come -= temperature * next_log_prob
                 last = self._smaller(seen(dream.state[-1]), dream.action[-1], self.target_critics)
-                imagined = dream.values(last, temperature, config.discount)[:-1]
-                metrics, error = self._critics_step(
-                    seen(state), action, reward + discount * to_come, weight, [seen(x) for x in dream.state[:-1]], dream,
-                    [tf.clip_by_value(x, bounds[0], bounds[1]) for x in imagined])
+                imagined = [tf.clip_by_value(x, bounds[0], bounds[1])
+                            for x in dream.values(last, temperature, config.discount)[:-1]]
+                metrics, error = self._critics_step(seen(state), action, reward + discount * to_come, weight,
+                                                    [seen(x) for x in dream.state[:-1]], dream, imagined)
             last = self._smaller(seen(dream.state[-1]), dream.action[-1])
             actor_loss = tf.reduce_mean(temperature * dream.log_prob[0]
                                         - dream.values(last, temperature, config.discount)[0])
@@ -153,8 +155,7 @@ class SVG(ModelBasedSAC):
         gradients, length = tf.clip_by_global_norm(gradients, config.max_gradient_norm)
         self.actor_optimizer.apply(gradients, self._actor_variables)
         entropy = self._steer(dream.log_prob[0])
-        steps = tf.maximum(1.0, tf.add_n([tf.reduce_sum(x) for x in dream.alive[:-1]] or [tf.zeros(())]))
-        mean_reward = tf.add_n([tf.reduce_sum(x) for x in dream.reward] or [tf.zeros(())]) / steps
+        mean_reward = _total(dream.reward) / tf.maximum(1.0, _total(dream.alive[:-1]))
         return tf.stack([*metrics, actor_loss, entropy, temperature, mean_reward, 1.0 - tf.reduce_mean(dream.alive[-1]),
                          length]), error
 
@@ -192,9 +193,9 @@ class SVG(ModelBasedSAC):
         share = self.config.real_share if imagined_states else 1.0
         rows, count = [state, *imagined_states], tf.shape(state)[0]
         taken = self.networks.with_action(tf.concat(rows, 0), tf.concat([action, *dream.action[:-1]], 0))
-        targets, alive = tf.concat([target, *imagined_targets], 0), tf.concat(dream.alive[:-1], 0)
-        counted = tf.concat([weight * share / tf.cast(count, tf.float32),
-                             alive * (1.0 - share) / tf.maximum(1.0, tf.reduce_sum(alive))], 0)
+        targets, reached = tf.concat([target, *imagined_targets], 0), dream.alive[:-1]
+        each = (1.0 - share) / tf.maximum(1.0, _total(reached))
+        counted = tf.concat([weight * share / tf.cast(count, tf.float32), *(alive * each for alive in reached)], 0)
         with tf.GradientTape() as tape:
             values = [critic(taken)[:, 0] for critic in self.critics]
             errors = [value - targets for value in values]
@@ -204,6 +205,10 @@ class SVG(ModelBasedSAC):
         weights.follow(self._target_variables, self._critic_variables, self.config.target_share)
         happened = [error[:count] for error in errors]
         return [loss, tf.reduce_mean(values[0][:count])], tf.maximum(*map(tf.abs, happened))
+
+
+def _total(parts: list[tf.Tensor]) -> tf.Tensor:
+    return tf.add_n([tf.reduce_sum(part) for part in parts]) if parts else tf.zeros(())
 
 
 class _InTurn:
