@@ -62,7 +62,7 @@ class Linear:
         moment = start(observation, branches)
         return moment._replace(reward=tf.zeros_like(moment.contact))
 
-    def step_in_turn(self, moment, action, turn):
+    def step_in_turn(self, moment, action, turn, noise):
         cost = tf.reduce_sum((moment.state @ self.q) * moment.state, 1) + tf.reduce_sum((action @ self.r) * action, 1)
         return Moment(moment.state @ tf.transpose(self.a) + action @ tf.transpose(self.b), moment.place,
                       moment.displacement, moment.contact, -cost)
@@ -97,7 +97,7 @@ def test_the_gradient_through_the_model_is_that_of_the_linear_quadratic_regulato
         variable = tf.Variable(gain, dtype=tf.float32)
         with tf.GradientTape() as tape:
             dream = learner._dream(tf.constant(states, tf.float32), lambda x, i: (
-                x @ tf.transpose(variable), tf.zeros(len(states))))
+                x @ tf.transpose(variable), tf.zeros(len(states))), tf.zeros((horizon, len(states), 30)))
             last = dream.state[-1]
             worth_of_last = -tf.reduce_sum((last @ tf.constant(p, tf.float32)) * last, 1)
             total = tf.reduce_mean(dream.values(worth_of_last, 0.0, gamma)[0])

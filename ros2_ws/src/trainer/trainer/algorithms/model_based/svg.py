@@ -29,6 +29,8 @@ class SVGConfig(ModelBasedConfig):
                            minimum=0, maximum=50)
     real_share: float = setting(0.5, "share of the critics' loss that is of transitions as they happened", minimum=0,
                                 maximum=1)
+    model_noise: float = setting(1.0, "imagined steps are disturbed by this multiple of what the model errs by: without, "
+                                 "the imagined robot is steadier than the real one", minimum=0)
     max_gradient_norm: float = setting(10.0, "the actor's gradient is shortened to this length", above=0)
     value_quantile: float = setting(0.01, "imagined targets stay between what this quantile of the rewards would sum "
                                     "up to for ever, or 0, and what the quantile as far from the top would",
@@ -109,8 +111,10 @@ class SVG(ModelBasedSAC):
     def _gradient_step(self) -> dict[str, float]:
         batch = self.experience.draw_as_observed()
         noise = self.rng.standard_normal((2 + self.config.horizon, *batch.action.shape), np.float32)
+        model_noise = self.rng.standard_normal((self.config.horizon, len(noise[0]), self.model.ensemble.outputs),
+                                               np.float32)
         metrics, error = self._learn(state_of(batch.observation), batch.action, batch.reward, batch.discount,
-                                     state_of(batch.next_observation), batch.weight, noise, self._bounds,
+                                     state_of(batch.next_observation), batch.weight, noise, model_noise, self._bounds,
                                      *self._scale())
         self.experience.prioritize(batch, error.numpy() + 1e-6)
         return dict(zip(METRICS, metrics.numpy().tolist(), strict=True))
@@ -118,7 +122,7 @@ class SVG(ModelBasedSAC):
     # -- the compiled part -------------------------------------------------------------------------------------------
 
     def _step(self, state: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor, next_state: tf.Tensor,
-              weight: tf.Tensor, noise: tf.Tensor, bounds: tf.Tensor, mean: tf.Tensor,
+              weight: tf.Tensor, noise: tf.Tensor, model_noise: tf.Tensor, bounds: tf.Tensor, mean: tf.Tensor,
               std: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One gradient step of the critics, whose targets follow, and one of actor and temperature.
 
@@ -126,6 +130,7 @@ class SVG(ModelBasedSAC):
             state, next_state: float32 [m, 27], as observed.
             action, reward, discount, weight: as of `ReplayBatch`.
             noise: standard normal [2 + H, m, action_size], of the actions after what happened and of the imagined ones.
+            model_noise: standard normal [H, m, outputs], of the imagined steps.
             bounds: least and largest imagined target, [2].
             mean, std: by which states are normalized, [27] each.
 
@@ -138,7 +143,8 @@ class SVG(ModelBasedSAC):
             return self._seen(x, mean, std)
 
         with tf.GradientTape() as tape:
-            dream = self._dream(state, lambda x, i: self._sample(seen(x), noise[1 + i]))
+            dream = self._dream(state, lambda x, i: self._sample(seen(x), noise[1 + i]),
+                                config.model_noise * model_noise)
             with tape.stop_recording():
                 next_action, next_log_prob = self._sample(seen(next_state), noise[0])
                 to_come = self._smaller(seen(next_state), next_action, self.target_critics)
@@ -159,8 +165,15 @@ class SVG(ModelBasedSAC):
         return tf.stack([*metrics, actor_loss, entropy, temperature, mean_reward, 1.0 - tf.reduce_mean(dream.alive[-1]),
                          length]), error
 
-    def _dream(self, state: tf.Tensor, sample: Callable[[tf.Tensor, int], tuple[tf.Tensor, tf.Tensor]]) -> Dream:
-        """Imagine the policy from states [m, 27]; `sample` gives action and log-probability in states at step i."""
+    def _dream(self, state: tf.Tensor, sample: Callable[[tf.Tensor, int], tuple[tf.Tensor, tf.Tensor]],
+               noise: tf.Tensor) -> Dream:
+        """Imagine the policy from states [m, 27].
+
+        Args:
+            state: where it begins.
+            sample: gives actions and their log-probabilities in states at step i.
+            noise: [H, m, outputs], see `LearnedModel.step_in_turn`.
+        """
         samples: list[tuple[tf.Tensor, tf.Tensor]] = []
 
         def policy(moment: Moment) -> tf.Tensor:
@@ -168,7 +181,7 @@ class SVG(ModelBasedSAC):
             return samples[-1][0]
 
         horizon = self.config.horizon
-        found = imagine(_InTurn(self.model), policy, state, horizon) if horizon else None
+        found = imagine(_InTurn(self.model, noise), policy, state, horizon) if horizon else None
         last = state if found is None else found.last.state
         policy(Moment(last, *(None,) * 3))
         actions, log_probs = map(list, zip(*samples, strict=True))
@@ -214,12 +227,12 @@ def _total(parts: list[tf.Tensor]) -> tf.Tensor:
 class _InTurn:
     """A learned model whose networks take turns on the rows, one rollout long; see `LearnedModel.step_in_turn`."""
 
-    def __init__(self, model: LearnedModel) -> None:
-        self._model, self._turn = model, -1
+    def __init__(self, model: LearnedModel, noise: tf.Tensor) -> None:
+        self._model, self._noise, self._turn = model, noise, -1
 
     def begin(self, observation: Array, branches: int = 1) -> Moment:
         return self._model.begin(observation, branches)
 
     def step(self, moment: Moment, action: Array) -> Moment:
         self._turn += 1
-        return self._model.step_in_turn(moment, action, self._turn)
+        return self._model.step_in_turn(moment, action, self._turn, self._noise[self._turn])
