@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from ant_env_node.tasks import symmetry
+from ant_env_node.tasks.moving import seen
+from ant_env_node.tasks.task import Task
 from ant_env_node.vec_env import ANT_DEFAULTS
 from ant_rl_core.spec import ANT
 
@@ -29,6 +31,7 @@ YAW_RATE = symmetry.ANGULAR_VELOCITY.stop - 1  # of the torso about its own z [r
 LEAST_HEIGHT, LARGEST_HEIGHT = ANT_DEFAULTS["healthy_z_range"]  # [m] of a healthy torso, themselves allowed
 # What a linear forward reward weighs, as `FEATURES` of tasks: velocities along x and y, yaw rate, height.
 ALONG_X = (1.0, 0.0, 0.0, 0.0)
+_TASK_PLACES = Task.places()
 
 Array = Any  # np.ndarray or tf.Tensor
 
@@ -47,8 +50,8 @@ def state_of(observation: Array) -> Array:
 
 
 def contact_of(observation: Array) -> Array:
-    """Sum of the squared contact forces, which the observation has clipped to ±1, [...]."""
-    return ops(observation).sum(ops(observation).square(observation[..., STATE_SIZE:]), axis=-1)
+    """Sum of the squared contact forces, which the observation has clipped to ±1, [...]; a task behind it is none."""
+    return ops(observation).sum(ops(observation).square(observation[..., symmetry.CONTACTS]), axis=-1)
 
 
 def with_unit_quaternion(state: Array) -> Array:
@@ -84,6 +87,25 @@ def forward(displacement: Array, state: Array, weights: Sequence[float] = ALONG_
     velocity = displacement / ANT.control_period
     parts = (velocity[..., 0], velocity[..., 1], state[..., YAW_RATE], state[..., HEIGHT])
     return sum(weight * part for weight, part in zip(weights, parts, strict=True) if weight)
+
+
+def forward_of_task(task: Array, displacement: Array, state: Array) -> Array:
+    """What stands for the forward part in the reward of a step where tasks are told [...], as `TaskAnt` has it.
+
+    Args:
+        task: vectors after the step, [..., VECTOR_SIZE].
+        displacement, state: see `forward`.
+    """
+    of, places = ops(task), _TASK_PLACES
+    velocity = displacement / ANT.control_period
+    features = (velocity[..., 0], velocity[..., 1], state[..., YAW_RATE], state[..., HEIGHT])
+    weights, heading, speed = (task[..., places[name]] for name in ("weights", "heading", "speed"))
+    weighed = sum(weights[..., i] * feature for i, feature in enumerate(features))
+    along = heading[..., 0] * velocity[..., 0] + heading[..., 1] * velocity[..., 1]
+    found = of.where(of.any(heading != 0, axis=-1), along, velocity[..., 0])
+    found = of.where(of.any(weights != 0, axis=-1), weighed, found)
+    found = of.where(speed[..., 0] > 0, -of.abs(velocity[..., 0] - speed[..., 1]), found)
+    return of.where(seen.has_goal(task), seen.reward(task, of), found)
 
 
 def reward_of(forward_part: Array, action: Array, state: Array, contact: Array) -> Array:

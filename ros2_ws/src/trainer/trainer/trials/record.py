@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ant_env_node.episodes import of_transition
+from ant_env_node.tasks.task import MOVING
 from ant_rl_core.contracts import Actor, VectorEnv
 from ant_rl_core.step import TimeStep
 from trainer.loop import Move, drive
@@ -96,7 +97,7 @@ def run_trials(env: VectorEnv, actor: Actor, start: TimeStep, names: Sequence[st
             move = next(moves)
             after, task = move.after, _task(move.before)
             row = {"reward": after.reward, "speed": _speed(move, task), "ended": after.done, "fell": after.terminated,
-                   "changed": (task != before_task).any(axis=1) & ~began, "task": task}
+                   "changed": _differ(task, before_task) & ~began, "task": task}
             for name, values in row.items():
                 dropped = ~active.reshape(-1, *[1] * (values.ndim - 1))
                 columns[name].append(np.where(dropped, np.zeros((), values.dtype), values))
@@ -117,7 +118,7 @@ def look_inside(env: VectorEnv, actor: Actor, start: TimeStep, at: Sequence[int]
         for tick in range(max(at) + 1):
             next(ticks)
             move = next(moves)
-            there = there & (_task(move.before) == task).all(axis=1)
+            there = there & ~_differ(_task(move.before), task)
             if tick in at:
                 found["memory"].append(_flat(move.state, n))
                 found["observation"].append(move.before.observation)
@@ -141,6 +142,12 @@ def joined(parts: Sequence[Trials]) -> Trials:
 
 def _task(step: TimeStep) -> np.ndarray:
     return np.zeros((len(step.reward), 1), np.float32) if step.task is None else step.task
+
+
+def _differ(task: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """bool [n], rows whose tasks are two: where a ball is, or a goal seen from the robot, makes none."""
+    differs = task != other
+    return (differs[:, ~MOVING] if task.shape[1] == len(MOVING) else differs).any(axis=1)
 
 
 def _speed(move: Move, task: np.ndarray) -> np.ndarray:
