@@ -165,7 +165,7 @@ class TaskAnt(VectorAnt):
 
     def told(self) -> Infos:
         """As in the base class: the tasks, and where it looks ahead what was seen there."""
-        told: Infos = {"task": self._vectors.copy()}
+        told: Infos = {"task": self.task_vectors}
         if self._looks_ahead:
             told["observation_ahead"] = self.observation_ahead()
         return told
