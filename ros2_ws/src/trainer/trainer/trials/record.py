@@ -16,7 +16,7 @@ from ant_rl_core.step import TimeStep
 from trainer.loop import Move, drive
 
 PROBE_TICKS = (0, 1, 2, 5, 10, 50, 100)
-_ARRAYS = ("reward", "speed", "episode", "ended", "fell", "changed", "task")
+_ARRAYS = ("reward", "speed", "episode", "ended", "fell", "hit", "changed", "task")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Trials:
         reward: float32 [ticks, n].
         speed: [m/s], along the direction that is asked for, else along x, float32 [ticks, n].
         episode: place of the episode in the trial, 0 for the first; -1 after the trial's end, int64 [ticks, n].
-        ended, fell: whether the tick ended its episode, and whether by a fall, bool [ticks, n].
+        ended, fell, hit: whether the tick ended its episode, whether by a fall, and whether by a ball, bool [ticks, n].
         changed: whether another task came in the episode just before the tick, bool [ticks, n].
         task: in force, float32 [ticks, n, k]; of one number, 0, where there are no tasks.
         names: what the tasks are called that the trials began in, n.
@@ -39,6 +39,7 @@ class Trials:
     episode: np.ndarray
     ended: np.ndarray
     fell: np.ndarray
+    hit: np.ndarray
     changed: np.ndarray
     task: np.ndarray
     names: tuple[str, ...]
@@ -96,7 +97,9 @@ def run_trials(env: VectorEnv, actor: Actor, start: TimeStep, names: Sequence[st
             next(ticks)
             move = next(moves)
             after, task = move.after, _task(move.before)
-            row = {"reward": after.reward, "speed": _speed(move, task), "ended": after.done, "fell": after.terminated,
+            hit = after.info.get("hit", np.zeros(n, bool))
+            row = {"reward": after.reward, "speed": _speed(move, task), "ended": after.done,
+                   "fell": after.terminated & ~hit, "hit": hit,
                    "changed": _differ(task, before_task) & ~began, "task": task}
             for name, values in row.items():
                 dropped = ~active.reshape(-1, *[1] * (values.ndim - 1))
