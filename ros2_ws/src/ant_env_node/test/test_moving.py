@@ -96,7 +96,8 @@ def rolled():
         for move in actions(300, 6):
             tasks_before = ant.tasks
             after = env.step(0.3 * move)
-            velocity = np.stack([of_transition(after.info, name, after.done) for name in ("x_velocity", "y_velocity")], 1)
+            velocity = np.stack([of_transition(after.info, name, after.done)
+                                 for name in ("x_velocity", "y_velocity")], 1)
             places = np.array([ant._place(row) for row in range(6)])
             balls = np.array([ant._balls.position(row) for row in range(6)])
             found.append((before, after, velocity * ant.dt, tasks_before, ant.tasks, places, balls))

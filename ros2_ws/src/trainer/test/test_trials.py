@@ -71,8 +71,8 @@ def made(length, n=1, **columns):
     """Trials of one episode each, by hand."""
     found = {"reward": np.zeros((length, n), np.float32), "speed": np.zeros((length, n), np.float32),
              "episode": np.zeros((length, n), np.int64), "ended": np.zeros((length, n), bool),
-             "fell": np.zeros((length, n), bool), "hit": np.zeros((length, n), bool), "changed": np.zeros((length, n), bool),
-             "task": np.zeros((length, n, 1), np.float32)}
+             "fell": np.zeros((length, n), bool), "hit": np.zeros((length, n), bool),
+             "changed": np.zeros((length, n), bool), "task": np.zeros((length, n, 1), np.float32)}
     found["ended"][-1] = True
     return Trials(**{**found, **columns}, names=tuple("ab"[i % 2] for i in range(n)), seeds=tuple(range(n)))
 

@@ -76,15 +76,18 @@ class TaskAnt(VectorAnt):
             task, place = self._tasks[row], self._place(row)
             if task.goal is not None:
                 seen.write_goal(found[row], task.goal - place)
-            if task.hit_radius and self._balls.is_rolling(row):
-                seen.write_ball(found[row], task.hit_radius, self._balls.position(row) - place,
-                                self._balls.velocity(row))
+            if (ball := self.ball(row)) is not None:
+                seen.write_ball(found[row], task.hit_radius, ball - place, self._balls.velocity(row))
         return found
 
     @property
     def moving(self) -> bool:
         """Whether numbers of the tasks change from tick to tick."""
         return bool(self._moves.any())
+
+    def ball(self, row: int) -> np.ndarray | None:
+        """Where the ball is that rolls at a row's robot, in the world [2] [m]; None where none does."""
+        return self._balls.position(row) if self._tasks[row].hit_radius and self._balls.is_rolling(row) else None
 
     def take_changed(self) -> np.ndarray:
         """bool [n], which rows were given a task since this was asked last, be it the one that they had."""
@@ -241,9 +244,8 @@ class TaskAnt(VectorAnt):
 
     def _terminated(self, healthy: np.ndarray) -> np.ndarray:
         """Also where a ball hit."""
-        rolling = np.flatnonzero(self._moves).tolist()
-        rolling = [i for i in rolling if self._tasks[i].hit_radius]
-        self._hit = self._balls.step(self._tasks, rolling, self._xy_after.T)
+        rows = [i for i in np.flatnonzero(self._moves).tolist() if self._tasks[i].hit_radius]
+        self._hit = self._balls.step(self._tasks, rows, self._xy_after.T)
         return super()._terminated(healthy) | self._hit
 
     def _place(self, row: int) -> np.ndarray:

@@ -63,8 +63,8 @@ class Task:
                              HIGHEST_BUMP, "m")
     terrain_seed: int = bounded(0, "which ground of that height", 0, 2**31)
     delay: int = bounded(0, "ticks from an action to its torque", 0, MAX_DELAY, "ticks")
-    hit_radius: float = bounded(0.0, "a ball whose center comes so near to the torso's, in the plane, ends the episode; "
-                                     "0: no ball rolls", 0, 5, "m")
+    hit_radius: float = bounded(0.0, "a ball whose center comes so near to the torso's, in the plane, ends the "
+                                     "episode; 0: no ball rolls", 0, 5, "m")
     ball_speed: tuple[float, float] = bounded((3.0, 6.0), "lowest and highest speed at which a ball comes nearer", 0.1,
                                               30, "m/s")
     ball_distance: float = bounded(6.0, "from which a ball comes", 0.1, 100, "m")

@@ -49,10 +49,10 @@ def reward_line(tasks: TaskDistribution | None, part: str, steps: int) -> str:
     """What is rewarded, and what standing still earns: without it, returns under one name can't be compared."""
     asked = tasks.part(part) if tasks else (Task(),)
     found = dict.fromkeys(map(_wanted, asked))
-    balls = "also where a ball hits, " if any(task.hit_radius for task in asked) else ""
+    balls = ", also where a ball hits" if any(task.hit_radius for task in asked) else ""
     return (f"reward per step: {' or '.join(found)}; + 1 while the torso is from 0.2 to 1 m high, - 0.5 |action|², "
-            f"- 0.0005 |contact forces|², as in Ant-v5; an episode ends there or after {steps:,} steps, {balls}and of the "
-            f"survival standing still earns {steps:,}")
+            f"- 0.0005 |contact forces|², as in Ant-v5; an episode ends there or after {steps:,} steps{balls}, and of "
+            f"the survival standing still earns {steps:,}")
 
 
 def returns_table(results: Sequence[Result], steps: int) -> list[str]:

@@ -20,8 +20,8 @@ class Balls:
     A ball comes from any side. It is aimed at where the robot would be if it went on as it did in the pause before: as
     seen from such a robot it comes in a straight line at the speed that was drawn, and passes at a distance of at most
     the task's `ball_spread`. So nobody outruns it who goes straight on, and nobody is hit for sure who knows of it.
-    Once it has passed, a pause begins, and then comes the next. Which balls come follows from the task's `ball_seed` and
-    their count alone; where they begin, from where the robot is.
+    Once it has passed, a pause begins, and then comes the next. Which balls come follows from the task's `ball_seed`
+    and their count alone; where they begin, from where the robot is.
 
     Args:
         num_envs: n.
