@@ -1,6 +1,7 @@
 """Rollouts in models of the environment: where each robot's are, what ends them, and models without networks."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from ant_env_node.tasks.moving import seen
 from ant_env_node.tasks.presets import PRESETS
 from ant_env_node.tasks.task import VECTOR_SIZE, Task
 from ant_env_node.vec_env import VectorAnt
-from ant_rl_core.step import TimeStepEnv
+from ant_rl_core.step import TimeStepEnv, transition
 from trainer.models import kinematics
 from trainer.models.copy import CopyModel
+from trainer.models.data.rows import Rows
 from trainer.models.ensemble import EnsembleConfig
 from trainer.models.interface import Moment, start
 from trainer.models.learned import LearnedModel
@@ -221,6 +223,10 @@ def told_rolled():
     return found
 
 
+def joined(observation, task):
+    return np.concatenate([observation, task], axis=1)
+
+
 class Known:
     """A model that knows the next state, for one step."""
 
@@ -239,7 +245,7 @@ class Known:
 
 def test_rewards_and_ends_of_told_tasks_are_the_environments():
     """On real transitions, with arrays and with tensors: headings, goals, speeds, weights, and balls that hit."""
-    hits = falls = 0
+    hits, falls, offs = 0, 0, []
     for i, (before, action, after, displacement) in enumerate(told_rolled()):
         for convert in (np.asarray, tf.constant) if i % 20 == 0 else (np.asarray,):
             found = imagine(Known(after, displacement), None, convert(before.observation), 1,
@@ -250,11 +256,30 @@ def test_rewards_and_ends_of_told_tasks_are_the_environments():
             goes_on = ~after.done & (seen.ball_of(before.task)[0] == seen.ball_of(after.task)[0])
             np.testing.assert_allclose(told[goes_on], after.task[goes_on], atol=1e-6)
         hits, falls = hits + int(after.info["hit"].sum()), falls + int(after.terminated.sum())
-    assert hits > 5 and falls >= hits
+        told = replace(transition(before, action, after, {}, 1), observation=joined(before.observation, before.task),
+                       next_observation=joined(after.final_observation, after.info.get("final_task", after.task)))
+        goal = seen.has_goal(before.task)
+        off = np.abs(Rows.of(told).displacement - displacement)
+        assert off[goal].max() < 1e-5 and off[5:7, 0].max() < 1e-5
+        offs.append(off)
+    assert hits > 5 and falls >= hits and np.sqrt(np.square(offs).mean()) < 0.2 * 0.05
     # Told nothing, it is Ant-v5's; and the end is whatever is given.
     found = imagine(Known(after, displacement), None, before.observation, 1, first_action=action[None],
                     terminated=lambda moment: moment.displacement[:, 0] > 0)
     assert (found.terminated[0][0] == (displacement[:, 0] > 0)).all() and found.last.task is None
+
+
+def test_what_told_tasks_are_worth_has_a_slope_everywhere():
+    """Where there is no goal too; towards one it is a meter per meter."""
+    task = np.stack([task.vector() for task in REWARDED])
+    with tf.GradientTape() as tape:
+        displacement = tf.zeros((len(task), 2))
+        tape.watch(displacement)
+        moved = seen.moved(tf.constant(task), displacement)
+        worth = kinematics.forward_of_task(moved, displacement, tf.zeros((len(task), 27)))
+    slope = tape.gradient(worth, displacement).numpy()
+    assert slope[1] == pytest.approx([0.8, -0.6]) and slope[5] == pytest.approx([20, 0])
+    assert slope[0] == pytest.approx([20 * np.cos(2), 20 * np.sin(2)], rel=1e-5) and np.isfinite(slope).all()
 
 
 def test_each_branch_has_the_ball_of_its_robot():

@@ -12,10 +12,10 @@ _AS_USUAL, _DEAD, _REVERSED = (0.8, 0.6, 0.4, 1.0), (0.25, 0.25, 0.3, 1.0), (0.5
 BALL_RADIUS, BALL_COLOR = 0.3, (0.85, 0.2, 0.2, 1.0)  # [m]; how near it must not come is more than how large it is
 
 
-def add_ball(scene: mujoco.MjvScene, place: Sequence[float]) -> None:
+def add_ball(scene: mujoco.MjvScene, place: np.ndarray) -> None:
     """Add a ball to what is drawn, on the ground at `place` [2] [m]."""
     mujoco.mjv_initGeom(scene.geoms[scene.ngeom], mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, BALL_RADIUS),
-                        np.array([*place, BALL_RADIUS]), np.eye(3).ravel(), np.float32(BALL_COLOR))
+                        np.array([*place, BALL_RADIUS]), np.eye(3).ravel(), np.array(BALL_COLOR, np.float32))
     scene.ngeom += 1
 
 

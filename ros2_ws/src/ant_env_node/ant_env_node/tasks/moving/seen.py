@@ -19,6 +19,7 @@ from ant_env_node.tasks.task import SCALE, VECTOR_SIZE, Task
 from ant_rl_core.spec import ANT
 
 Array = Any  # np.ndarray or tf.Tensor
+_TINY = 1e-12  # [m²]
 
 _PLACES = Task.places()
 _GOAL, _BALL = _PLACES["goal"].start, _PLACES["ball"].start  # whether there is one
@@ -41,7 +42,8 @@ def goal_reward(offset: Array, radius: Array, of: ModuleType = np) -> Array:
         of: see above.
     """
     reached = of.where(within(offset, radius), 1.0 + 0.0 * offset[..., 0], 0.0 * offset[..., 0])
-    return of.where(radius > 0, reached, -of.sqrt(_squared(offset)))
+    # The slope of the root is not finite at 0, where rows without a goal are.
+    return of.where(radius > 0, reached, -of.sqrt(of.maximum(_squared(offset), _TINY)))
 
 
 def hit(task: Array) -> Array:
@@ -52,6 +54,11 @@ def hit(task: Array) -> Array:
 def has_goal(task: Array) -> Array:
     """bool [...]: whether there is a goal."""
     return task[..., _GOAL] > 0
+
+
+def goal_offset(task: Array) -> Array:
+    """Where the goal is, seen from the torso, [..., 2] [m]; 0 where there is none."""
+    return _pair(task, _GOAL_OFFSET)
 
 
 def reached(task: Array) -> Array:
