@@ -15,6 +15,7 @@ from test_two_drivers import ARRAYS, TICKS, Ticks
 
 from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.lookup import find_task
+from ant_env_node.tasks.moving import seen
 from ant_env_node.tasks.presets import PRESETS
 from ant_rl_core import bundle
 from ant_rl_core.step import TimeStepEnv
@@ -26,7 +27,8 @@ from policy_node.actor import load_actor
 from trainer.loop import drive
 from trainer.ros.collector import Collector
 
-GIVEN = 60  # tick since which the first robot has a task by hand
+GIVEN = 60  # tick since which the first two robots have a task by hand
+BALLS = '{"name": "balls", "hit_radius": 3, "goal": [3, 4]}'  # where they are is told anew at each tick
 TASKS = {"tasks": "latency", "hazard": 0.02, "episodes_per_trial": 2}  # of 0 to 3 ticks
 
 
@@ -40,6 +42,7 @@ def remembering_in_one_process():
         for tick in range(TICKS):
             if tick == GIVEN:
                 ant.set_task(0, find_task("leg 3 lost"))
+                ant.set_task(1, find_task(BALLS))
             acting = ant.task_vectors
             found.append(replace(next(moves).transition(), task=acting))
     env.close()
@@ -58,6 +61,7 @@ def remembering_over_dds(folder):
         ticks.until(GIVEN)
         answer = system.call(SetTask, "env/set_task", SetTask.Request(task="leg 3 lost", row=0))
         assert (answer.message, answer.step_id) == (f"leg 3 lost of robot 0 from tick {GIVEN} on", GIVEN)
+        assert system.call(SetTask, "env/set_task", SetTask.Request(task=BALLS, row=1)).success
         assert system.call(SetBool, "env/pause", SetBool.Request(data=False)).success
         ticks.until(TICKS)
         system.until(lambda: told and told[-1].number == ticks.seen[-1].tasks_told, "the newest tasks")
@@ -86,6 +90,7 @@ def test_a_recurrent_actor_in_tasks_that_change_is_the_same_too_and_can_be_playe
     changed = (task[1:] != task[:-1]).any(axis=2)
     assert first.any() and (done & ~first).any(), "there must be ends of trials, and of episodes within one"
     assert (changed & ~done).sum() > 3, "tasks must change within episodes"
+    assert seen.ball_of(task)[0][GIVEN:, 1].any(), "there must be a ball on its way"
 
     code, said, _ = replay(tmp_path / "bag", "env")
     assert code == 0 and f"{TICKS + 1} ticks" in said and said.endswith("passed: bit-equal\n"), said

@@ -233,7 +233,7 @@ class VectorAnt(VectorEnv):
 
         x_velocity, y_velocity = (self._xy_after - self._xy_before) / self.dt
         rewards, healthy, reward_info = self._reward(x_velocity, actions, self._observe())
-        terminated = ~healthy if self._config["terminate_when_unhealthy"] else np.zeros_like(healthy)
+        terminated = self._terminated(healthy)
         self._episode_step += 1
         truncated = self._episode_step >= self.max_episode_steps
         info = {**self._position_info(), "x_velocity": x_velocity, "y_velocity": y_velocity, **reward_info}
@@ -366,6 +366,10 @@ class VectorAnt(VectorEnv):
         rewards = (forward + survive) - (control + contact)
         return rewards, healthy, {"reward_forward": forward, "reward_ctrl": -control,
                                   "reward_contact": -contact, "reward_survive": survive}
+
+    def _terminated(self, healthy: np.ndarray) -> np.ndarray:
+        """bool [n], which episodes the task itself ends; called once a step, after the reward."""
+        return ~healthy if self._config["terminate_when_unhealthy"] else np.zeros_like(healthy)
 
     def _position_info(self) -> Infos:
         # matmul takes a BLAS dot product per row, as np.linalg.norm does; x*x + y*y would round otherwise.

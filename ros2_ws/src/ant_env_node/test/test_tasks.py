@@ -41,7 +41,8 @@ def test_presets_are_disjoint_and_go_through_json(name):
     assert TaskDistribution.from_dict(json.loads(json.dumps(tasks.as_dict()))) == tasks
     vectors = np.array([task.vector() for task in (*tasks.train, *tasks.held_out)])
     assert np.isfinite(vectors).all()
-    assert len(np.unique(vectors, axis=0)) == (1 if name == "terrain" else len(vectors)), "of a ground nothing is told"
+    told_nothing = name in ("terrain", "obstacle")  # of a ground, and of balls to come
+    assert len(np.unique(vectors, axis=0)) == (1 if told_nothing else len(vectors))
 
 
 def test_the_names_are_those_of_the_presets():
@@ -179,7 +180,7 @@ def test_a_reward_stands_in_for_forward_velocity_and_all_else_stays(task, wanted
             _, rewards, _, _, info = ant.step(move)
             _, expected, _, _, reference = plain.step(move)
             velocity = reference["x_velocity"][0], reference["y_velocity"][0]
-            xy = reference["x_position"][0], reference["y_position"][0]
+            xy = plain.data(0).body("torso").xpos[:2]
             assert rewards[0] == pytest.approx(expected[0] - velocity[0] + wanted(velocity, xy), abs=1e-9)
             assert info["reward_forward"][0] == pytest.approx(wanted(velocity, xy), abs=1e-9)
 
@@ -297,6 +298,13 @@ def test_the_list_has_every_preset_and_every_number(capsys):
     (lambda: Task(gear=(1.0,) * 7), "gear of a task must have 8 numbers, found 7"),
     (lambda: Task(gear=(3.0,) + (1.0,) * 7), r"gear of a task must be from -2 to 2, found \(3.0, "),
     (lambda: Task(friction=float("nan")), "friction of a task must be from 0.05 to 5, found nan"),
+    (lambda: Task(hit_radius=-0.1), "hit_radius of a task must be from 0 to 5, found -0.1"),
+    (lambda: Task(ball_speed=(1.0, float("inf"))), r"ball_speed of a task must be from 0.1 to 30, found \(1.0, inf\)"),
+    (lambda: Task(ball_speed=(1.0,)), "ball_speed of a task must have 2 numbers, found 1"),
+    (lambda: Task(ball_speed=(2.0, 1.0)), r"ball_speed of a task must be the lowest and the highest, found \(2.0, 1.0"),
+    (lambda: Task(hit_radius=2.0, ball_distance=2.0),
+     "ball_distance of a task must be above its hit_radius, 2, found 2"),
+    (lambda: Task.from_dict({"name": "x", "ball_seed": 0.5}), "ball_seed of a task must be a whole number, found 0.5"),
     (lambda: Task(delay=11), "delay of a task must be from 0 to 10, found 11"),
     (lambda: Task(wiring=(0, 0, 2, 3, 4, 5, 6, 7)), "wiring of a task must name each of 0 to 7 once"),
     (lambda: Task(heading=0.0, speed=1.0), "a task must have one reward, found heading and speed"),

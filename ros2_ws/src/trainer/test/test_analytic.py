@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from ant_env_node.tasks import symmetry
+from ant_env_node.tasks.moving import seen as moving
 from ant_env_node.tasks.presets import PRESETS
-from ant_env_node.tasks.task import Task
+from ant_env_node.tasks.task import VECTOR_SIZE, Task
 from ant_env_node.vec_env import load_model
 from ant_rl_core.spec import ACTUATOR_NAMES, JOINT_NAMES
 from ant_rl_core.step import Previous
 from trainer.analytic.direction import DirectionFilter
+from trainer.analytic.dodge import Dodger, wanted_direction
 from trainer.analytic.expert import Expert
 from trainer.analytic.signs import SignFilter
 from trainer.analytic.told import ToldExpert
@@ -128,3 +130,27 @@ def test_who_is_told_the_wires_drives_the_motors_as_the_expert_would(name):
     nominal = np.concatenate([seen, np.tile(Task().vector(), (N, 1))], axis=1).astype(np.float32)
     action, _, _ = actor.act(nominal, Previous.none(N, 8), actor.initial_state(N), np.ones(N, bool))
     assert action == pytest.approx(Expert(Pusher())(seen), abs=1e-6)
+
+
+def test_who_is_told_of_a_ball_steps_aside():
+    """Out of the way of one that would pass on the right, to the left; others are left alone."""
+    task = np.zeros((5, VECTOR_SIZE), np.float32)
+    for row, (offset, velocity) in enumerate([((6, -0.5), (-4, 0)), ((6, 0.5), (-4, 0)), ((6, -2.0), (-4, 0)),
+                                              ((-3, -0.5), (-4, 0))]):
+        moving.write_ball(task[row], 0.75, np.array(offset), np.array(velocity))
+    running = np.tile([5.0, 0.0], (5, 1))
+    assert wanted_direction(task, running) == pytest.approx([np.pi / 2, -np.pi / 2, 0, 0, 0])
+    # One from behind that is faster comes near, too; and at 9 m/s one from the side is met only if one goes on.
+    task[0, :] = task[1, :] = 0
+    moving.write_ball(task[0], 0.75, np.array((-3.0, -0.5)), np.array((9.0, 0)))
+    moving.write_ball(task[1], 0.75, np.array((6.0, 5.0)), np.array((0.0, -5.0)))
+    assert wanted_direction(task, running)[0] == pytest.approx(np.pi / 2)
+    assert wanted_direction(task, 0 * running)[1] == 0 and wanted_direction(task, running)[1] != 0
+    actor, seen = Dodger(Expert(Pusher())), observations()
+    told = np.concatenate([seen, np.zeros((N, VECTOR_SIZE))], axis=1).astype(np.float32)
+    action, _, state = actor.act(told, Previous.none(N, 8), actor.initial_state(N), np.ones(N, bool))
+    expected, _ = Expert(Pusher()).along(seen, np.zeros(N), np.full(N, -1))
+    assert (action == expected).all() and not state[2].any()
+    told[:, 105:] = task[0]
+    _, _, state = actor.act(told, Previous.none(N, 8), state, np.zeros(N, bool))
+    assert (np.abs(state[2]) <= 0.25).all() and state[2].any()

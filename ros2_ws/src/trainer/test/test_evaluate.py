@@ -142,8 +142,8 @@ def test_policies_stand_beside_each_other_with_controls_and_a_probe(ant_bundle, 
     for bundles, more, sentence in (
             ([plain], {"controls": "true", "num_envs": "1"}, "controls need two robots at a time"),
             ([plain, "told"], {"tasks": "strength"}, "the policy told is for the tasks wired, lost_leg, "
-                                                     "directions2, directions4, directions, swapped, found strength: "
-                                                     "leave it out"),
+                                                     "directions2, directions4, directions, swapped, obstacle, found "
+                                                     "strength: leave it out"),
             ([plain], {"tasks": "latency"}, "the tasks latency have none that are held_out"),
             ([plain], {"probe": "true"}, "tasks must be named where a probe is to tell them")):
         assert sentence in refused(capsys, list(map(str, bundles)), more)

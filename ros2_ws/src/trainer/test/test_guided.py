@@ -95,6 +95,8 @@ def test_other_tasks_have_no_guide():
         with pytest.raises(ArgumentError, match="told of headings, of delays, of a leg that is lost, and of motors "
                                                 f"whose signs or cables differ, found {name}, in which {field} differ"):
             guide_for(PRESETS[name]())
+    with pytest.raises(ArgumentError, match="can't be followed where that is a ball, .* found obstacle: learn by anot"):
+        guide_for(PRESETS["obstacle"](), told=True)
 
 
 def test_the_direction_solves_the_normal_equations_of_a_real_run():

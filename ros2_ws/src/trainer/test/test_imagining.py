@@ -1,17 +1,22 @@
 """Rollouts in models of the environment: where each robot's are, what ends them, and models without networks."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from ant_env_node.episodes import of_transition
 from ant_env_node.tasks.ant import TaskAnt
+from ant_env_node.tasks.moving import seen
 from ant_env_node.tasks.presets import PRESETS
+from ant_env_node.tasks.task import VECTOR_SIZE, Task
 from ant_env_node.vec_env import VectorAnt
-from ant_rl_core.step import TimeStepEnv
+from ant_rl_core.step import TimeStepEnv, transition
 from trainer.models import kinematics
 from trainer.models.copy import CopyModel
+from trainer.models.data.rows import Rows
 from trainer.models.ensemble import EnsembleConfig
 from trainer.models.interface import Moment, start
 from trainer.models.learned import LearnedModel
@@ -161,19 +166,19 @@ def fingerprint(ant):
     return hashlib.sha256(b"".join(saved[name].tobytes() for name in sorted(saved))).hexdigest()
 
 
-@pytest.mark.parametrize("tasks", ["", "wired"])
+@pytest.mark.parametrize("tasks", ["", "wired", "obstacle"])
 def test_the_perfect_model_says_what_then_happens(tasks):
     """Bit for bit, 1,000 times, and what is imagined beside changes nothing."""
     rng, n = np.random.default_rng(5), 5
-    ants = [TaskAnt(n, PRESETS["wired"](), seed=1, num_threads=1) if tasks else VectorAnt(n, 1, 1) for _ in range(2)]
+    ants = [TaskAnt(n, PRESETS[tasks](), seed=1, num_threads=1) if tasks else VectorAnt(n, 1, 1) for _ in range(2)]
     live, alone = map(TimeStepEnv, ants)
     before, alone_now = live.reset(), alone.reset()
     model, fell = PerfectModel(ants[0]), 0
     for tick in range(100):
-        action = rng.uniform(-1, 1, (n, 8)).astype(np.float32)
+        action = rng.uniform(-1, 1, (n, 8)).astype(np.float32) * (0.2 if tasks == "obstacle" else 1)  # hit, not fallen
         state = fingerprint(ants[0])
         imagined = imagine(model, lambda moment: 0 * moment.state[:, :8], before.observation, 1 + 2 * (tick % 20 == 0),
-                           branches=2, first_action=np.stack([action, -action]))
+                           branches=2, first_action=np.stack([action, -action]), task=before.task)
         assert fingerprint(ants[0]) == state
         after, alone_now = live.step(action), alone.step(action)
         np.testing.assert_array_equal(imagined.next_state[0][0].astype(np.float32),
@@ -192,3 +197,97 @@ def test_the_perfect_model_says_what_then_happens(tasks):
     with pytest.raises(ValueError, match="found an older one"):
         model.step(moment, action)
     model.close()
+
+
+REWARDED = (Task("up", heading=2.0), Task("far", goal=(4.0, -3.0)), Task("near", goal=(0.3, 0.0), goal_radius=0.3),
+            Task("slow", speed=0.5), Task("odd", weights=(0.5, -2.0, 1.0, 3.0)), Task("stock"),
+            Task("ball", hit_radius=0.75, ball_seed=5), Task("both", hit_radius=1.0, goal=(1.0, 1.0)))
+
+
+def told_rolled():
+    """Real transitions of robots with one of these tasks each: (before, action, after, displacement)."""
+    rng, n, found = np.random.default_rng(3), len(REWARDED), []
+    with TaskAnt(n, None, seed=1, num_threads=1, max_episode_steps=70) as ant:
+        env = TimeStepEnv(ant)
+        env.reset()
+        for row, task in enumerate(REWARDED):
+            ant.set_task(row, task)
+        before = env.step(np.zeros((n, 8), np.float32))
+        for _ in range(200):
+            action = rng.uniform(-0.3, 0.3, (n, 8)).astype(np.float32)
+            after = env.step(action)
+            velocity = np.stack([of_transition(after.info, name, after.done)
+                                 for name in ("x_velocity", "y_velocity")], 1)
+            found.append((before, action, after, 0.05 * velocity))
+            before = after
+    return found
+
+
+def joined(observation, task):
+    return np.concatenate([observation, task], axis=1)
+
+
+class Known:
+    """A model that knows the next state, for one step."""
+
+    begin = staticmethod(start)
+
+    def __init__(self, after, displacement):
+        self.after, self.displacement = after.final_observation, displacement
+
+    def step(self, moment, action):
+        observation = self.after if isinstance(moment.state, np.ndarray) else tf.constant(self.after)
+        displacement = self.displacement if isinstance(moment.state, np.ndarray) else tf.constant(
+            self.displacement, tf.float32)
+        return Moment(kinematics.state_of(observation), moment.place + displacement, displacement,
+                      kinematics.contact_of(observation))
+
+
+def test_rewards_and_ends_of_told_tasks_are_the_environments():
+    """On real transitions, with arrays and with tensors: headings, goals, speeds, weights, and balls that hit."""
+    hits, falls, offs = 0, 0, []
+    for i, (before, action, after, displacement) in enumerate(told_rolled()):
+        for convert in (np.asarray, tf.constant) if i % 20 == 0 else (np.asarray,):
+            found = imagine(Known(after, displacement), None, convert(before.observation), 1,
+                            first_action=convert(action[None]), task=convert(before.task))
+            np.testing.assert_allclose(found.reward[0][0], after.reward, atol=2e-5)
+            np.testing.assert_array_equal(found.terminated[0][0], after.terminated)
+            told = np.asarray(found.last.task)
+            goes_on = ~after.done & (seen.ball_of(before.task)[0] == seen.ball_of(after.task)[0])
+            np.testing.assert_allclose(told[goes_on], after.task[goes_on], atol=1e-6)
+        hits, falls = hits + int(after.info["hit"].sum()), falls + int(after.terminated.sum())
+        told = replace(transition(before, action, after, {}, 1), observation=joined(before.observation, before.task),
+                       next_observation=joined(after.final_observation, after.info.get("final_task", after.task)))
+        goal = seen.has_goal(before.task)
+        off = np.abs(Rows.of(told).displacement - displacement)
+        assert off[goal].max() < 1e-5 and off[5:7, 0].max() < 1e-5
+        offs.append(off)
+    assert hits > 5 and falls >= hits and np.sqrt(np.square(offs).mean()) < 0.2 * 0.05
+    # Told nothing, it is Ant-v5's; and the end is whatever is given.
+    found = imagine(Known(after, displacement), None, before.observation, 1, first_action=action[None],
+                    terminated=lambda moment: moment.displacement[:, 0] > 0)
+    assert (found.terminated[0][0] == (displacement[:, 0] > 0)).all() and found.last.task is None
+
+
+def test_what_told_tasks_are_worth_has_a_slope_everywhere():
+    """Where there is no goal too; towards one it is a meter per meter."""
+    task = np.stack([task.vector() for task in REWARDED])
+    with tf.GradientTape() as tape:
+        displacement = tf.zeros((len(task), 2))
+        tape.watch(displacement)
+        moved = seen.moved(tf.constant(task), displacement)
+        worth = kinematics.forward_of_task(moved, displacement, tf.zeros((len(task), 27)))
+    slope = tape.gradient(worth, displacement).numpy()
+    assert slope[1] == pytest.approx([0.8, -0.6]) and slope[5] == pytest.approx([20, 0])
+    assert slope[0] == pytest.approx([20 * np.cos(2), 20 * np.sin(2)], rel=1e-5) and np.isfinite(slope).all()
+
+
+def test_each_branch_has_the_ball_of_its_robot():
+    observation = robots(3)
+    task = np.zeros((3, VECTOR_SIZE), np.float32)
+    for row in range(3):  # at 1, 2 and 3 m, nearer by 0.5 m with each tick
+        seen.write_ball(task[row], 0.6, np.array([row + 1.0, 0.0]), np.array([-10.0, 0.0]))
+    found = imagine(CopyModel(), policy, observation, 6, branches=2, task=task)
+    ended = np.stack(found.terminated)
+    assert ended.shape == (6, 2, 3) and (ended[:, 0] == ended[:, 1]).all()
+    assert ended[:, 0].argmax(axis=0).tolist() == [0, 2, 4] and ended[:, 0].sum(axis=0).tolist() == [1, 1, 1]

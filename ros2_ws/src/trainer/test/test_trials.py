@@ -22,6 +22,18 @@ from trainer.trials.table import Result
 HEADINGS = tuple(Task(f"d{i}", heading=0.3 * i) for i in range(10))
 
 
+class Still:
+    """An actor that does nothing."""
+
+    version = 1
+
+    def initial_state(self, num_envs):
+        return ()
+
+    def act(self, observation, previous, state, reset_mask):
+        return np.zeros((len(observation), 8), np.float32), {}, state
+
+
 def trials_of(tasks, n=3, seed=5, steps=30, actor=None):
     with ants(n, seed, 1, tasks, "train", steps) as ant:
         env = TimeStepEnv(ant)
@@ -59,10 +71,23 @@ def made(length, n=1, **columns):
     """Trials of one episode each, by hand."""
     found = {"reward": np.zeros((length, n), np.float32), "speed": np.zeros((length, n), np.float32),
              "episode": np.zeros((length, n), np.int64), "ended": np.zeros((length, n), bool),
-             "fell": np.zeros((length, n), bool), "changed": np.zeros((length, n), bool),
-             "task": np.zeros((length, n, 1), np.float32)}
+             "fell": np.zeros((length, n), bool), "hit": np.zeros((length, n), bool),
+             "changed": np.zeros((length, n), bool), "task": np.zeros((length, n, 1), np.float32)}
     found["ended"][-1] = True
     return Trials(**{**found, **columns}, names=tuple("ab"[i % 2] for i in range(n)), seeds=tuple(range(n)))
+
+
+def test_balls_and_hits_are_counted_and_neither_falls_nor_changes_of_the_task():
+    tasks = TaskDistribution("some", "of the test", (Task("balls", hit_radius=0.75, goal=(1.0, 0.0)),),
+                             episodes_per_trial=2)
+    found = trials_of(tasks, n=4, steps=200, actor=Still())
+    assert found.hit.any() and not found.fell.any() and not found.changed.any() and found.num_episodes == 2
+    for place in range(2):
+        figures = episode_figures(found, place)
+        assert figures.hit.sum() >= 3 and (figures.balls >= figures.hit).all() and figures.falls == 0
+        assert (figures.hit == (found.hit & (found.episode == place)).any(axis=0)).all()
+        # A pause, and then at most 9 m at 3 m/s.
+        assert (figures.balls * 70 >= figures.lengths).all() and (figures.balls * 20 <= figures.lengths).all()
 
 
 def test_figures_of_episodes_and_of_their_first_steps():

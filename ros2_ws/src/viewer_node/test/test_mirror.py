@@ -13,6 +13,7 @@ from sensor_msgs.msg import JointState
 
 from ant_env_node.codec import encode_joint_state, encode_odometry
 from ant_env_node.robot_state import StateReader
+from ant_env_node.tasks.ant import TaskAnt
 from ant_env_node.tasks.task import Task
 from ant_env_node.vec_env import VectorAnt, load_model
 from ant_rl_core.spec import ACTUATOR_NAMES
@@ -80,7 +81,7 @@ def test_what_a_dead_or_reversed_motor_moves_has_another_color():
     task = Task("a", gear=tuple({"hip_4": 0.0, "ankle_1": -1.0}.get(name, 1.0) for name in ACTUATOR_NAMES))
     told = replace(tasks, definitions=(json.dumps(task.as_dict()), "{}"))
     shown = decode_task(encode_tasks(told, STAMP))
-    assert shown.name == "a"
+    assert shown.name == "a" and shown.ball is None
     mirror.show_gear(shown.gear)
     moved = {stock.geom(int(geom)).name for geom in np.flatnonzero((mirror.model.geom_rgba != stock.geom_rgba).any(1))}
     assert moved == {"rightback_leg_geom", "left_ankle_geom"}
@@ -88,6 +89,25 @@ def test_what_a_dead_or_reversed_motor_moves_has_another_color():
     assert (mirror.model.geom_rgba == stock.geom_rgba).all()
     with pytest.raises(ValueError, match="a task must have"):
         decode_task(encode_tasks(replace(told, definitions=('{"wings": 2}', "{}")), STAMP))
+
+
+def test_a_ball_is_where_the_task_tells():
+    mirror = Mirror(load_model())
+    with TaskAnt(1, None, seed=3) as ant:
+        ant.reset(seed=3)
+        ant.set_task(0, Task("balls", hit_radius=0.5))
+        for tick in range(20):
+            ant.step(np.zeros((1, 8)))
+            shown = decode_task(encode_tasks(RowTasks(
+                1, 1, tick, ("balls",), (json.dumps(ant.tasks[0].as_dict()),), np.zeros(1, np.int64),
+                np.zeros(1, bool), ant.task_vectors), STAMP))
+            mirror.data.qpos[:] = ant.data(0).qpos
+            mirror.show_ball(shown.ball)
+            if ant.ball(0) is None:
+                assert mirror.ball is None and tick < 9
+            else:
+                assert mirror.ball == pytest.approx(ant.ball(0), abs=0.01)
+        assert mirror.ball is not None
 
 
 def test_a_state_of_another_robot_is_refused():

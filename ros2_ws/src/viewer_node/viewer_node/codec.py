@@ -12,6 +12,7 @@ from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
 
+from ant_env_node.tasks.moving import seen
 from ant_env_node.tasks.task import Task
 from ant_rl_ros.messages import decode_tasks
 from ant_rl_ros.stamps import seconds
@@ -35,16 +36,20 @@ class ShownTask(NamedTuple):
     Attributes:
         name: what it is called.
         gear: strength of each motor as a multiple of the stock one; 0 is dead, negative the wrong way round.
+        ball: where a ball is, seen from the torso along the world's axes [m]; None where there is none.
     """
 
     name: str
     gear: tuple[float, ...]
+    ball: tuple[float, float] | None
 
 
 def decode_task(message: RobotTasks) -> ShownTask:
     """The first robot's task; ValueError where the message is not whole, or of a task that is not known here."""
     tasks = decode_tasks(message)
-    return ShownTask(tasks.names[0], Task.from_dict(json.loads(tasks.definitions[0])).gear)
+    task, vector = Task.from_dict(json.loads(tasks.definitions[0])), tasks.vectors[0]
+    rolling, offset, _ = seen.ball_of(vector) if task.hit_radius else (False, vector, vector)
+    return ShownTask(tasks.names[0], task.gear, (float(offset[0]), float(offset[1])) if rolling else None)
 
 
 def encode_image(pixels: np.ndarray, frame: str, stamp: Time) -> Image:

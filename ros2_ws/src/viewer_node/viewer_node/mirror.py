@@ -76,6 +76,7 @@ class Mirror:
     Attributes:
         model, data: of this simulation, which never steps; `data` is brought up to date by `show`.
         base: body that the free joint moves.
+        ball: where a ball is in the world, float64 [2] [m]; None where there is none.
         feet: ids of the bodies that end the legs, by the name of the joint that moves them, in the model's order.
     """
 
@@ -83,6 +84,7 @@ class Mirror:
         self.model = model
         self.data = mujoco.MjData(model)
         self.base = int(model.jnt_bodyid[0])
+        self.ball: np.ndarray | None = None
         inner = set(model.body_parentid.tolist())
         self.feet: Mapping[str, int] = {
             model.joint(joint).name: int(body) for joint, body in enumerate(model.jnt_bodyid) if body not in inner}
@@ -117,6 +119,10 @@ class Mirror:
     def show_gear(self, gear: Sequence[float]) -> None:
         """Take over how strong each motor is, as a multiple of the stock one; only colors tell, see `paint`."""
         paint(self.model, gear)
+
+    def show_ball(self, offset: tuple[float, float] | None) -> None:
+        """Take over where a ball is, as seen from the torso [m]; None: there is none."""
+        self.ball = None if offset is None else self.data.qpos[:2] + offset
 
     def contacts(self) -> list[Contact]:
         """Where the robot touches the ground or itself, and with which forces."""

@@ -125,7 +125,7 @@ class ViewerNode(StackNode):
         if self._camera is not None and now >= self._picture_due and self._images.get_subscription_count():
             self._picture_due = now + 1.0 / self.settings.render_hz
             with self.stages.stage("render"):
-                pixels = self._camera.picture(self._mirror.data)
+                pixels = self._camera.picture(self._mirror.data, self._mirror.ball)
             self.send(self._images, codec.encode_image(pixels, self._frame, self._stamp))
 
 

@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 
 from viewer_node.mirror import endless_floor
+from viewer_node.paint import add_ball
 
 DISTANCE, AZIMUTH, ELEVATION = 5.0, 120.0, -18.0  # of the camera from the robot [m], [deg], [deg]
 _MAX_GEOMS = 1000
@@ -53,11 +54,13 @@ class Camera:
         self._rectangle = mujoco.MjrRect(0, 0, width, height)
         self._upside_down = np.zeros((height, width, 3), np.uint8)
 
-    def picture(self, data: mujoco.MjData) -> np.ndarray:
-        """The robot as `data` has it, uint8 [height, width, 3], red, green, blue."""
+    def picture(self, data: mujoco.MjData, ball: np.ndarray | None = None) -> np.ndarray:
+        """The robot as `data` has it, uint8 [height, width, 3], red, green, blue; with a ball in the world [2] [m]."""
         self._context.make_current()
         mujoco.mjv_updateScene(self.model, data, self._option, None, self._view, mujoco.mjtCatBit.mjCAT_ALL.value,
                                self._scene)
+        if ball is not None:
+            add_ball(self._scene, ball)
         for light in self._scene.lights[:self._scene.nlight]:  # shadows are drawn around a light only
             light.pos[:2] = data.xpos[self._view.trackbodyid, :2]
         mujoco.mjr_render(self._rectangle, self._scene, self._drawing)

@@ -1,4 +1,4 @@
-"""Which motors of a robot don't do what they are told, to be seen by their color."""
+"""What is to be seen of a robot's task: motors that don't do what they are told, by their color, and a ball."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ import mujoco
 import numpy as np
 
 _AS_USUAL, _DEAD, _REVERSED = (0.8, 0.6, 0.4, 1.0), (0.25, 0.25, 0.3, 1.0), (0.55, 0.25, 0.75, 1.0)
+
+BALL_RADIUS, BALL_COLOR = 0.3, (0.85, 0.2, 0.2, 1.0)  # [m]; how near it must not come is more than how large it is
+
+
+def add_ball(scene: mujoco.MjvScene, place: np.ndarray) -> None:
+    """Add a ball to what is drawn, on the ground at `place` [2] [m]."""
+    mujoco.mjv_initGeom(scene.geoms[scene.ngeom], mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, BALL_RADIUS),
+                        np.array([*place, BALL_RADIUS]), np.eye(3).ravel(), np.array(BALL_COLOR, np.float32))
+    scene.ngeom += 1
 
 
 def paint(model: mujoco.MjModel, gear: Sequence[float]) -> None:

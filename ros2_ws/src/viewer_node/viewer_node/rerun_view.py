@@ -18,6 +18,7 @@ import rerun_cli
 
 from viewer_node.even_times import EvenTimes
 from viewer_node.mirror import Mirror
+from viewer_node.paint import BALL_COLOR, BALL_RADIUS
 
 _TIMELINE = "time"
 _METERS_PER_NEWTON = 2e-3  # how long the arrows of contact forces are
@@ -29,7 +30,7 @@ _BATCH = 5  # [frames] that are handed over at once: a quarter of a second
 _HOST = "127.0.0.1"
 _PATIENCE = 5.0  # [s]
 _PLACE = "world/place"  # of the robot, on the ground
-_FLOOR, _CONTACTS, _TASK = "world/floor", "world/contacts", f"{_PLACE}/task"
+_FLOOR, _CONTACTS, _BALL, _TASK = "world/floor", "world/contacts", "world/ball", f"{_PLACE}/task"
 _EYE = (2.5, -4.0, 2.0)  # from there [m]
 _SQUARE, _SQUARES = 2.0, 20  # of the floor [m], and how many of them to each side
 # What is drawn over time: path of the series, and its title.
@@ -73,7 +74,7 @@ class RerunView:
         self.bodies = {body: f"world/{name}" for body, name in enumerate(names) if body}
         self._frames: list[_Frame] = []
         self._shapes: dict[int, tuple[str, Any]] = {}  # path and kind of each geometry's shape, by its id
-        self._task, self._is_painted = "", False
+        self._task, self._is_painted, self._has_ball = "", False, False
         self._times = EvenTimes()
         self._stream = rr.RecordingStream("ant_rl")
         layout = _blueprint()
@@ -110,6 +111,7 @@ class RerunView:
         even = self._times.even("robot", time)
         if not self._is_painted:
             self._paint(even)
+        self._show_ball(even)
         self._frames.append(_Frame(
             even, data.xpos.copy(), data.xquat[:, [1, 2, 3, 0]],
             np.array([contact.position for contact in contacts]).reshape(-1, 3),
@@ -182,6 +184,16 @@ class RerunView:
                 lengths=[2 * size[1]], radii=[size[0]], translations=[(0.0, 0.0, -size[1])], fill_mode="solid"),
                 static=True)
             self._shapes[int(geom)] = f"{path}/capsule", rr.Capsules3D
+
+    def _show_ball(self, time: float) -> None:
+        """The mirror's ball, or that it is gone."""
+        ball = self._mirror.ball
+        if ball is None and not self._has_ball:
+            return
+        self._has_ball = ball is not None
+        self._stream.set_time(_TIMELINE, timestamp=time)
+        self._stream.log(_BALL, rr.Clear(recursive=False) if ball is None else rr.Ellipsoids3D(
+            centers=[(*ball, BALL_RADIUS)], radii=[BALL_RADIUS], colors=[BALL_COLOR], fill_mode="solid"))
 
     def _paint(self, time: float) -> None:
         """The colors of the mirror's model and the task's name, from now on: not static, for a task may change them."""

@@ -30,6 +30,7 @@ class Told:
 
     def __init__(self, node: StackNode) -> None:
         self._node, loop = node, node.loop
+        self._shown: tuple[str, tuple[float, ...]] | None = None  # name and gear of the first robot's task
         self._timings = loop.subscribe(NodeTiming, "timing", qos.profile("timing"), qos.overriding())
         self._stats = StatsTopics(node, lambda topic: loop.subscribe(NodeStats, topic, qos.profile("stats")))
         self._tasks = loop.subscribe(RobotTasks, "task", qos.profile("task"), qos.overriding())
@@ -48,9 +49,12 @@ class Told:
     def show(self, view: View | None, mirror: Mirror) -> None:
         """Show what came: the first robot's task in the mirror and in the view, figures in the view."""
         for task in self._node.take(self._tasks, decode_task, "tasks"):
-            mirror.show_gear(task.gear)
-            if view is not None:
-                view.task(task.name)
+            mirror.show_ball(task.ball)
+            if task[:2] != self._shown:  # where something moves it is told at each tick
+                self._shown = task[:2]
+                mirror.show_gear(task.gear)
+                if view is not None:
+                    view.task(task.name)
         told: list[tuple[deque[Any], Callable[[Any], Timing | Stats | Episode], str]] = [
             (self._timings, decode_timing, "timings"), (self._episodes, decode_episode, "episodes"),
             *((inbox, decode_stats, "stats") for inbox in self._stats.inboxes.values())]

@@ -11,6 +11,7 @@ import mujoco.viewer
 
 from viewer_node.mirror import Mirror, endless_floor
 from viewer_node.offscreen import AZIMUTH, DISTANCE, ELEVATION
+from viewer_node.paint import add_ball
 
 _PATIENCE = 5.0  # [s]
 
@@ -50,6 +51,9 @@ class Window:
         """Show the mirror's state."""
         with self._handle.lock():
             mujoco.mj_copyData(self._data, self._mirror.model, self._mirror.data)
+            self._handle.user_scn.ngeom = 0
+            if self._mirror.ball is not None:
+                add_ball(self._handle.user_scn, self._mirror.ball)
         self._handle.sync()
 
     def task(self, name: str) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 
 from ant_env_node.tasks.body import model_of, write
 from ant_env_node.tasks.distribution import TaskDistribution
+from ant_env_node.tasks.moving import seen
+from ant_env_node.tasks.moving.ball import Balls
 from ant_env_node.tasks.task import MAX_DELAY, NUM_ACTUATORS, VECTOR_SIZE, Task
 from ant_env_node.tasks.terrain import model_with_terrain
 from ant_env_node.vec_env import Infos, VectorAnt
@@ -23,7 +25,8 @@ class TaskAnt(VectorAnt):
     """`VectorAnt` in which row i has a task, drawn anew for each trial; a nominal row is Gymnasium's, bit for bit.
 
     Infos have `task`, float32 [n, VECTOR_SIZE], in force from the observation beside it on, and, where rows were reset
-    by a step, `trial_first`, bool [n]: those for which another trial began. The control cost is that of the action as
+    by a step, `trial_first`, bool [n]: those for which another trial began, and `final_task`, `task` as it was before
+    the reset. After a step they have `hit`, bool [n]: rows that a ball ended. The control cost is that of the action as
     given, not as it arrives at the motors.
 
     Args:
@@ -54,8 +57,10 @@ class TaskAnt(VectorAnt):
         self._delay = np.zeros(num_envs, np.int64)
         self._replaces = np.zeros(num_envs, bool)  # rows in which something stands in for the forward velocity
         self._episodes_left = np.zeros(num_envs, np.int64)
-        self._trial_first = np.zeros(num_envs, bool)
+        self._trial_first, self._hit = np.zeros((2, num_envs), bool)
+        self._moves = np.zeros(num_envs, bool)  # rows whose vector changes as they go
         super().__init__(num_envs, seed, num_threads, **ant_kwargs)
+        self._balls = Balls(num_envs, self.dt)
         self._streams = list(map(_stream, self._seeds))
 
     @property
@@ -65,8 +70,24 @@ class TaskAnt(VectorAnt):
 
     @property
     def task_vectors(self) -> np.ndarray:
-        """The tasks now as numbers, float32 [n, VECTOR_SIZE]."""
-        return self._vectors.copy()
+        """The tasks now as numbers, float32 [n, VECTOR_SIZE], seen from where the robots are."""
+        found = self._vectors.copy()
+        for row in np.flatnonzero(self._moves).tolist():
+            task, place = self._tasks[row], self._place(row)
+            if task.goal is not None:
+                seen.write_goal(found[row], task.goal - place)
+            if (ball := self.ball(row)) is not None:
+                seen.write_ball(found[row], task.hit_radius, ball - place, self._balls.velocity(row))
+        return found
+
+    @property
+    def moving(self) -> bool:
+        """Whether numbers of the tasks change from tick to tick."""
+        return bool(self._moves.any())
+
+    def ball(self, row: int) -> np.ndarray | None:
+        """Where the ball is that rolls at a row's robot, in the world [2] [m]; None where none does."""
+        return self._balls.position(row) if self._tasks[row].hit_radius and self._balls.is_rolling(row) else None
 
     def take_changed(self) -> np.ndarray:
         """bool [n], which rows were given a task since this was asked last, be it the one that they had."""
@@ -91,7 +112,8 @@ class TaskAnt(VectorAnt):
         if task.delay != self._tasks[row].delay:
             self._sent[row] = 0
         self._tasks[row] = task
-        self._vectors[row] = task.vector()
+        self._vectors[row], self._moves[row] = task.vector(), task.moves
+        self._balls.begin(row, self._place(row), count=0)
         self._wiring[row], self._delay[row], self._replaces[row] = task.wiring, task.delay, task.replaces_reward
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None,
@@ -108,7 +130,7 @@ class TaskAnt(VectorAnt):
             for i in np.flatnonzero(~(terminated | truncated)).tolist():
                 if self._streams[i].random() < self._hazard:
                     self._draw(i)
-        infos.update(self.told(), trial_first=self._trial_first.copy())
+        infos.update(self.told(), trial_first=self._trial_first.copy(), hit=self._hit)
         return observation, reward, terminated, truncated, infos
 
     def observation_ahead(self) -> np.ndarray:
@@ -122,7 +144,7 @@ class TaskAnt(VectorAnt):
         told = json.dumps({"tasks": [task.as_dict() for task in self._tasks],
                            "streams": [stream.bit_generator.state for stream in self._streams]})
         return {**super().save(), "tasks": np.frombuffer(told.encode(), np.uint8), "sent": self._sent.copy(),
-                "episodes_left": self._episodes_left.copy()}
+                "episodes_left": self._episodes_left.copy(), "balls": self._balls.save()}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> np.ndarray:
         """As in the base class.
@@ -141,11 +163,12 @@ class TaskAnt(VectorAnt):
             self.set_task(i, Task.from_dict(task))
             self._streams[i].bit_generator.state = stream
         self._sent[:], self._episodes_left[:] = saved["sent"], saved["episodes_left"]
+        self._balls.restore(saved["balls"])
         return super().restore(saved)
 
     def told(self) -> Infos:
         """As in the base class: the tasks, and where it looks ahead what was seen there."""
-        told: Infos = {"task": self._vectors.copy()}
+        told: Infos = {"task": self.task_vectors}
         if self._looks_ahead:
             told["observation_ahead"] = self.observation_ahead()
         return told
@@ -212,6 +235,23 @@ class TaskAnt(VectorAnt):
                 self._trial_first[i] = True
         self._sent[mask] = 0
         super()._reset_rows(mask)
+        for i in np.flatnonzero(mask & self._moves).tolist():
+            self._balls.begin(i, self._place(i))
+
+    def _finish(self, infos: Infos, info: Infos, done: np.ndarray) -> None:
+        infos["final_task"] = self.task_vectors
+        super()._finish(infos, info, done)
+
+    def _terminated(self, healthy: np.ndarray) -> np.ndarray:
+        """Also where a ball hit."""
+        rows = [i for i in np.flatnonzero(self._moves).tolist() if self._tasks[i].hit_radius]
+        self._hit = self._balls.step(self._tasks, rows, self._xy_after.T)
+        return super()._terminated(healthy) | self._hit
+
+    def _place(self, row: int) -> np.ndarray:
+        """Where a row's torso is, as its reward counts it [2] [m]: a step's displacement is the difference of two."""
+        place: np.ndarray = self._rows[row][2]
+        return place
 
     def _simulate(self, actions: np.ndarray) -> None:
         """What reaches the motors: the action of some ticks ago, through the wiring."""
@@ -239,8 +279,7 @@ class TaskAnt(VectorAnt):
         if task.heading is not None:
             return float(x_velocity * np.cos(task.heading) + y_velocity * np.sin(task.heading))
         if task.goal is not None:
-            distance = float(np.hypot(*(self._state[row, :2] - task.goal)))
-            return float(distance <= task.goal_radius) if task.goal_radius else -distance
+            return float(seen.goal_reward(task.goal - self._place(row), task.goal_radius))
         if task.speed is not None:
             return -abs(float(x_velocity) - task.speed)
         yaw_rate, height = self._state[row, self.model.nq + 5], self._state[row, 2]

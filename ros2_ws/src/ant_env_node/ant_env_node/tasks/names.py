@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 NAMES = ("none", "directions2", "directions4", "directions", "goals", "velocities", "wired", "swapped", "lost_leg",
-         "strength", "latency", "terrain", "everything")
+         "strength", "latency", "terrain", "everything", "obstacle")

@@ -15,6 +15,7 @@ from ant_env_node.tasks.task import NUM_ACTUATORS, Task, fields_of
 from ant_rl_core.spec import ACTUATOR_NAMES
 
 NUM_LEGS = 4
+HIT_RADIUS = 0.75  # [m]; the torso's own is 0.25, feet stand 0.9 from its center
 _QUARTER = math.pi / 2
 
 
@@ -119,6 +120,12 @@ def _terrain() -> TaskDistribution:
                      [Task(f"terrain {i}", terrain=height, terrain_seed=i) for i, height in enumerate(heights)], 64)
 
 
+def _obstacle() -> TaskDistribution:
+    """256 rows of balls."""
+    return _hold_out("obstacle", "balls roll at the robot, and a hit ends the episode",
+                     [Task(f"balls {i}", hit_radius=HIT_RADIUS, ball_seed=i) for i in range(256)], 64)
+
+
 def _everything() -> TaskDistribution:
     """256 sets of all that a body can be, drawn once from a fixed seed."""
     rng = np.random.default_rng(2)
@@ -160,4 +167,5 @@ PRESETS: Mapping[str, Callable[[], TaskDistribution]] = {
     "directions2": lambda: _directions(2), "directions4": lambda: _directions(4), "directions": _any_direction,
     "goals": _goals, "velocities": _velocities, "wired": _wired, "swapped": _swapped, "lost_leg": _lost_leg,
     "strength": _strength, "latency": _latency, "terrain": _terrain, "everything": _everything,
+    "obstacle": _obstacle,
 }

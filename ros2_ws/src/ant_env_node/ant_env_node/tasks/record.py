@@ -40,7 +40,7 @@ class TaskRecord:
         before = self.newest if self.newest is not None and self.newest.session == tick.session else None
         self.acted_in = () if before is None else before.names
         changed = ant.take_changed()
-        if before is None or changed.any():
+        if before is None or changed.any() or ant.moving:
             self.newest, self.fresh = _standing(ant, tick, before, changed, given), True
         assert self.newest is not None  # as it was told just now, or before
         if given:

@@ -17,6 +17,7 @@ NUM_ACTUATORS = len(ACTUATOR_NAMES)
 FEATURES = ("x_velocity", "y_velocity", "yaw_rate", "height")
 MAX_DELAY = 10  # [ticks]
 HIGHEST_BUMP = 0.3  # [m]; a torso more than 1 m above zero ends the episode
+SCALE = 10.0  # [m] and [m/s] that places and velocities of a vector are told in
 _ONES = (1.0,) * NUM_ACTUATORS
 _STRAIGHT = tuple(range(NUM_ACTUATORS))
 
@@ -35,8 +36,12 @@ class Task:
     given 1 per step within that radius and 0 outside. Speed: minus the distance of the forward velocity from it.
     Weights: their product with FEATURES.
 
+    With a hit radius one ball after the other rolls at the robot, see `moving.ball`; a hit ends the episode as a fall
+    does, and what is rewarded stays.
+
     Raises:
-        ValueError: a number out of its bounds, a wiring that is no permutation, or two rewards at once.
+        ValueError: a number out of its bounds, a wiring that is no permutation, two rewards at once, or a ball that
+            begins within its hit radius.
     """
 
     name: str = field(default="nominal", metadata={"meaning": "what it is called; unique in its distribution"})
@@ -58,12 +63,20 @@ class Task:
                              HIGHEST_BUMP, "m")
     terrain_seed: int = bounded(0, "which ground of that height", 0, 2**31)
     delay: int = bounded(0, "ticks from an action to its torque", 0, MAX_DELAY, "ticks")
+    hit_radius: float = bounded(0.0, "a ball whose center comes so near to the torso's, in the plane, ends the "
+                                     "episode; 0: no ball rolls", 0, 5, "m")
+    ball_speed: tuple[float, float] = bounded((3.0, 6.0), "lowest and highest speed at which a ball comes nearer", 0.1,
+                                              30, "m/s")
+    ball_distance: float = bounded(6.0, "from which a ball comes", 0.1, 100, "m")
+    ball_spread: float = bounded(0.3, "by which a ball passes at most, if the robot goes on as it does", 0, 10, "m")
+    ball_seed: int = bounded(0, "which balls, one after the other", 0, 2**31)
 
     def __post_init__(self) -> None:
         for each in fields(self):
             if "low" in each.metadata:
                 _check(each.name, getattr(self, each.name), each.metadata["low"], each.metadata["high"])
-        for name, length in (("gear", NUM_ACTUATORS), ("wiring", NUM_ACTUATORS), ("tilt", 2), ("goal", 2)):
+        for name, length in (("gear", NUM_ACTUATORS), ("wiring", NUM_ACTUATORS), ("tilt", 2), ("goal", 2),
+                             ("ball_speed", 2)):
             if getattr(self, name) is not None and len(getattr(self, name)) != length:
                 raise ValueError(f"{name} of a task must have {length} numbers, found {len(getattr(self, name))}")
         if sorted(self.wiring) != list(_STRAIGHT):
@@ -74,6 +87,11 @@ class Task:
         given = [name for name in ("heading", "goal", "speed", "weights") if getattr(self, name) not in (None, ())]
         if len(given) > 1:
             raise ValueError(f"a task must have one reward, found {' and '.join(given)}")
+        if self.ball_speed[0] > self.ball_speed[1]:
+            raise ValueError(f"ball_speed of a task must be the lowest and the highest, found {self.ball_speed}")
+        if self.ball_distance <= self.hit_radius:
+            raise ValueError(f"ball_distance of a task must be above its hit_radius, {self.hit_radius:g}, found "
+                             f"{self.ball_distance:g}")
 
     @property
     def has_stock_body(self) -> bool:
@@ -91,10 +109,17 @@ class Task:
         """Whether something stands in for the forward velocity in the reward."""
         return self.heading is not None or self.goal is not None or self.speed is not None or bool(self.weights)
 
+    @property
+    def moves(self) -> bool:
+        """Whether numbers of its vector change as the robot goes."""
+        return self.goal is not None or self.hit_radius > 0
+
     def vector(self) -> np.ndarray:
         """The task as float32 [VECTOR_SIZE], for critics and oracles that are told it; 0 for what is as in Ant-v5.
 
-        Of the ground it tells nothing: that would be as many numbers as the ground has points.
+        It is that of a robot at the world's origin with no ball on its way; `TaskAnt` tells what moves (MOVING) as it
+        is now. Of the ground it tells nothing: that would be as many numbers as the ground has points. Nor does it of
+        balls to come.
         """
         return np.concatenate([np.asarray(part, np.float32) for part in self._parts().values()])
 
@@ -115,7 +140,12 @@ class Task:
             "gear": [value - 1 for value in self.gear],
             "wiring": [(source - place) / NUM_ACTUATORS for place, source in enumerate(self.wiring)],
             **{name: (math.log(getattr(self, name)),) for name in ("friction", "armature", "damping", "mass")},
-            "tilt": self.tilt, "delay": (self.delay,)}
+            "tilt": self.tilt, "delay": (self.delay,),
+            "goal_radius": (self.goal_radius if self.goal else 0.0,),
+            # From here on seen from the torso: the goal, and of a ball whether one is on its way, how near it must not
+            # come [m], where it is, and its velocity in the world.
+            "goal_offset": (0.0, 0.0) if self.goal is None else (self.goal[0] / SCALE, self.goal[1] / SCALE),
+            "ball": (0.0, 0.0), "ball_offset": (0.0, 0.0), "ball_velocity": (0.0, 0.0)}
 
     def as_dict(self) -> dict[str, Any]:
         """What differs from the nominal task, and the name, as JSON has it."""
@@ -157,6 +187,8 @@ def _check(name: str, value: Any, low: float, high: float) -> None:
 
 
 VECTOR_SIZE = len(Task().vector())
+# bool [VECTOR_SIZE]: which of a vector's numbers change while the task stays.
+MOVING = np.arange(VECTOR_SIZE) >= Task.places()["goal_offset"].start
 
 
 def fields_of(vectors: np.ndarray) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ class ToldTask:
     """A `VectorEnv` whose observations end with the task's vector, so that any method learns to go by it.
 
     `observation` has the task that is in force from then on, `final_observation` of an ended episode the one that the
-    episode ended in. Everything else is that of the environment inside.
+    episode ended in, as it was then. Everything else is that of the environment inside.
 
     Args:
         env: has tasks: its time steps tell `task`, float32 [n, task_size].
@@ -37,7 +37,7 @@ class ToldTask:
         """Apply float32 [n, action_size] actions in [-1, 1] for one control period."""
         step = self.env.step(action)
         before, self._task = self._task, _task_of(step)
-        ended_in = np.where(step.done[:, None], before, self._task)
+        ended_in = np.where(step.done[:, None], step.info.get("final_task", before), self._task)
         return replace(step, observation=_joined(step.observation, self._task),
                        final_observation=_joined(step.final_observation, ended_in))
 

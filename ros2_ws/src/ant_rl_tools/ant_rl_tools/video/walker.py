@@ -75,9 +75,11 @@ class Walker:
     def picture(self, camera: Camera) -> np.ndarray:
         """The robot; at the end of an episode the picture before, as the robot is reset at once."""
         if not self.time_step.done[0] or self._picture is None:
+            ball = None
             if isinstance(self.ant, TaskAnt):
                 paint(camera.model, self.ant.tasks[0].gear)
-            self._picture = camera.picture(self.ant.data(0))
+                ball = self.ant.ball(0)
+            self._picture = camera.picture(self.ant.data(0), ball)
         return self._picture
 
     def close(self) -> None:

@@ -22,6 +22,8 @@ class Moment(NamedTuple):
         reward: float [r], what the model itself says of the reward of that step; None where it says nothing, and the
             reward is the known function of the rest.
         inside: what only the model understands.
+        task: float [r, VECTOR_SIZE], the task's vector as it is there, see `ant_env_node.tasks.moving.seen`; whoever
+            imagines goes on with it, models know nothing of it. None: tasks are not told.
     """
 
     state: Array
@@ -30,6 +32,7 @@ class Moment(NamedTuple):
     contact: Array
     reward: Array | None = None
     inside: Any = None
+    task: Array | None = None
 
 
 class EnvironmentModel(Protocol):

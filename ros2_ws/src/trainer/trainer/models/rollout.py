@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ant_env_node.tasks.moving import seen
 from trainer.models import kinematics
 from trainer.models.interface import EnvironmentModel, Moment
 from trainer.models.kinematics import ops
-from trainer.models.layout import branches_of, rows_of
+from trainer.models.layout import branches_of, rows_of, spread
 
 Array = Any  # np.ndarray or tf.Tensor
 # Of rows where robots are imagined to be: actions [r, 8] in [-1, 1].
 Policy = Callable[[Moment], Array]
 # Of before, action and after: rewards [r].
 Reward = Callable[[Moment, Array, Moment], Array]
+# Of after: bool [r], whether the task ended.
+End = Callable[[Moment], Array]
 
 
 class Imagined(NamedTuple):
@@ -49,15 +52,24 @@ class Imagined(NamedTuple):
 
 
 def default_reward(before: Moment, action: Array, after: Moment) -> Array:
-    """The reward of Ant-v5 [r]: the model's own word where it has one."""
+    """The reward of Ant-v5, or that of the tasks where they are told [r]; the model's own word where it has one."""
     if after.reward is not None:
         return after.reward
     forward = kinematics.forward(after.displacement, after.state)
+    if after.task is not None:
+        forward = kinematics.forward_of_task(after.task, after.displacement, after.state)
     return kinematics.reward_of(forward, action, after.state, after.contact)
 
 
+def default_end(after: Moment) -> Array:
+    """Whether Ant-v5 ends the episode there, or a ball has hit, where tasks are told: bool [r]."""
+    ended = kinematics.terminated(after.state)
+    return ended if after.task is None else ended | seen.hit(after.task)
+
+
 def imagine(model: EnvironmentModel, policy: Policy, observation: Array, horizon: int, *, branches: int = 1,
-            first_action: Array | None = None, reward: Reward = default_reward) -> Imagined:
+            first_action: Array | None = None, reward: Reward = default_reward, terminated: End = default_end,
+            task: Array | None = None) -> Imagined:
     """Roll the policy out in the model.
 
     Runs in eager mode as well as within a TensorFlow function, and is differentiable where model and policy are. After
@@ -71,14 +83,18 @@ def imagine(model: EnvironmentModel, policy: Policy, observation: Array, horizon
         branches: K, rollouts of each robot.
         first_action: [K, n, 8], the first action of each rollout; None: the policy's.
         reward: of a step.
+        terminated: what ends the episode.
+        task: of n robots, [n, VECTOR_SIZE], as they are told it now (`Transition.task`): moments have it as it is
+            there. None: it is Ant-v5.
     """
-    moment = model.begin(observation, branches)
+    moment = model.begin(observation, branches)._replace(task=None if task is None else spread(task, branches))
     alive = 0.0 * moment.contact + 1.0
     steps: list[tuple[Array, ...]] = []
     for i in range(horizon):
         action = policy(moment) if i or first_action is None else rows_of(first_action)
         after = model.step(moment, action)
-        ended = kinematics.terminated(after.state)
+        after = after._replace(task=None if moment.task is None else seen.moved(moment.task, after.displacement))
+        ended = terminated(after)
         parts = (moment.state, action, after.state, after.place, after.displacement, after.contact,
                  reward(moment, action, after))
         going = alive > 0
@@ -97,8 +113,9 @@ def _where(rows: Array, chosen: Array, other: Array) -> Array:
 
 def _chosen(rows: Array, after: Moment, before: Moment) -> Moment:
     """`after` in these rows, `before` in the others; what only the model understands goes on."""
-    parts = [None if new is None else _where(rows, new, old) for new, old in zip(after[:-1], before[:-1], strict=True)]
-    return Moment._make([*parts, after.inside])
+    found = {name: _where(rows, new, old) for name, new, old in zip(Moment._fields, after, before, strict=True)
+             if name != "inside" and new is not None}
+    return after._replace(**found)
 
 
 def _as_float(rows: Array, like: Array) -> Array:

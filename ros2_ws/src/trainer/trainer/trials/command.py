@@ -166,6 +166,7 @@ def _plain(result: Result) -> dict[str, Any]:
             f"mean_return_{EARLY_STEPS}": float(early.returns.mean()),
             f"std_return_{EARLY_STEPS}": float(early.returns.std()), f"falls_{EARLY_STEPS}": early.falls,
             "mean_speed": float(whole.speeds.mean()), "falls": whole.falls, "count": len(whole.fell),
+            **({"hits": int(whole.hit.sum()), "balls": int(whole.balls.sum())} if whole.balls.any() else {}),
             "returns": whole.returns.tolist(), f"returns_{EARLY_STEPS}": early.returns.tolist(),
             "lengths": whole.lengths.tolist(), "speeds": whole.speeds.tolist(), "fell": whole.fell.tolist()})
     found: dict[str, Any] = {"policy": result.policy.name, "control": result.policy.control,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ant_env_node.tasks.moving import seen
+from ant_env_node.tasks.task import VECTOR_SIZE
 from trainer.trials.record import Trials
 
 EARLY_STEPS = 200  # in which a policy shows how fast it finds out; the length of an episode in much of the literature
@@ -26,12 +28,16 @@ class EpisodeFigures:
         lengths: [steps], [n].
         speeds: mean along the direction that is asked for [m/s], [n].
         fell: bool [n].
+        hit: by a ball, bool [n].
+        balls: how many began to roll, [n].
     """
 
     returns: np.ndarray
     lengths: np.ndarray
     speeds: np.ndarray
     fell: np.ndarray
+    hit: np.ndarray
+    balls: np.ndarray
 
     @property
     def falls(self) -> int:
@@ -68,7 +74,16 @@ def episode_figures(trials: Trials, place: int, steps: int | None = None) -> Epi
     lengths = here.sum(axis=0)
     return EpisodeFigures((trials.reward * here).sum(axis=0, dtype=np.float64), lengths,
                           (trials.speed * here).sum(axis=0, dtype=np.float64) / np.maximum(lengths, 1),
-                          (trials.fell & here).any(axis=0))
+                          (trials.fell & here).any(axis=0), (trials.hit & here).any(axis=0),
+                          (_begun(trials) & here).sum(axis=0))
+
+
+def _begun(trials: Trials) -> np.ndarray:
+    """bool [ticks, n]: whether a ball is there that was not, at the tick before."""
+    if trials.task.shape[-1] != VECTOR_SIZE:
+        return np.zeros(trials.fell.shape, bool)
+    rolling = seen.ball_of(trials.task)[0]
+    return rolling & ~np.roll(rolling, 1, axis=0)  # at no first tick of an episode one rolls
 
 
 def by_task(trials: Trials) -> dict[str, list[float]]:

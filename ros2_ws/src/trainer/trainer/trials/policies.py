@@ -15,6 +15,7 @@ from ant_rl_core.shipped import resolve_policy
 from ant_rl_core.spec import ANT
 from policy_node.actor import load_actor
 from trainer.analytic.direction import DirectionFilter
+from trainer.analytic.dodge import Dodger
 from trainer.analytic.expert import Expert
 from trainer.analytic.lost_leg import LegFilter
 from trainer.analytic.signs import SignFilter
@@ -26,7 +27,8 @@ _BASE = "default"  # the shipped policy that they stand in front of
 _FILTERS: Mapping[str, type[SignFilter] | type[DirectionFilter] | type[LegFilter]] = {
     "wired": SignFilter, "lost_leg": LegFilter, "directions2": DirectionFilter, "directions4": DirectionFilter,
     "directions": DirectionFilter}
-_TELLABLE = (*_FILTERS, "swapped")
+_BALLS = "obstacle"
+_TELLABLE = (*_FILTERS, "swapped", _BALLS)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def named(name: str, tasks: str, backend: str, variant: str) -> Policy:
         if tasks not in known:
             raise ArgumentError(f"the policy {name} is for the tasks {', '.join(known)}, found {tasks}: leave it out")
         expert = Expert(_loaded(_BASE, "litert", policy_bundle.FLOAT32)[1])
-        return (Policy(name, lambda: ToldExpert(expert), told=True) if name == TOLD
+        told = Dodger if tasks == _BALLS else ToldExpert
+        return (Policy(name, lambda: told(expert), told=True) if name == TOLD
                 else Policy(name, lambda: _FILTERS[tasks](expert)))
     manifest, actor = _loaded(name, backend, variant, with_tasks=tasks != STOCK)
     remembers = bool(manifest.state_shapes) or len(manifest.inputs) > 1

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from ant_env_node.episodes import of_transition
+from ant_env_node.tasks.task import MOVING
 from ant_rl_core.contracts import Actor, VectorEnv
 from ant_rl_core.step import TimeStep
 from trainer.loop import Move, drive
 
 PROBE_TICKS = (0, 1, 2, 5, 10, 50, 100)
-_ARRAYS = ("reward", "speed", "episode", "ended", "fell", "changed", "task")
+_ARRAYS = ("reward", "speed", "episode", "ended", "fell", "hit", "changed", "task")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Trials:
         reward: float32 [ticks, n].
         speed: [m/s], along the direction that is asked for, else along x, float32 [ticks, n].
         episode: place of the episode in the trial, 0 for the first; -1 after the trial's end, int64 [ticks, n].
-        ended, fell: whether the tick ended its episode, and whether by a fall, bool [ticks, n].
+        ended, fell, hit: whether the tick ended its episode, whether by a fall, and whether by a ball, bool [ticks, n].
         changed: whether another task came in the episode just before the tick, bool [ticks, n].
         task: in force, float32 [ticks, n, k]; of one number, 0, where there are no tasks.
         names: what the tasks are called that the trials began in, n.
@@ -38,6 +39,7 @@ class Trials:
     episode: np.ndarray
     ended: np.ndarray
     fell: np.ndarray
+    hit: np.ndarray
     changed: np.ndarray
     task: np.ndarray
     names: tuple[str, ...]
@@ -95,8 +97,10 @@ def run_trials(env: VectorEnv, actor: Actor, start: TimeStep, names: Sequence[st
             next(ticks)
             move = next(moves)
             after, task = move.after, _task(move.before)
-            row = {"reward": after.reward, "speed": _speed(move, task), "ended": after.done, "fell": after.terminated,
-                   "changed": (task != before_task).any(axis=1) & ~began, "task": task}
+            hit = after.info.get("hit", np.zeros(n, bool))
+            row = {"reward": after.reward, "speed": _speed(move, task), "ended": after.done,
+                   "fell": after.terminated & ~hit, "hit": hit,
+                   "changed": _differ(task, before_task) & ~began, "task": task}
             for name, values in row.items():
                 dropped = ~active.reshape(-1, *[1] * (values.ndim - 1))
                 columns[name].append(np.where(dropped, np.zeros((), values.dtype), values))
@@ -117,7 +121,7 @@ def look_inside(env: VectorEnv, actor: Actor, start: TimeStep, at: Sequence[int]
         for tick in range(max(at) + 1):
             next(ticks)
             move = next(moves)
-            there = there & (_task(move.before) == task).all(axis=1)
+            there = there & ~_differ(_task(move.before), task)
             if tick in at:
                 found["memory"].append(_flat(move.state, n))
                 found["observation"].append(move.before.observation)
@@ -141,6 +145,12 @@ def joined(parts: Sequence[Trials]) -> Trials:
 
 def _task(step: TimeStep) -> np.ndarray:
     return np.zeros((len(step.reward), 1), np.float32) if step.task is None else step.task
+
+
+def _differ(task: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """bool [n], rows whose tasks are two: where a ball is, or a goal seen from the robot, makes none."""
+    differs = task != other
+    return (differs[:, ~MOVING] if task.shape[1] == len(MOVING) else differs).any(axis=1)
 
 
 def _speed(move: Move, task: np.ndarray) -> np.ndarray:

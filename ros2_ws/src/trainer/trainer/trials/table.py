@@ -47,24 +47,28 @@ class Result:
 
 def reward_line(tasks: TaskDistribution | None, part: str, steps: int) -> str:
     """What is rewarded, and what standing still earns: without it, returns under one name can't be compared."""
-    found = dict.fromkeys(map(_wanted, tasks.part(part) if tasks else (Task(),)))
+    asked = tasks.part(part) if tasks else (Task(),)
+    found = dict.fromkeys(map(_wanted, asked))
+    balls = ", also where a ball hits" if any(task.hit_radius for task in asked) else ""
     return (f"reward per step: {' or '.join(found)}; + 1 while the torso is from 0.2 to 1 m high, - 0.5 |action|², "
-            f"- 0.0005 |contact forces|², as in Ant-v5; an episode ends there or after {steps:,} steps, and of the "
-            f"survival standing still earns {steps:,}")
+            f"- 0.0005 |contact forces|², as in Ant-v5; an episode ends there or after {steps:,} steps{balls}, and of "
+            f"the survival standing still earns {steps:,}")
 
 
 def returns_table(results: Sequence[Result], steps: int) -> list[str]:
     """One line for each policy and each place of an episode in the trial."""
     early = steps > EARLY_STEPS
+    with_balls = any(episode_figures(result.trials, 0).balls.any() for result in results)
     rows = [["policy", "trial", *([f"first {EARLY_STEPS} steps", "falls in them"] if early else []),
-             f"{steps:,} steps", "m/s", "falls"]]
+             f"{steps:,} steps", "m/s", "falls", *(["balls that hit"] if with_balls else [])]]
     for result in results:
         for place in range(result.trials.num_episodes):
             whole = episode_figures(result.trials, place)
             first = episode_figures(result.trials, place, EARLY_STEPS)
             rows.append([result.policy.label if place == 0 else "", f"episode {place + 1}",
                          *([_spread(first.returns), _share(first)] if early else []),
-                         _spread(whole.returns), f"{whole.speeds.mean():.2f}", _share(whole)])
+                         _spread(whole.returns), f"{whole.speeds.mean():.2f}", _share(whole),
+                         *([_of(int(whole.hit.sum()), int(whole.balls.sum()))] if with_balls else [])])
     return _aligned(rows)
 
 

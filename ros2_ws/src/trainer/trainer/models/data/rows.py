@@ -42,7 +42,8 @@ class Rows:
         """Of one tick of n robots; what the torso moved is told by the reward, see `kinematics.displacement_of`."""
         reward = unshaped_reward(batch)
         return cls(kinematics.state_of(batch.observation), batch.action, kinematics.state_of(batch.next_observation),
-                   kinematics.displacement_of(reward, batch.action, batch.observation, batch.next_observation),
+                   kinematics.displacement_of(reward, batch.action, batch.observation, batch.next_observation,
+                                              batch.task),
                    kinematics.contact_of(batch.next_observation), reward)
 
     @classmethod

@@ -26,6 +26,10 @@ def guide_for(tasks: TaskDistribution, told: bool = False) -> Guide:
     if told:
         if len(tasks.train) < 2:
             raise ArgumentError(f"a teacher that is told its task must have several, found one in {tasks.name}")
+        if "hit_radius" in differs:
+            raise ArgumentError(f"a teacher that is told its task can't be followed where that is a ball, which nobody "
+                                f"sees who isn't told, found {tasks.name}: learn by another method, with "
+                                "task_input:=true")
         return Described(tasks)
     signs = {abs(strength) for task in tasks.train for strength in task.gear} == {1.0}
     if differs == {"heading"}:
