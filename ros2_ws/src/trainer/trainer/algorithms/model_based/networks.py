@@ -28,6 +28,16 @@ class StateNetworks(PlainNetworks):
                          {"activation": "silu", "layer_norm": config.critic_layer_norm})
         self._given = observation_size
 
+    def critic(self, seed: int, name: str) -> keras.Model:
+        """See the base class; it begins at 0, and what its last layer gives is the value as a mean reward per step.
+
+        Values are a hundred times as large, which that layer would need long to learn, and long to take back.
+        """
+        critic = super().critic(seed, name)
+        critic.layers[-1].kernel.assign(keras.ops.zeros_like(critic.layers[-1].kernel))
+        scaled = keras.layers.Rescaling(1 / (1 - self._config.discount), name=f"{name}_scale")(critic.output)
+        return keras.Model(critic.inputs[0], scaled, name=name)
+
     def features(self, observation: Any) -> Any:
         """See the base class; of states [n, 27] themselves."""
         return kinematics.state_of(observation)

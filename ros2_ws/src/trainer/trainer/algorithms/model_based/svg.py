@@ -29,8 +29,8 @@ class SVGConfig(ModelBasedConfig):
                            minimum=0, maximum=50)
     real_share: float = setting(0.5, "share of the critics' loss that is of transitions as they happened", minimum=0,
                                 maximum=1)
-    model_noise: float = setting(1.0, "imagined steps are disturbed by this multiple of what the model errs by: without, "
-                                 "the imagined robot is steadier than the real one", minimum=0)
+    model_noise: float = setting(1.0, "imagined steps are disturbed by this multiple of what the model errs by: "
+                                 "without, the imagined robot is steadier than the real one", minimum=0)
     max_gradient_norm: float = setting(10.0, "the actor's gradient is shortened to this length", above=0)
     value_quantile: float = setting(0.01, "imagined targets stay between what this quantile of the rewards would sum "
                                     "up to for ever, or 0, and what the quantile as far from the top would",
