@@ -41,7 +41,8 @@ class ModelStages:
                  spoiled: bool, num_envs: int, seed: np.random.SeedSequence) -> None:
         first, rows, noise = seed.spawn(3)
         self._steps, self._batches, self._interval, self._learns = steps, batches, interval, learns
-        self._model = model_file.read(path) if path else LearnedModel(EnsembleConfig(members=1, model_hidden=hidden), first)
+        config = EnsembleConfig(members=1, model_hidden=hidden)
+        self._model = model_file.read(path) if path else LearnedModel(config, first)
         self.dense = DenseModel(self._model)
         # Runs that are short are held out in shorter pieces, so that there are several.
         pieces = ModelLearnerConfig(held_out_ticks=max(1, min(250, steps // (_PIECES * num_envs))),
