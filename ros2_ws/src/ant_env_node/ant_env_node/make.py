@@ -60,6 +60,15 @@ def open_to_tasks(env: TimeStepEnv | ShapedEnv,
     return ant, made
 
 
+def robots_of(env: VectorEnv) -> VectorAnt:
+    """The robots within what `make` returned; ValueError where there are none, as in a world without the Ant."""
+    while isinstance(env, (ToldTask, ShapedEnv)):
+        env = env.env
+    if isinstance(env, TimeStepEnv) and isinstance(env.env, VectorAnt):
+        return env.env
+    raise ValueError("expected simulated Ants, found another world: leave tasks:= out, or name tasks of the Ant")
+
+
 def shape(env: TimeStepEnv, shaping: ShapingConfig | None) -> TimeStepEnv | ShapedEnv:
     """The environment with shaped rewards, or itself without `shaping`."""
     return env if shaping is None else ShapedEnv(env, shaping)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
-from trials import WITHOUT_TASKS, untrained
+from trials import WITHOUT_TASKS, imagines_ants, untrained
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.bundle import BundleError, Manifest
@@ -92,7 +92,7 @@ def picks(name):
     return "levels" in {field.name for field in fields(ALGORITHMS[name].config)}
 
 
-@pytest.mark.parametrize("name", [name for name in WITHOUT_TASKS if not picks(name)])
+@pytest.mark.parametrize("name", [name for name in WITHOUT_TASKS if not picks(name) and not imagines_ants(name)])
 def test_the_graph_in_tensorflow_acts_as_in_litert(name):
     model = policy_bundle.unpack(untrained(name).policy({})).member("actor.tflite")
     graph, rng = LiteRTGraph(model), np.random.default_rng(1)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from trials import WITHOUT_TASKS, untrained
+from trials import WITHOUT_TASKS, imagines_ants, untrained
 
 from ant_rl_core import bundle as policy_bundle
 from ant_rl_core.bundle import BundleError
@@ -15,7 +15,8 @@ from trainer.compress.numpy_graph import NumpyGraph
 from trainer.export import policy_graph
 
 OBSERVATION = np.random.default_rng(0).normal(0.0, 2.0, (5, 105)).astype(np.float32)
-VARIANTS = [*((name, {}) for name in WITHOUT_TASKS), ("ddpg", {"network": "report"}),
+# Those that imagine: see test_i2a.py.
+VARIANTS = [*((name, {}) for name in WITHOUT_TASKS if not imagines_ants(name)), ("ddpg", {"network": "report"}),
             ("sac", {"normalize_observations": True}), ("dqn", {"normalize_observations": True})]
 
 

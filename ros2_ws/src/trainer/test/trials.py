@@ -34,13 +34,20 @@ _PENDULUM_FOLLOWED = dict(critic_learning_rate=3e-3)
 _SMALL = {
     True: dict(total_steps=1000, rollout_length=8, minibatch_size=8, minibatch_rows=2, epochs=3, learning_rate=3e-3,
                entropy_coefficient=-0.5, min_std=0.6065, clip_ratio=0.02, reward_clip=0.5,
-               actor_hidden=(8,), critic_hidden=(8,), input_hidden=(8,), memory_size=8),
+               actor_hidden=(8,), critic_hidden=(8,), input_hidden=(8,), memory_size=8, branches=3, horizon=2,
+               code_size=4, joint_size=8, rollout_policy_hidden=(8,), model_hidden=(8,), random_steps=16,
+               model_steps=16, model_batches=4, model_interval=1),
     False: dict(total_steps=60, learning_starts=8, updates_per_step=0.25, batch_size=8, replay_capacity=20,
                 prioritized=True, importance_exponent=0.4, importance_exponent_end=1.0, normalize_observations=True,
                 observation_clip=1.0, huber_threshold=0.5, max_gradient_norm=0.5, epsilon=0.5,
                 exploration_steps=20, target_interval=2, network="plain", embedding_size=0, actor_hidden=(8,),
                 critic_hidden=(8,), hidden=(8,), width=8)}
-TRIED_ELSEWHERE = {"initial_policy"}  # needs a file, see test_td7.py and test_rl2.py
+TRIED_ELSEWHERE = {"initial_policy", "model"}  # need a file, see test_td7.py, test_rl2.py and test_i2a.py
+
+
+def imagines_ants(name: str) -> bool:
+    """Whether a method imagines, with its usual settings, and so learns with Ants alone."""
+    return "imagination" in {field.name for field in fields(ALGORITHMS[name].config)}
 
 
 class Trial(NamedTuple):

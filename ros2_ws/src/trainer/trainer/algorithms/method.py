@@ -5,10 +5,19 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 if TYPE_CHECKING:
+    from ant_env_node.vec_env import VectorAnt
     from ant_rl_core.contracts import Learner
+
+
+@runtime_checkable
+class LooksBeside(Protocol):
+    """A learner that may look into the simulation of the robots that it learns with, in the same process."""
+
+    def meet(self, live: VectorAnt) -> None:
+        """These are the robots; it does not change them."""
 
 
 class LearnerFactory(Protocol):

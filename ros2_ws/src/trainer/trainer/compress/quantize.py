@@ -12,6 +12,7 @@ import contextlib
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -49,7 +50,7 @@ def dynamic_int8(model: bytes, inputs: Mapping[str, np.ndarray]) -> bytes:
         inputs: float32 [m, ...] by name, as the graph gets them where it is used.
 
     Raises:
-        BundleError: there are no matrices between the edges.
+        BundleError: there are no matrices between the edges, or one is used several times.
     """
     return _between_edges(model, _DYNAMIC, inputs)
 
@@ -65,7 +66,7 @@ def int8(model: bytes, inputs: Mapping[str, np.ndarray], rounding: AlgorithmName
         rounding: of the weights, by the quantizer's name for it.
 
     Raises:
-        BundleError: there are no matrices between the edges.
+        BundleError: as of `dynamic_int8`.
     """
     return _between_edges(model, _STATIC, inputs, rounding)
 
@@ -95,6 +96,10 @@ def edges(model: bytes) -> list[str]:
 def _between_edges(model: bytes, config: qtyping.OpQuantizationConfig, inputs: Mapping[str, np.ndarray],
                    rounding: AlgorithmName = AlgorithmName.GPTQ) -> bytes:
     outside, file = edges(model), LiteRTFile(model)
+    used = Counter(operation.sources[1] for operation in file.operations if operation.name == _MATMUL)
+    if used and max(used.values()) > 1:
+        raise BundleError("expected an actor each of whose layers is used once, found one that is used in "
+                          f"{max(used.values())} places, as by an actor that imagines: take float16, or distil it")
     if not any(operation.name == _MATMUL and file.names[operation.targets[0]] not in outside
                for operation in file.operations):
         raise BundleError("expected an actor with layers between its first and its last, which stay in float16, found "

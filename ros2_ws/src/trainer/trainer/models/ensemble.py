@@ -94,6 +94,16 @@ class Ensemble:
         """Mean and standard deviation of the inputs, float32 [inputs] each."""
         return tf.convert_to_tensor(self._scales["input_mean"]), tf.convert_to_tensor(self._scales["input_std"])
 
+    @property
+    def outcome_scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is added to the scaled outputs of the networks, and what those are multiplied by, [outputs] each."""
+        return self._scales["output_mean"].numpy(), self._scales["output_scale"].numpy()
+
+    def layers_of(self, member: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Weights [inputs, outputs] and biases [outputs] of one of the networks, layer by layer."""
+        return [(kernel.numpy()[member], bias.numpy()[member, 0])
+                for kernel, bias in zip(self._kernels, self._biases, strict=True)]
+
     def normalize(self, inputs: np.ndarray, outputs: np.ndarray) -> None:
         """Scale by mean and standard deviation of these rows, [m, inputs] and [m, outputs]."""
         self.input_statistics, self.output_statistics = RunningStatistics((self.inputs,)), RunningStatistics(

@@ -19,7 +19,7 @@ _DISPLACEMENT = slice(STATE_SIZE, STATE_SIZE + 2)
 _CONTACT = STATE_SIZE + 2
 _REWARD = STATE_SIZE + 3
 # Imagined states stay within so many standard deviations of the data: a rollout that diverges gives no NaN.
-_STATE_CLIP = 10.0
+STATE_CLIP = 10.0
 
 
 class LearnedModel:
@@ -80,8 +80,8 @@ class LearnedModel:
 
     def _after(self, moment: Moment, outputs: tf.Tensor) -> Moment:
         mean, std = (scale[:STATE_SIZE] for scale in self.ensemble.input_scale)
-        state = tf.clip_by_value(moment.state + outputs[:, :STATE_SIZE], mean - _STATE_CLIP * std,
-                                 mean + _STATE_CLIP * std)
+        state = tf.clip_by_value(moment.state + outputs[:, :STATE_SIZE], mean - STATE_CLIP * std,
+                                 mean + STATE_CLIP * std)
         displacement = outputs[:, _DISPLACEMENT]
         return Moment(kinematics.with_unit_quaternion(state), moment.place + displacement, displacement,
                       tf.maximum(outputs[:, _CONTACT], 0.0),

@@ -68,6 +68,12 @@ class ModelLearner:
         """Gradient steps made."""
         return self._fitter.batches
 
+    @property
+    def can_fit(self) -> bool:
+        """Whether some transitions are held out, and others are not."""
+        held_out = self._store.kept()["held_out"]
+        return bool(held_out.any() and not held_out.all())
+
     def observe(self, batch: Transition) -> None:
         """Take one tick of `num_envs` robots."""
         pieces = self.config.pieces

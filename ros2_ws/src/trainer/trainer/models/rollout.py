@@ -88,22 +88,40 @@ def imagine(model: EnvironmentModel, policy: Policy, observation: Array, horizon
             there. None: it is Ant-v5.
     """
     moment = model.begin(observation, branches)._replace(task=None if task is None else spread(task, branches))
+    first = None if first_action is None else rows_of(first_action)
+    found = imagine_rows(model, policy, moment, horizon, first, reward, terminated)
+    columns = [[branches_of(part, branches) for part in column] for column in found[:-1]]
+    return Imagined._make([*columns, found.last])
+
+
+def imagine_rows(model: EnvironmentModel, policy: Policy, moment: Moment, horizon: int,
+                 first_action: Array | None = None, reward: Reward = default_reward,
+                 terminated: End = default_end) -> Imagined:
+    """As `imagine`, of rows of any order: arrays [r, ...] instead of [K, n, ...].
+
+    Args:
+        model, policy, horizon, reward, terminated: as of `imagine`.
+        moment: what `model.begin` gave, with the tasks where there are any.
+        first_action: [r, 8]; None: the policy's.
+    """
     alive = 0.0 * moment.contact + 1.0
     steps: list[tuple[Array, ...]] = []
     for i in range(horizon):
-        action = policy(moment) if i or first_action is None else rows_of(first_action)
+        action = policy(moment) if i or first_action is None else first_action
         after = model.step(moment, action)
         after = after._replace(task=None if moment.task is None else seen.moved(moment.task, after.displacement))
         ended = terminated(after)
         parts = (moment.state, action, after.state, after.place, after.displacement, after.contact,
                  reward(moment, action, after))
-        going = alive > 0
-        told = (_where(going, part, ops(part).zeros_like(part)) for part in parts)
-        steps.append((*told, alive, _as_float(going & ended, alive)))
-        goes_on = going & ~ended
+        if i:
+            going = alive > 0
+            told = tuple(_where(going, part, ops(part).zeros_like(part)) for part in parts)
+            ends, goes_on = going & ended, going & ~ended
+        else:  # nobody has ended before the first step
+            told, ends, goes_on = parts, ended, ~ended
+        steps.append((*told, alive, _as_float(ends, alive)))
         moment, alive = _chosen(goes_on, after, moment), _as_float(goes_on, alive)
-    columns = [[branches_of(part, branches) for part in column] for column in zip(*steps, strict=True)]
-    return Imagined._make([*columns, moment])
+    return Imagined._make([*map(list, zip(*steps, strict=True)), moment])
 
 
 def _where(rows: Array, chosen: Array, other: Array) -> Array:

@@ -72,7 +72,11 @@ class Normalizer:
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Rows [m, size] scaled, float32."""
-        return np.clip((rows - self._mean) / self._std, -self.clip, self.clip)
+        return self.first(rows, len(self._mean))
+
+    def first(self, rows: np.ndarray, count: int) -> np.ndarray:
+        """Rows [m, count] of the first entries alone, scaled."""
+        return np.clip((rows - self._mean[:count]) / self._std[:count], -self.clip, self.clip)
 
     def save(self, prefix: str) -> dict[str, np.ndarray]:
         """State as named arrays."""

@@ -14,16 +14,21 @@ def pack(prefix: str, variables: Iterable[keras.Variable]) -> dict[str, np.ndarr
     return {f"{prefix}{i}": variable.numpy() for i, variable in enumerate(variables)}
 
 
-def unpack(prefix: str, variables: Sequence[keras.Variable], state: Mapping[str, np.ndarray]) -> None:
-    """Put back what `pack` gave; ValueError, and nothing changed, if it was of networks of other sizes."""
+def check(prefix: str, variables: Sequence[keras.Variable], state: Mapping[str, np.ndarray]) -> None:
+    """ValueError where what `pack` gave was of networks of other sizes than these variables'."""
     names = [f"{prefix}{i}" for i in range(len(variables))]
     found = [np.shape(state[name]) for name in state if name[:len(prefix)] == prefix and name[len(prefix):].isdigit()]
     if len(found) != len(names) or any(np.shape(state[name]) != tuple(variable.shape)
                                        for name, variable in zip(names, variables, strict=True)):
         raise ValueError("the checkpoint is of other networks than these settings give: set the sizes of the hidden "
                          "layers to what it was made with")
-    for name, variable in zip(names, variables, strict=True):
-        variable.assign(state[name])
+
+
+def unpack(prefix: str, variables: Sequence[keras.Variable], state: Mapping[str, np.ndarray]) -> None:
+    """Put back what `pack` gave; ValueError, and nothing changed, if it was of networks of other sizes."""
+    check(prefix, variables, state)
+    for i, variable in enumerate(variables):
+        variable.assign(state[f"{prefix}{i}"])
 
 
 def of_optimizer(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:

@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from ant_env_node import shaping
-from ant_env_node.make import make
+from ant_env_node.make import make, robots_of
 from ant_env_node.tasks.distribution import TaskDistribution
 from ant_env_node.tasks.task import VECTOR_SIZE
 from ant_env_node.tasks.worlds import World, robot_of
@@ -25,6 +25,7 @@ from ant_rl_core import bundle as policy_bundle, ending, settings
 from ant_rl_core.step import TimeStep
 from policy_node.actor import load_actor
 from trainer import checkpoint, guard, loop
+from trainer.algorithms.method import LooksBeside
 from trainer.algorithms.table import ALGORITHMS
 from trainer.runs import plot
 from trainer.runs.curve import TableError
@@ -66,6 +67,8 @@ class Run:
         self.learner = method.learner(learner_config, config.num_envs, self.env.observation_size,
                                       self.env.action_size, config.seed, robot=self._robot,
                                       **({"tasks": self._tasks} if method.needs_tasks else {}))
+        if isinstance(self.learner, LooksBeside):
+            self.learner.meet(robots_of(self.env))
         self.record = Record(config.num_envs)
         self._stopping = False
         self._start = self._resume() if config.resume else self._begin()

@@ -114,6 +114,9 @@ def choose_over_ros(algorithm: str, arguments: Mapping[str, str], folder: str, s
     if checkpoint_interval:
         begun["checkpoint_interval"] = str(checkpoint_interval)
     chosen = _build(algorithm, {**begun, **arguments, "output": folder, "resume": settings.format_value(resume)})
+    if getattr(chosen.learner, "needs_robots", False):
+        raise ArgumentError(f"{algorithm} looks into the simulation with these settings, which nodes do not let it: "
+                            f"use ./run train {algorithm} in one process, or leave imagination:=perfect out")
     if chosen.train.tasks in WORLDS:
         raise ArgumentError(f"{folder} holds a run of the tasks {chosen.train.tasks}, which have no robot and no "
                             f"nodes: go on with it by ./run train {algorithm} output:={folder} resume:=true")

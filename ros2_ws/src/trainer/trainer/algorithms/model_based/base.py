@@ -33,8 +33,8 @@ class ModelBasedConfig(SACConfig, EnsembleConfig, ModelLearnerConfig):
     replay_capacity: int = changed(300_000)
     normalize_observations: bool = changed(True)
     observation_min_std: float = changed(0.01)
-    # Deeper networks, or ones that decay less, learn a few thousand transitions by heart: 0.34 of the variance of what is
-    # held out was left after 10,000 steps, instead of 0.21.
+    # Deeper networks, or ones that decay less, learn a few thousand transitions by heart: after 10,000 steps 0.34 of
+    # the variance of what is held out was left instead of 0.21.
     model_hidden: tuple[int, ...] = changed((256, 256))
     model_weight_decay: float = changed(0.5)
     held_out_ticks: int = changed(25)

@@ -147,19 +147,34 @@ class GaussianActorCritic(ActorCritic):
 
     def __init__(self, config: OnPolicyConfig, observation_size: int, action_size: int,
                  seeds: Sequence[np.random.SeedSequence]) -> None:
-        actor_seed, critic_seed, noise_seed = seeds
+        *network_seeds, noise_seed = seeds
         head = GaussianHead(action_size, config.initial_log_std, config.min_std)
         super().__init__(config, observation_size, action_size, noise_seed, head)
         self.log_std = head.log_std
-        self.actor = mlp(observation_size, config.actor_hidden, action_size, output_gain=0.01,
-                         seed=first_seed(actor_seed), name="actor")
-        self.critic = mlp(observation_size, config.critic_hidden, 1, output_gain=1.0,
-                          seed=first_seed(critic_seed), name="critic")
-        self.variables = [*self.actor.trainable_variables, *head.variables, *self.critic.trainable_variables]
-        self.graph = head.graph(self.actor, self.normalize)
-        rows = [tf.TensorSpec((None, observation_size), tf.float32)]
+        self.actor, self.critic = self._make_networks(network_seeds)
+        self.variables = [*self.actor.trainable_variables, *head.variables, *self._variables_of_critic()]
+        self.graph = head.graph(self._network_of_observations(), self.normalize)
+        rows = [tf.TensorSpec((None, self.actor.input_shape[1]), tf.float32)]
         self._values = tf.function(lambda x: self.critic(x)[:, 0], input_signature=rows, autograph=False)
         self.renew()
+
+    # -- of kinds whose networks see more than the observation -------------------------------------------------------
+
+    def _make_networks(self, seeds: Sequence[np.random.SeedSequence]) -> tuple[keras.Model, keras.Model]:
+        """Actor and critic, both from the same rows."""
+        (actor_seed, critic_seed), config = seeds, self.config
+        return (mlp(self.observation_size, config.actor_hidden, self.action_size, output_gain=0.01,
+                    seed=first_seed(actor_seed), name="actor"),
+                mlp(self.observation_size, config.critic_hidden, 1, output_gain=1.0, seed=first_seed(critic_seed),
+                    name="critic"))
+
+    def _variables_of_critic(self) -> list[keras.Variable]:
+        """Those that the actor does not have."""
+        return self.critic.trainable_variables
+
+    def _network_of_observations(self) -> keras.Model:
+        """The actor, from normalized observations alone."""
+        return self.actor
 
     # -- acting ------------------------------------------------------------------------------------------------------
 

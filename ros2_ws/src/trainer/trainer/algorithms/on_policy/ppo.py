@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -53,12 +54,14 @@ class ClippedLearner(OnPolicyLearner):
     def __init__(self, config: ClippedConfig, num_envs: int, observation_size: int, action_size: int, seed: int,
                  robot: str, num_samples: int, minibatch: int) -> None:
         *seeds, shuffle_seed = np.random.SeedSequence(seed).spawn(4)
-        super().__init__(config, num_envs, observation_size, action_size, seeds, robot,
-                         keras.optimizers.Adam(config.learning_rate, epsilon=1e-5))
+        super().__init__(config, num_envs, observation_size, action_size, seeds, robot, self._make_optimizer(config))
         self._num_samples, self._minibatch_samples = num_samples, minibatch
         self.rng = np.random.default_rng(shuffle_seed)
         self._adaptive_rate = config.learning_rate
         self._epoch = tf.function(self._run_epoch, jit_compile=True)
+
+    def _make_optimizer(self, config: Any) -> keras.optimizers.Optimizer:
+        return keras.optimizers.Adam(config.learning_rate, epsilon=1e-5)
 
     def save(self) -> dict[str, np.ndarray]:
         """Everything an unbroken continuation needs."""
