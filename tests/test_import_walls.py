@@ -180,7 +180,7 @@ def test_the_policy_node_needs_no_desktop_library():
 
 @pytest.mark.parametrize(("words", "code", "said"), [
     (["train", "--list"], 0, "\n  td7 "),
-    (["train", "--help"], 0, "[ppo | a2c | ddpg | td3 | sac | td7 | dqn | mbpo | svg | i2a | guided_rl2 | rl2]"),
+    (["train", "--help"], 0, "[ppo | a2c | ddpg | td3 | sac | td7 | dqn | mbpo | svg | i2a"),
     (["train", "algorithm:=td8"], 2, "algorithm must be ppo or a2c"), (["train", "td8"], 2, "unknown method 'td8'"),
     (["train", "td8", "--help"], 2, "unknown method 'td8'")])
 def test_methods_are_named_without_a_learning_library(words, code, said):

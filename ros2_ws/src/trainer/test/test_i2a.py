@@ -427,7 +427,7 @@ def test_the_exported_graph_imagines_as_the_learner_does(tmp_path):
     graph = bundle.member("actor.tflite")
     np.testing.assert_allclose(NumpyGraph(graph)({"observation": other})["action"], found, atol=1e-5)
     assert len(quantize.float16(graph)) < 0.7 * len(graph)
-    with pytest.raises(BundleError, match="one that is used in 2. places, as by an actor that imagines"):
+    with pytest.raises(BundleError, match="one that is used in [0-9]+ places, as by an actor that imagines"):
         quantize.dynamic_int8(graph, {"observation": other})
     with pytest.raises(BundleError, match="operations that can be learned further"):
         DifferentiableGraph(graph)

@@ -1,4 +1,4 @@
-"""Model-based policy optimization: SAC that learns from short branches imagined in a learned model."""
+"""Model-based policy optimization: SAC on short imagined branches (Janner et al., arXiv:1906.08253)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MBPO(ModelBasedSAC):
     each step is of one of the model's networks, drawn for each row, with noise as large as that network errs. SAC
     learns from these imagined transitions and a few that happened; no gradient goes through the model.
 
-    Differs from the paper (Janner et al., arXiv:1906.08253) in: 4 gradient steps per environment step instead of 20;
+    Differs from the paper in: 4 gradient steps per environment step instead of 20;
     20 branches per environment step instead of 400; four networks with one figure of noise for each output, all of them
     used, instead of the best five of seven Gaussian ones; the reward is computed, not learned; states without contact
     forces, as the authors' own Ant has them.

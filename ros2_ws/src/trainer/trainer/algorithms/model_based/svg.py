@@ -1,4 +1,4 @@
-"""SAC whose actor and critics learn from steps imagined in a learned model, by the gradient through it."""
+"""SAC whose actor and critics learn from steps imagined in a learned model (Kubo et al., arXiv:2512.15439)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class SVG(ModelBasedSAC):
     arXiv:2008.12775). The critics learn the same sums from each imagined state on, with their targets at the end, and
     beside them one-step targets of what happened, SAC's.
 
-    Differs from the paper (Ishihara et al., arXiv:2512.15439) in: rollouts start from states as they happened, not from
+    Differs from the paper in: rollouts start from states as they happened, not from
     imagined ones; half of the critics' loss is of what happened; the actor climbs the smaller critic; targets are
     bounded by quantiles of the rewards; two critics instead of five, four networks of the model instead of eight, which
     are fitted by a fifth of the gradient steps; the reward and the end of an episode are computed, not learned.
