@@ -12,7 +12,7 @@ import numpy as np
 from trainer.look import own_look
 from trainer.models.quality import STEPS, Judgement
 
-LEARNED, COPY, LINEAR, SIMULATOR = "learned", "copy", "least squares", "simulator, 1 % beside"
+LEARNED, KNOWN, COPY, LINEAR, SIMULATOR = "learned", "its reward computed", "copy", "least squares", "simulator, 1 % beside"
 REWARD_STEPS = 5
 
 

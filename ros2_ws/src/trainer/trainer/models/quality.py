@@ -11,7 +11,7 @@ import numpy as np
 from trainer.models import kinematics
 from trainer.models.data.rows import Rows, Stretch
 from trainer.models.interface import EnvironmentModel
-from trainer.models.rollout import default_reward
+from trainer.models.rollout import Reward, default_reward
 
 STEPS = (1, 5, 15, 50)
 HORIZON = STEPS[-1]
@@ -69,19 +69,21 @@ def together(parts: Sequence[Stretch]) -> Windows:
         [part.action for part in parts], [part.state[1:] for part in parts], [part.reward for part in parts])))
 
 
-def imagined(model: EnvironmentModel, start: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def imagined(model: EnvironmentModel, start: np.ndarray, action: np.ndarray,
+             reward: Reward = default_reward) -> tuple[np.ndarray, np.ndarray]:
     """What a model makes of recorded actions: states [H, r, 27] and rewards [H, r], with no regard for ends.
 
     Args:
         model: one whose arrays convert to numpy.
         start: [r, 27].
         action: [H, r, 8].
+        reward: of a step.
     """
     moment, states, rewards = model.begin(start), [], []
     for each in action:
         before, moment = moment, model.step(moment, each)
         states.append(np.asarray(moment.state))
-        rewards.append(np.asarray(default_reward(before, each, moment)))
+        rewards.append(np.asarray(reward(before, each, moment)))
     return np.stack(states), np.stack(rewards)
 
 
