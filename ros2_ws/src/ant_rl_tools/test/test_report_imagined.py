@@ -1,6 +1,7 @@
 """What is said of a model's imagination beside a recording, against models whose errors are known."""
 
 import json
+import re
 import subprocess
 import sys
 from html import escape
@@ -127,7 +128,9 @@ def test_the_command_says_and_draws_it(model, tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 3 and said[2].startswith("  default: over 3 steps from 2")
     text = page.read_text()
-    assert escape(said[2].partition("default: ")[2]) in text and 'id="imagined"' in text
+    assert escape(said[2].partition("default: ")[2]) in text
+    found = re.findall(r'<(?:h2|div) id="([^"]+)"', text)
+    assert {"imagined", "imagined_beside"} < set(found) and len(set(found)) == len(found)
 
 
 def test_what_can_not_be_imagined_is_refused_in_a_sentence(model, tmp_path):

@@ -22,7 +22,7 @@ def chart(names: Sequence[str], found: Sequence[Imagination]) -> Chart:
         found: of each.
     """
     several = len(found) > 1
-    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.12)
+    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.16)
     sums = np.concatenate([each for one in found for each in (one.came, one.imagined)])
     ends = [float(sums.min()), float(sums.max())]
     figure.add_scatter(x=ends, y=ends, name="imagined = came", mode="lines", row=1, col=1,
@@ -39,10 +39,10 @@ def chart(names: Sequence[str], found: Sequence[Imagination]) -> Chart:
                            line={"color": color if several else _GRAY, "width": 1.3, "dash": "dash"})
     finish(figure, _HEIGHT, "", True)
     steps = found[0].steps
-    figure.update_xaxes(title_text=f"rewards over {steps} steps, as they came", row=1, col=1)
-    figure.update_yaxes(title_text=f"rewards over {steps} steps, as imagined", row=1, col=1)
+    figure.update_xaxes(title_text=f"came: rewards over {steps} steps", row=1, col=1)
+    figure.update_yaxes(title_text=f"imagined: rewards over {steps} steps", row=1, col=1)
     figure.update_xaxes(title_text="imagined steps", row=1, col=2)
-    figure.update_yaxes(title_text="error of the state [standard deviations]", rangemode="tozero", row=1, col=2)
+    figure.update_yaxes(title_text="error [standard deviations]", rangemode="tozero", row=1, col=2)
     words = "; ".join((f"{name}: " if several else "") + one.sentence() for name, one in zip(names, found, strict=True))
-    return Chart("imagined", "Imagined beside what came", f"The model imagined what comes of the recorded torques: "
+    return Chart("imagined_beside", "Imagined beside what came", f"The model imagined what comes of the recorded torques: "
                  f"{words}. The error by step is a median too.", figure)
