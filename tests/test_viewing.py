@@ -249,4 +249,5 @@ def test_a_file_of_rerun_has_what_was_imagined_beside_what_came(tmp_path):
         assert series[name] == pytest.approx(expected)
     torso = found["/world/torso"]["Transform3D:translation"]
     assert len(torso) == 10 and torso[at(9)][0][:2] == pytest.approx(beside[1].place[1, :2])
-    np.testing.assert_allclose(found["/torque"]["Scalars:scalars"][at(5)], 150.0 * beside[0].stretch.action[4], rtol=1e-5)
+    torques = found["/torque"]["Scalars:scalars"][at(5)]
+    np.testing.assert_allclose(torques, 150.0 * beside[0].stretch.action[4], rtol=1e-5)

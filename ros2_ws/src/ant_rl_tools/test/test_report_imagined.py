@@ -71,7 +71,8 @@ def test_figures_are_what_was_planted(walked):
     np.testing.assert_allclose(wrong.learned.reward_error, 0.2 * np.arange(1, STEPS + 1), atol=0.01)
     np.testing.assert_allclose(np.median(wrong.imagined - wrong.came), 0.2 * STEPS, atol=0.01)
     np.testing.assert_allclose(wrong.learned.error, 0.3 * np.sqrt(14 / 27), rtol=0.02)
-    assert f"off by 1.00 of {wrong.learned.reward[-1]:.1f} (" in wrong.sentence() and "0.216 standard" in wrong.sentence()
+    assert f"off by 1.00 of {wrong.learned.reward[-1]:.1f} (" in wrong.sentence()
+    assert "imagined state by 0.216 standard" in wrong.sentence()
     figure = imagined_chart.chart(["walk"], [wrong]).figure
     drawn = {trace.name: trace for trace in figure.data if trace.xaxis == "x2"}
     np.testing.assert_array_equal(drawn["imagined by the model"].y, wrong.learned.error)
@@ -139,7 +140,8 @@ def test_what_can_not_be_imagined_is_refused_in_a_sentence(model, tmp_path):
     whole = dict(checkpoint.load(model))
     manifest = json.loads(str(whole["manifest"]))
     for name, changes in (("robot", {"robot": "Ant-v4"}), ("sizes", {"inputs": 112})):
-        checkpoint.save(tmp_path / f"{name}.npz", {**whole, "manifest": np.asarray(json.dumps({**manifest, **changes}))})
+        changed = np.asarray(json.dumps({**manifest, **changes}))
+        checkpoint.save(tmp_path / f"{name}.npz", {**whole, "manifest": changed})
     for words, match in (
             ([default, f"model:={tmp_path / 'none.npz'}"], "none.npz: expected the file of an environment model"),
             ([default, f"model:={tmp_path / 'text.npz'}"], "expected the file of an environment model, such as"),
@@ -147,7 +149,7 @@ def test_what_can_not_be_imagined_is_refused_in_a_sentence(model, tmp_path):
             ([default, f"model:={tmp_path / 'sizes.npz'}"], "expected a model of 35 inputs and 30 outputs, found"),
             ([observed(tmp_path / "single", [0]), given], "must hold transitions, found 1 observations"),
             ([observed(tmp_path / "other", [0, 1], size=27), given], "must be of an Ant-v5"),
-            ([observed(tmp_path / "short", [0, 1, 2]), given], "imagining 5 steps needs as many in one episode, found 2"),
+            ([observed(tmp_path / "short", [0, 1, 2]), given], "5 steps needs as many in one episode, found 2"),
             ([str(GOLDEN / "wired"), given], "wired: expected steps of the stock Ant-v5, found "),
             ([default, given, "imagined_steps:=51"], "imagined_steps must be"),
             ([default, "rerun:=a.rrd", "imagined_steps:=3"], "model must name what is to imagine where imagined_steps "
@@ -157,8 +159,8 @@ def test_what_can_not_be_imagined_is_refused_in_a_sentence(model, tmp_path):
         assert "\n" not in str(error.value)
     pytest.importorskip("rerun", reason="rerun-sdk is not installed: pip install -r requirements/viewer.txt")
     for words, match in (([f"rerun:={tmp_path / 'page.html'}"], "rerun must be another file than output"),
-                         ([f"rerun:={model}"], "rerun must not be what is read"), ([str(GOLDEN / "ppo"), f"rerun:={tmp_path}/a.rrd"],
-                                                                  "rerun shows one recording, found 2")):
+                         ([f"rerun:={model}"], "rerun must not be what is read"),
+                         ([str(GOLDEN / "ppo"), f"rerun:={tmp_path}/a.rrd"], "rerun shows one recording, found 2")):
         with pytest.raises(ArgumentError, match=match):
             command.main([default, given, output, *words])
     assert not (tmp_path / "page.html").exists() and not (tmp_path / "a.rrd").exists()

@@ -12,7 +12,8 @@ import numpy as np
 from trainer.look import own_look
 from trainer.models.quality import STEPS, Judgement
 
-LEARNED, KNOWN, COPY, LINEAR, SIMULATOR = "learned", "its reward computed", "copy", "least squares", "simulator, 1 % beside"
+LEARNED, COPY, LINEAR, SIMULATOR = "learned", "copy", "least squares", "simulator, 1 % beside"
+KNOWN = "its reward computed"  # of a model that has learned the reward
 REWARD_STEPS = 5
 
 

@@ -44,5 +44,5 @@ def chart(names: Sequence[str], found: Sequence[Imagination]) -> Chart:
     figure.update_xaxes(title_text="imagined steps", row=1, col=2)
     figure.update_yaxes(title_text="error [standard deviations]", rangemode="tozero", row=1, col=2)
     words = "; ".join((f"{name}: " if several else "") + one.sentence() for name, one in zip(names, found, strict=True))
-    return Chart("imagined_beside", "Imagined beside what came", f"The model imagined what comes of the recorded torques: "
-                 f"{words}. The error by step is a median too.", figure)
+    return Chart("imagined_beside", "Imagined beside what came", "The model imagined what comes of the recorded "
+                 f"torques: {words}. The error by step is a median too.", figure)
