@@ -115,6 +115,6 @@ def _beside(model: EnvironmentModel, stretch: Stretch, steps: int) -> Beside:
         there = np.asarray(alive[0]) > 0
         path[there, k, :2] = place[:count][there, :2] + np.asarray(moved[0])[there]
         path[there, k, 2] = np.asarray(state[0])[there, kinematics.HEIGHT]
-    reward = np.sum([np.asarray(each[0]) for each in found.reward], axis=0, dtype=np.float64)
+    reward = np.stack([np.asarray(each[0]) for each in found.reward]).sum(axis=0, dtype=np.float64)
     came = np.lib.stride_tricks.sliding_window_view(stretch.reward.astype(np.float64), steps).sum(axis=1)
     return Beside(stretch, place, path, reward, came)
