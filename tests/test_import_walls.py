@@ -41,7 +41,7 @@ ROS_SIDE = {
     "ant_rl": {"node", "node_commands", "launch_actions"},
     "ant_rl_tools": {"asker", "node_process", "own_node", "recorded", "bench.node", "bench.policy", "bench.lockstep",
                      "model.command", "model.reading", "replay.command", "replay.policy", "replay.environment",
-                     "replay.learner", "report.command", "report.reading"},
+                     "replay.learner", "report.command", "report.imaginer", "report.reading"},
 }
 
 

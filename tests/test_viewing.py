@@ -17,6 +17,8 @@ from ant_env_node.vec_env import load_model
 from ant_rl_core import viewers
 from ant_rl_core.settings import ArgumentError
 from ant_rl_ros import stamps
+from ant_rl_tools.report.imagining import Beside
+from trainer.models.data.rows import Stretch
 from viewer_node import codec
 from viewer_node.mirror import Mirror
 
@@ -210,3 +212,42 @@ def test_a_missing_rerun_is_named_with_what_installs_it(monkeypatch):
     with pytest.raises(ArgumentError, match="needs the package rerun-sdk, found none: .*requirements/viewer.txt"):
         viewers.check("rerun", "run.rrd", {})
     viewers.check("none", "", {})
+
+
+def test_a_file_of_rerun_has_what_was_imagined_beside_what_came(tmp_path):
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed: pip install -r requirements/viewer.txt")
+    from ant_rl_tools.report import rerun_file
+    steps, rng, beside = 3, np.random.default_rng(0), []
+    for tick, length in ((0, 8), (8, 2)):  # the second one is too short to imagine
+        observation = np.zeros((length + 1, 105), np.float32)
+        observation[:, 0], observation[:, 1] = rng.uniform(0.5, 0.6, length + 1), 1.0
+        count = max(0, length + 1 - steps)
+        action = rng.uniform(-1, 1, (length, 8)).astype(np.float32)
+        stretch = Stretch(observation, action, np.zeros(length), np.zeros((length, 2)), tick=tick)
+        beside.append(Beside(stretch, rng.normal(size=(length + 1, 3)), rng.normal(size=(count, steps + 1, 3)),
+                             *rng.normal(size=(2, count))))
+    beside[0].path[3, 2:] = np.nan  # an imagined end
+    rerun_file.write(str(tmp_path / "a.rrd"), beside, 0.05 * np.arange(10), steps)
+    found = read_rrd(tmp_path / "a.rrd")
+
+    def at(tick):
+        return round(5e7 * tick)
+    lines = {name: found[f"/world/{name}"]["LineStrips3D:strips"] for name in ("came", "imagined")}
+    assert list(lines["came"]) == list(lines["imagined"]) == [at(tick) for tick in (0, 3, 6, 8)]
+    np.testing.assert_allclose(lines["imagined"][0], [beside[0].path[0]], atol=1e-6)
+    np.testing.assert_allclose(lines["imagined"][at(3)], [beside[0].path[3, :2]], atol=1e-6)
+    np.testing.assert_allclose(lines["came"][at(3)], [beside[0].place[3:7]], atol=1e-6)
+    assert lines["imagined"][at(6)] == lines["imagined"][at(8)] == []
+    np.testing.assert_allclose(lines["came"][at(8)], [beside[1].place], atol=1e-6)
+    series = {name: {stamp: value[0] for stamp, value in found[f"/{name}"]["Scalars:scalars"].items()}
+              for name in ("height/came", "height/imagined", "reward/came", "reward/imagined")}
+    places = np.concatenate([each.place[:-1, 2] for each in beside])
+    assert series["height/came"] == pytest.approx({at(tick): places[tick] for tick in range(10)})
+    for name, values in (("height/imagined", beside[0].path[:, -1, 2]), ("reward/came", beside[0].came),
+                         ("reward/imagined", beside[0].reward)):
+        expected = {at(tick): values[tick - steps] for tick in range(steps, 8) if np.isfinite(values[tick - steps])}
+        assert series[name] == pytest.approx(expected)
+    torso = found["/world/torso"]["Transform3D:translation"]
+    assert len(torso) == 10 and torso[at(9)][0][:2] == pytest.approx(beside[1].place[1, :2])
+    torques = found["/torque"]["Scalars:scalars"][at(5)]
+    np.testing.assert_allclose(torques, 150.0 * beside[0].stretch.action[4], rtol=1e-5)

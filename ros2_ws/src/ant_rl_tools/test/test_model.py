@@ -5,18 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ament_index_python.packages import get_package_share_directory
-from ant_rl_interfaces.msg import Observation
-from rclpy.serialization import serialize_message
+from small_bags import observed
 
 from ant_rl_core.settings import ArgumentError
-from ant_rl_tools.model import command, report
-from recorder_node.bag import BagWriter
-from recorder_node.codec import type_name
-from recorder_node.definitions import read_definition
-from recorder_node.storage import Message, Topic
+from ant_rl_tools.model import command, report, work
+from ant_rl_tools.model.reading import read
 from trainer import checkpoint
 from trainer.models import model_file
+from trainer.models.ensemble import EnsembleConfig
+from trainer.models.learned import LearnedModel
 from trainer.models.quality import Judgement
 
 GOLDEN = Path(__file__).resolve().parents[4] / "tests" / "golden"
@@ -60,22 +57,6 @@ def test_a_model_is_judged_as_it_was_where_it_was_learned(learned, tmp_path, cap
     assert first["sources"] == second["sources"]
 
 
-def observed(path, step_ids, size=105, torques=8):
-    """A bag with these ticks of one robot."""
-    writer = BagWriter(path, "mcap", "kilted")
-    definition = read_definition(type_name(Observation), get_package_share_directory)
-    topic = writer.add_topic(Topic("/observation", definition))
-    for count, step_id in enumerate(step_ids):
-        message = Observation(session=1, step_id=step_id, num_envs=1, observation=[0.5] * size, episode_id=[0],
-                              episode_step=[step_id], trial_id=[0])
-        if step_id:
-            message.action, message.reward = [0.0] * torques, [1.0]
-            message.terminated, message.truncated = [0], [0]
-        writer.write([Message(topic, 10**18 + count, 10**18 + count, count, serialize_message(message))])
-    writer.close()
-    return str(path)
-
-
 @pytest.mark.parametrize(("step_ids", "sizes", "match"), [
     ([0], {}, "must hold transitions, found 1 observations, none of which follows another"),
     ([0, 2, 4], {}, "must hold transitions, found 3 observations, none of which follows another"),
@@ -117,6 +98,16 @@ def test_a_source_without_long_stretches_has_a_shorter_table():
     assert "k=1" not in "".join(report.table([none]))
     assert report.plain([none])[0]["models"] == {}
     assert report.picture([short]).startswith(b"\x89PNG")
+
+
+def test_a_learned_reward_is_judged_beside_the_computed_one():
+    whole = read(GOLDEN / "default", None)[1]
+    model = LearnedModel(EnsembleConfig(members=1, model_hidden=(4,), reward_head=True))
+    (found,) = work.judge([work.Source("default", [whole.part(60, 99)], [whole.part(0, 60)])], model, 0, 1)
+    mine, computed = (found.judgements[name] for name in (report.LEARNED, report.KNOWN))
+    np.testing.assert_array_equal(mine.error, computed.error)
+    assert (mine.reward_error != computed.reward_error).all()
+    assert report.table([found])[4].startswith("its reward computed  ")
 
 
 def test_help_has_every_setting():

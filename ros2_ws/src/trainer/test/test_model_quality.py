@@ -19,6 +19,7 @@ from trainer.models.ensemble import EnsembleConfig
 from trainer.models.interface import Moment, start
 from trainer.models.learned import LearnedModel
 from trainer.models.linear import LinearModel
+from trainer.models.rollout import default_reward, known_reward
 
 RNG = np.random.default_rng(0)
 TURN = np.linalg.qr(RNG.normal(size=(27, 27)))[0] * 0.95
@@ -62,6 +63,21 @@ def test_errors_are_what_they_must_be():
         scale = np.linspace(1, 2, 27)
         found = quality.judged(states, np.zeros((50, 40)), real, scale)
         assert found.error[k - 1] == pytest.approx(np.median(np.sqrt(np.square(off.T / scale).mean(axis=1))), rel=1e-6)
+
+
+def test_the_reward_that_is_judged_is_the_model_s_own_where_it_has_one():
+    class Telling(Linear):
+        def step(self, moment, action):
+            after = super().step(moment, action)
+            return after._replace(reward=known_reward(moment, action, after) + 0.3)
+
+    real = quality.windows([walk(5, seed) for seed in range(9)], 5, 9, np.random.default_rng(0))
+    states, rewards = quality.imagined(Linear(TURN), real.start, real.action)
+    came = quality.Windows(real.start, real.action, real.state, rewards)
+    for reward, off in ((default_reward, 0.3), (known_reward, 0.0)):
+        found = quality.judged(*quality.imagined(Telling(TURN), real.start, real.action, reward), came, np.ones(27))
+        np.testing.assert_allclose(found.error, 0, atol=1e-9)
+        np.testing.assert_allclose(found.reward_error, off * np.arange(1, 6), atol=1e-9)
 
 
 def test_noise_adds_up_as_it_must():

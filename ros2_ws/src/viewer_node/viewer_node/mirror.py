@@ -116,6 +116,11 @@ class Mirror:
         data.ctrl[:] = effort[model.actuator_trnid[:, 0]] / model.actuator_gear[:, 0]
         mujoco.mj_forward(model, data)
 
+    def put(self, position: np.ndarray, velocity: np.ndarray, control: np.ndarray) -> None:
+        """Take over a state in MuJoCo's own conventions: [nq], [nv], and the actuators' [nu]."""
+        self.data.qpos[:], self.data.qvel[:], self.data.ctrl[:] = position, velocity, control
+        mujoco.mj_forward(self.model, self.data)
+
     def show_gear(self, gear: Sequence[float]) -> None:
         """Take over how strong each motor is, as a multiple of the stock one; only colors tell, see `paint`."""
         paint(self.model, gear)

@@ -34,7 +34,7 @@ _FLOOR, _CONTACTS, _BALL, _TASK = "world/floor", "world/contacts", "world/ball",
 _EYE = (2.5, -4.0, 2.0)  # from there [m]
 _SQUARE, _SQUARES = 2.0, 20  # of the floor [m], and how many of them to each side
 # What is drawn over time: path of the series, and its title.
-_PLOTS = (("contact", "foot contacts [N]"), ("torque", "torques [N·m]"), ("return", "return"),
+PLOTS = (("contact", "foot contacts [N]"), ("torque", "torques [N·m]"), ("return", "return"),
           ("latency", "latency [ms]"), ("cpu", "CPU [% of a core]"), ("memory", "memory [MiB]"))
 
 
@@ -57,16 +57,18 @@ class RerunView:
     Args:
         mirror: the robot, brought up to date before each `robot`.
         path: file (.rrd) to write; empty: the viewer opens.
+        plots: paths of the series that are drawn beside the robot, with their titles.
 
     Attributes:
+        mirror: the robot.
         bodies: paths of the bodies, by their ids.
 
     Raises:
         OSError: the file can't be written, or the viewer not started.
     """
 
-    def __init__(self, mirror: Mirror, path: str = "") -> None:
-        self._mirror = mirror
+    def __init__(self, mirror: Mirror, path: str = "", plots: Sequence[tuple[str, str]] = PLOTS) -> None:
+        self.mirror = mirror
         model = mirror.model
         names = [model.body(body).name for body in range(model.nbody)]
         # Parts without a name go by the joint that moves them.
@@ -77,7 +79,7 @@ class RerunView:
         self._task, self._is_painted, self._has_ball = "", False, False
         self._times = EvenTimes()
         self._stream = rr.RecordingStream("ant_rl")
-        layout = _blueprint()
+        layout = _blueprint(plots)
         self._window: subprocess.Popen[bytes] | None = None
         if path:
             try:
@@ -104,10 +106,10 @@ class RerunView:
 
     def robot(self, time: float) -> None:
         """Show the mirror's state, of the moment `time` [s since 1970]; it may take `_BATCH` until it is seen."""
-        data = self._mirror.data
-        contacts = self._mirror.contacts()
+        data = self.mirror.data
+        contacts = self.mirror.contacts()
         on_feet = [sum(float(np.linalg.norm(contact.force)) for contact in contacts if contact.body == foot)
-                   for foot in self._mirror.feet.values()]
+                   for foot in self.mirror.feet.values()]
         even = self._times.even("robot", time)
         if not self._is_painted:
             self._paint(even)
@@ -116,7 +118,7 @@ class RerunView:
             even, data.xpos.copy(), data.xquat[:, [1, 2, 3, 0]],
             np.array([contact.position for contact in contacts]).reshape(-1, 3),
             np.array([contact.force for contact in contacts]).reshape(-1, 3), on_feet,
-            data.actuator_force * self._mirror.model.actuator_gear[:, 0]))
+            data.actuator_force * self.mirror.model.actuator_gear[:, 0]))
         if len(self._frames) >= _BATCH:
             self._send_frames()
 
@@ -129,6 +131,16 @@ class RerunView:
         self._stream.set_time(_TIMELINE, timestamp=self._times.even(next(iter(values), ""), time))
         for path, value in values.items():
             self._stream.log(path, rr.Scalars(value))
+
+    def line(self, time: float, path: str, points: np.ndarray, color: tuple[int, int, int]) -> None:
+        """Draw a line in the world from now on, through points [n, 3] [m], in place of the one that had this path."""
+        self._stream.set_time(_TIMELINE, timestamp=self._times.even(path, time))
+        strips = [points] if len(points) > 1 else []
+        self._stream.log(f"world/{path}", rr.LineStrips3D(strips, colors=color, radii=0.015))
+
+    def color(self, path: str, color: tuple[int, int, int]) -> None:
+        """Draw the series of `figures` that has this path in a color of its own."""
+        self._stream.log(path, rr.SeriesLines(colors=color), static=True)
 
     def close(self) -> None:
         """Finish the file, or close the window."""
@@ -152,7 +164,7 @@ class RerunView:
 
         positions = np.array([frame.positions for frame in frames])
         orientations = np.array([frame.orientations for frame in frames])
-        ground = positions[:, self._mirror.base] * (1.0, 1.0, 0.0)
+        ground = positions[:, self.mirror.base] * (1.0, 1.0, 0.0)
         send(_PLACE, rr.Transform3D.columns(translation=ground))
         send(_FLOOR, rr.Transform3D.columns(translation=_SQUARE * np.round(ground / _SQUARE)))
         for body, entity in self.bodies.items():
@@ -168,7 +180,7 @@ class RerunView:
 
     def _log_shape(self, body: int, entity: str) -> None:
         """Spheres and capsules of a body, once; the robot has no other shapes."""
-        model = self._mirror.model
+        model = self.mirror.model
         for geom in np.flatnonzero(model.geom_bodyid == body):
             size, (w, x, y, z) = model.geom_size[geom], model.geom_quat[geom]
             path = f"{entity}/{model.geom(geom).name}"
@@ -203,7 +215,7 @@ class RerunView:
             self._stream.log(_TASK, rr.Points3D([(0.0, 0.0, _TASK_HEIGHT)], radii=0.0, labels=[self._task],
                                                 show_labels=True))
         for geom, (path, kind) in self._shapes.items():
-            self._stream.log(path, kind.from_fields(colors=[self._mirror.model.geom_rgba[geom]]))
+            self._stream.log(path, kind.from_fields(colors=[self.mirror.model.geom_rgba[geom]]))
 
     def _log_floor(self) -> None:
         """Lines on the ground, once; they are moved along by whole squares, so that they seem to stay."""
@@ -233,10 +245,10 @@ def _open_window() -> tuple[subprocess.Popen[bytes], str]:
     return subprocess.Popen(command, env=variables), f"rerun+http://{_HOST}:{port}/proxy"
 
 
-def _blueprint() -> rrb.Blueprint:
+def _blueprint(titles: Sequence[tuple[str, str]]) -> rrb.Blueprint:
     """The robot on the left, seen from an eye that goes along with it, the figures on the right."""
     robot = rrb.Spatial3DView(origin=_PLACE, contents="world/**", name="robot", line_grid=False,
                               eye_controls=rrb.EyeControls3D(
         kind=rrb.Eye3DKind.Orbital, position=_EYE, look_target=(0.0, 0.0, 0.4), eye_up=(0.0, 0.0, 1.0)))
-    plots = [rrb.TimeSeriesView(origin=path, name=title) for path, title in _PLOTS]
+    plots = [rrb.TimeSeriesView(origin=path, name=title) for path, title in titles]
     return rrb.Blueprint(rrb.Horizontal(robot, rrb.Vertical(*plots), column_shares=[3, 2]), collapse_panels=True)

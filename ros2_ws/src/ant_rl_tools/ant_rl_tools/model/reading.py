@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ant_rl_core.spec import ANT
@@ -27,26 +28,35 @@ def read(path: Path, namespace: str | None) -> list[Stretch]:
         return replay_stretches(path)
     if checkpoint.path_in(path).exists():
         return replay_stretches(checkpoint.path_in(path))
-    return _of_bag(path, namespace)
-
-
-def _of_bag(path: Path, namespace: str | None) -> list[Stretch]:
-    found: list[Stretch] = []
     with Recording(path, namespace) as recording:
-        before, together, ticks = None, list[Transition](), 0
-        for tick in recording.ticks():
-            made = None if before is None else tick.transition_from(before)
-            if made is None:
-                found += stretches(together)
-                together = []
-            elif made.action.shape[1:] != (ANT.action_size,):
-                raise BagError(f"the bag {path} must be of an {ANT.name} with {ANT.action_size} torques, found "
-                               f"{made.action.shape[1]}")
-            else:
-                together.append(made)
-            before, ticks = tick, ticks + 1
-    found += stretches(together)
+        return of_recording(recording)
+
+
+def of_recording(recording: Recording) -> list[Stretch]:
+    """What robots did in a recording that is open; `tick` of each counts `recording.ticks()`.
+
+    Raises:
+        BagError: as of `read`.
+    """
+    found: list[Stretch] = []
+    before, together, ticks, begin = None, list[Transition](), 0, 0
+    for tick in recording.ticks():
+        made = None if before is None else tick.transition_from(before)
+        if made is None:
+            found += _begun_at(begin, together)
+            together, begin = [], ticks
+        elif made.action.shape[1:] != (ANT.action_size,):
+            raise BagError(f"the bag {recording.path} must be of an {ANT.name} with {ANT.action_size} torques, found "
+                           f"{made.action.shape[1]}")
+        else:
+            together.append(made)
+        before, ticks = tick, ticks + 1
+    found += _begun_at(begin, together)
     if not found:
-        raise BagError(f"the bag {path} must hold transitions, found {ticks} observations, none of which follows "
-                       "another")
+        raise BagError(f"the bag {recording.path} must hold transitions, found {ticks} observations, none of which "
+                       "follows another")
     return found
+
+
+def _begun_at(tick: int, together: list[Transition]) -> list[Stretch]:
+    return [replace(each, tick=tick + each.tick) for each in stretches(together)]

@@ -13,6 +13,7 @@ from trainer.look import own_look
 from trainer.models.quality import STEPS, Judgement
 
 LEARNED, COPY, LINEAR, SIMULATOR = "learned", "copy", "least squares", "simulator, 1 % beside"
+KNOWN = "its reward computed"  # of a model that has learned the reward
 REWARD_STEPS = 5
 
 

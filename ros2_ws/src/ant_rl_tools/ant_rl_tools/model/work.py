@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ant_env_node.beside.again import Again
-from ant_rl_tools.model.report import COPY, LEARNED, LINEAR, SIMULATOR, Found
+from ant_rl_tools.model.report import COPY, KNOWN, LEARNED, LINEAR, SIMULATOR, Found
 from trainer.models import kinematics, quality
 from trainer.models.copy import CopyModel
 from trainer.models.data.resimulated import resimulated
@@ -18,6 +18,7 @@ from trainer.models.learned import LearnedModel
 from trainer.models.learner import ModelLearner, ModelLearnerConfig
 from trainer.models.linear import LinearModel
 from trainer.models.quality import Windows
+from trainer.models.rollout import known_reward
 from trainer.runs.progress import track
 
 _WINDOWS = 256  # that a model is judged on, of each source
@@ -73,10 +74,12 @@ def _judged(source: Source, model: LearnedModel, linear: LinearModel, learned: R
     judgements: Mapping[str, quality.Judgement] = {}
     if real is not None:
         scale = held_out.state.astype(np.float64).std(axis=0)
-        found = {LEARNED: quality.imagined(model, real.start, real.action),
-                 COPY: quality.imagined(CopyModel(), real.start, real.action),
-                 LINEAR: quality.imagined(linear, real.start, real.action),
-                 SIMULATOR: _simulated_beside(real, scale, rng, num_threads)}
+        found = {LEARNED: quality.imagined(model, real.start, real.action)}
+        if model.ensemble.config.reward_head:
+            found[KNOWN] = quality.imagined(model, real.start, real.action, known_reward)
+        found |= {COPY: quality.imagined(CopyModel(), real.start, real.action),
+                  LINEAR: quality.imagined(linear, real.start, real.action),
+                  SIMULATOR: _simulated_beside(real, scale, rng, num_threads)}
         judgements = {name: quality.judged(*each, real, scale) for name, each in found.items()}
     return Found(source.name, len(held_out) + sum(map(len, source.learned)), len(held_out), judgements, spread)
 

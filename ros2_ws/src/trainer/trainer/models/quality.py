@@ -11,7 +11,7 @@ import numpy as np
 from trainer.models import kinematics
 from trainer.models.data.rows import Rows, Stretch
 from trainer.models.interface import EnvironmentModel
-from trainer.models.rollout import default_reward
+from trainer.models.rollout import Reward, default_reward
 
 STEPS = (1, 5, 15, 50)
 HORIZON = STEPS[-1]
@@ -52,31 +52,38 @@ class Judgement:
 
 def windows(stretches: Sequence[Stretch], horizon: int, count: int, rng: np.random.Generator) -> Windows | None:
     """Up to `count` windows of so many steps, drawn without replacement; None where no stretch has as many."""
+    parts = drawn(stretches, horizon, count, rng)
+    return together(parts) if parts else None
+
+
+def drawn(stretches: Sequence[Stretch], horizon: int, count: int, rng: np.random.Generator) -> list[Stretch]:
+    """Up to `count` parts of so many steps, drawn without replacement; none where no stretch has as many."""
     starts = [(stretch, first) for stretch in stretches for first in range(len(stretch) - horizon + 1)]
-    if not starts:
-        return None
     chosen = [starts[i] for i in np.sort(rng.permutation(len(starts))[:count])]
-    span = slice(None, horizon)
-    return Windows(np.stack([stretch.state[first] for stretch, first in chosen]),
-                   *(np.stack([part[first:][span] for part, first in parts], axis=1) for parts in (
-                       [(stretch.action, first) for stretch, first in chosen],
-                       [(stretch.state[1:], first) for stretch, first in chosen],
-                       [(stretch.reward, first) for stretch, first in chosen])))
+    return [stretch.part(first, horizon) for stretch, first in chosen]
 
 
-def imagined(model: EnvironmentModel, start: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def together(parts: Sequence[Stretch]) -> Windows:
+    """Stretches of the same length as windows."""
+    return Windows(np.stack([part.state[0] for part in parts]), *(np.stack(arrays, axis=1) for arrays in (
+        [part.action for part in parts], [part.state[1:] for part in parts], [part.reward for part in parts])))
+
+
+def imagined(model: EnvironmentModel, start: np.ndarray, action: np.ndarray,
+             reward: Reward = default_reward) -> tuple[np.ndarray, np.ndarray]:
     """What a model makes of recorded actions: states [H, r, 27] and rewards [H, r], with no regard for ends.
 
     Args:
         model: one whose arrays convert to numpy.
         start: [r, 27].
         action: [H, r, 8].
+        reward: of a step.
     """
     moment, states, rewards = model.begin(start), [], []
     for each in action:
         before, moment = moment, model.step(moment, each)
         states.append(np.asarray(moment.state))
-        rewards.append(np.asarray(default_reward(before, each, moment)))
+        rewards.append(np.asarray(reward(before, each, moment)))
     return np.stack(states), np.stack(rewards)
 
 

@@ -53,8 +53,11 @@ class Imagined(NamedTuple):
 
 def default_reward(before: Moment, action: Array, after: Moment) -> Array:
     """The reward of Ant-v5, or that of the tasks where they are told [r]; the model's own word where it has one."""
-    if after.reward is not None:
-        return after.reward
+    return known_reward(before, action, after) if after.reward is None else after.reward
+
+
+def known_reward(before: Moment, action: Array, after: Moment) -> Array:
+    """The same by its formula, whatever the model itself says of it."""
     forward = kinematics.forward(after.displacement, after.state)
     if after.task is not None:
         forward = kinematics.forward_of_task(after.task, after.displacement, after.state)

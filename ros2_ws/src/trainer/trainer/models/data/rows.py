@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -61,12 +61,16 @@ class Stretch:
         action: float32 [T, 8].
         reward: float32 [T], default reward.
         displacement: float32 [T, 2], as of `Rows`.
+        row: which of the robots.
+        tick: with which of the ticks that it was found in it begins, from 0.
     """
 
     observation: np.ndarray
     action: np.ndarray
     reward: np.ndarray
     displacement: np.ndarray
+    row: int = 0
+    tick: int = 0
 
     def __len__(self) -> int:
         return len(self.action)
@@ -84,9 +88,13 @@ class Stretch:
     def pieces(self, length: int) -> Iterator[Stretch]:
         """The same in pieces of at most `length` steps."""
         for first in range(0, len(self), length):
-            last = min(first + length, len(self))
-            yield Stretch(self.observation[first:last + 1], self.action[first:last], self.reward[first:last],
-                          self.displacement[first:last])
+            yield self.part(first, length)
+
+    def part(self, first: int, length: int) -> Stretch:
+        """At most `length` of its steps, from this one on."""
+        steps = slice(first, first + length)
+        return replace(self, observation=self.observation[first:first + length + 1], action=self.action[steps],
+                       reward=self.reward[steps], displacement=self.displacement[steps], tick=self.tick + first)
 
 
 def stretches(transitions: Sequence[Transition]) -> list[Stretch]:
@@ -106,6 +114,6 @@ def stretches(transitions: Sequence[Transition]) -> list[Stretch]:
             action = np.stack([each.action[row] for each in part])
             reward = np.stack([unshaped_reward(each)[row] for each in part])
             found.append(Stretch(observation, action, reward, kinematics.displacement_of(
-                reward, action, observation[:-1], observation[1:])))
+                reward, action, observation[:-1], observation[1:]), row, first))
             first = last
     return found
