@@ -199,7 +199,7 @@ class RerunView:
 
     def _show_ball(self, time: float) -> None:
         """The mirror's ball, or that it is gone."""
-        ball = self._mirror.ball
+        ball = self.mirror.ball
         if ball is None and not self._has_ball:
             return
         self._has_ball = ball is not None
