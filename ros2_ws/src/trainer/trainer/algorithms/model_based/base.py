@@ -28,6 +28,7 @@ class ModelBasedConfig(SACConfig, EnsembleConfig, ModelLearnerConfig):
 
     embedding_size: int = changed(0)
     actor_interval: int = changed(1)
+    critic_layer_norm: bool = changed(True)
     initial_temperature: float = changed(0.1)
     learning_starts: int = changed(2500)
     replay_capacity: int = changed(300_000)

@@ -74,8 +74,8 @@ class SVG(ModelBasedSAC):
     From each state that is drawn the present policy is imagined for H steps; after each, the next of the model's
     networks takes over the rows of the one before. The actor climbs the imagined rewards, its entropies and the smaller
     critic where the rollout ends, by the gradient through the model (Heess et al., arXiv:1510.09142; Amos et al.,
-    arXiv:2008.12775). The critics learn the same sums from each imagined state on, with their targets at the end, and
-    beside them one-step targets of what happened, SAC's.
+    arXiv:2008.12775). The critics learn the same sums of the policy's action, with their targets at the end, and beside
+    them one-step targets of what was done, SAC's.
 
     Differs from the paper in: rollouts start from states as they happened, not from
     imagined ones; half of the critics' loss is of what happened; the actor climbs the smaller critic; targets are
@@ -150,10 +150,9 @@ class SVG(ModelBasedSAC):
                 to_come = self._smaller(seen(next_state), next_action, self.target_critics)
                 to_come -= temperature * next_log_prob
                 last = self._smaller(seen(dream.state[-1]), dream.action[-1], self.target_critics)
-                imagined = [tf.clip_by_value(x, bounds[0], bounds[1])
-                            for x in dream.values(last, temperature, config.discount)[:-1]]
-                metrics, error = self._critics_step(seen(state), action, reward + discount * to_come, weight,
-                                                    [seen(x) for x in dream.state[:-1]], dream, imagined)
+                imagined = tf.clip_by_value(dream.values(last, temperature, config.discount)[0], bounds[0], bounds[1])
+                metrics, error = self._critics_step(seen(state), (action, dream.action[0]),
+                                                    (reward + discount * to_come, imagined), weight)
             last = self._smaller(seen(dream.state[-1]), dream.action[-1])
             actor_loss = tf.reduce_mean(temperature * dream.log_prob[0]
                                         - dream.values(last, temperature, config.discount)[0])
@@ -191,33 +190,32 @@ class SVG(ModelBasedSAC):
         return Dream([*(x[0] for x in found.state), last], actions, log_probs, [x[0] for x in found.reward],
                      [*(x[0] for x in found.alive), ended])
 
-    def _critics_step(self, state: tf.Tensor, action: tf.Tensor, target: tf.Tensor, weight: tf.Tensor,
-                      imagined_states: list[tf.Tensor], dream: Dream,
-                      imagined_targets: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def _critics_step(self, state: tf.Tensor, actions: tuple[tf.Tensor, tf.Tensor],
+                      targets: tuple[tf.Tensor, tf.Tensor],
+                      weight: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         """One gradient step of both critics, after which the targets follow.
 
         Args:
-            state, action, target, weight: of m rows that happened; states as critics take them.
-            imagined_states, dream, imagined_targets: of each imagined step, likewise.
+            state: of m rows, as critics take them.
+            actions: what was done there, and what the policy is imagined to do.
+            targets: what these are worth.
+            weight: of the rows, for what was done.
 
         Returns:
-            Loss and value, and the larger error of each row that happened [m].
+            Loss and value, and the larger error of each row, both of what was done.
         """
-        share = self.config.real_share if imagined_states else 1.0
-        rows, count = [state, *imagined_states], tf.shape(state)[0]
-        taken = self.networks.with_action(tf.concat(rows, 0), tf.concat([action, *dream.action[:-1]], 0))
-        targets, reached = tf.concat([target, *imagined_targets], 0), dream.alive[:-1]
-        each = (1.0 - share) / tf.maximum(1.0, _total(reached))
-        counted = tf.concat([weight * share / tf.cast(count, tf.float32), *(alive * each for alive in reached)], 0)
+        share = self.config.real_share if self.config.horizon else 1.0
+        weights_of = (share * weight, (1.0 - share) * tf.ones_like(weight))
+        taken = self.networks.with_action(tf.concat([state, state], 0), tf.concat(actions, 0))
         with tf.GradientTape() as tape:
             values = [critic(taken)[:, 0] for critic in self.critics]
-            errors = [value - targets for value in values]
-            loss = tf.add_n([tf.reduce_sum(counted * tf.square(error)) for error in errors])
+            errors = [value - tf.concat(targets, 0) for value in values]
+            loss = 2.0 * tf.add_n([tf.reduce_mean(tf.concat(weights_of, 0) * tf.square(error)) for error in errors])
         gradients = tape.gradient(loss, [v.value for v in self._critic_variables])
         self.critic_optimizer.apply(gradients, self._critic_variables)
         weights.follow(self._target_variables, self._critic_variables, self.config.target_share)
-        happened = [error[:count] for error in errors]
-        return [loss, tf.reduce_mean(values[0][:count])], tf.maximum(*map(tf.abs, happened))
+        count = tf.shape(weight)[0]
+        return [loss, tf.reduce_mean(values[0][:count])], tf.maximum(*(tf.abs(error[:count]) for error in errors))
 
 
 def _total(parts: list[tf.Tensor]) -> tf.Tensor:
