@@ -294,7 +294,8 @@ def environment(arrangement: str, current: Mapping[str, str], config: Path) -> d
     result = {**ros.variables(current), **OWN_SETTINGS, "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}
     if arrangement not in ("desktop", "pi"):
         result["ROS_AUTOMATIC_DISCOVERY_RANGE"] = current.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "LOCALHOST"
-    if not any(current.get(name) for name, _ in (_FAST_DDS_2, _FAST_DDS_3)):
+    given = [current[name] for name, _ in (_FAST_DDS_2, _FAST_DDS_3) if current.get(name)]
+    if all(map(ros.is_own_profile, given)):
         old = current.get("ROS_DISTRO") in _DISTROS_WITH_FAST_DDS_2
         name, file = _FAST_DDS_2 if old else _FAST_DDS_3
         result[name] = str(config / file)

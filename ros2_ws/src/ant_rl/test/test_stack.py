@@ -190,6 +190,10 @@ def test_dds_profiles():
     assert found(ROS_DISTRO="kilted") == {"FASTDDS_DEFAULT_PROFILES_FILE": "/c/fastdds.xml"}
     assert found(ROS_DISTRO="jazzy") == {"FASTRTPS_DEFAULT_PROFILES_FILE": "/c/fastrtps.xml"}
     assert found(FASTDDS_DEFAULT_PROFILES_FILE=__file__) == {}
+    # Of a process that runs within ours.
+    own = Path(__file__).parents[1] / "config" / "fastdds_local.xml"
+    assert own.is_file()
+    assert found(FASTDDS_DEFAULT_PROFILES_FILE=str(own)) == {"FASTDDS_DEFAULT_PROFILES_FILE": "/c/fastdds.xml"}
 
 
 def test_a_run_has_its_names_to_itself_and_a_second_monitor_is_left_out():

@@ -23,10 +23,15 @@ class OwnNode:
     """
 
     def __init__(self, name: str, namespace: str) -> None:
-        os.environ.update(ros_variables())
-        os.environ.update(ros.node_variables(os.environ))  # read when ROS begins
-        rclpy.init(args=[])
-        self.node = rclpy.create_node(name, namespace=namespace)
+        before = dict(os.environ)
+        try:  # what ROS reads when it begins; processes that are started later begin anew
+            os.environ.update(ros_variables())
+            os.environ.update(ros.node_variables(os.environ))
+            rclpy.init(args=[])
+            self.node = rclpy.create_node(name, namespace=namespace)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
         self.loop = WaitLoop(self.node)
 
     def __enter__(self) -> Any:

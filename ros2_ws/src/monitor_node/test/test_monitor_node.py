@@ -109,9 +109,12 @@ def test_it_forgets_and_ignores_other_hosts(witness, start):
     idle = start(program("import signal; signal.pause()"))
     process = start(monitor(period=0.1, forget_after=0.5))
     witness.until(lambda: publisher.get_subscription_count() > 0)
-    publisher.publish(timing(witness, idle.pid))
-    publisher.publish(timing(witness, idle.pid, host="another-host", name="/far"))
-    witness.until(lambda: stats)
+
+    def heard():
+        publisher.publish(timing(witness, idle.pid))
+        publisher.publish(timing(witness, idle.pid, host="another-host", name="/far"))
+        return stats
+    witness.until(heard)
     idle.kill()
     witness.until(lambda: not stats[-1].alive)
     witness.until(lambda: "/env" in [status.name for status in diagnostics[-1].status])

@@ -73,6 +73,8 @@ def test_every_operation_gives_what_litert_gives():
                 "mean": ops.mean(rows, axis=1), "sum": ops.sum(rows, axis=1), "max": ops.max(rows, axis=1),
                 "min": ops.min(rows, axis=1, keepdims=True), "where": ops.where(x > 0.1, x, 2.0 * positive),
                 "least": ops.where(x >= positive, positive, x + 1.0), "below": ops.where(x < 0.2, positive, x),
+                "ended": ops.where((x > 0.1) & ~(ops.all(ops.isfinite(x), axis=-1, keepdims=True) & (x <= 9.0)), x,
+                                   ops.zeros_like(x)),
                 "rows": keras.layers.Reshape((1, 3))(keras.layers.Flatten()(rows)), "parts": rows[:, 1:, 0],
                 "tanh": ops.tanh(x), "dense": keras.layers.Dense(4, "relu")(x),
                 "dense6": ops.relu6(20.0 * keras.layers.Dense(4)(x)),

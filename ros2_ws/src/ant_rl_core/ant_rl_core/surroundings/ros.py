@@ -58,7 +58,7 @@ def node_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """
     found = variables(environ, together=False)
     profile = next((name for name in _PROFILES if environ.get(name)), None)
-    own = profile is None or _is_own_profile(environ[profile])
+    own = profile is None or is_own_profile(environ[profile])
     if environ.get(_TRANSPORTS) or not own:
         return found
     if environ.get(_RANGE) != "LOCALHOST" or environ.get("ROS_STATIC_PEERS"):
@@ -70,18 +70,19 @@ def node_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 def stays_here(environ: Mapping[str, str]) -> bool:
     """Whether these variables keep nodes from being found from other machines."""
-    local = any(environ.get(name, "").endswith(_LOCAL) and _is_own_profile(environ[name]) for name in _PROFILES)
+    local = any(environ.get(name, "").endswith(_LOCAL) and is_own_profile(environ[name]) for name in _PROFILES)
     return (local or environ.get(_RANGE, "") in ("LOCALHOST", "OFF")) and not environ.get("ROS_STATIC_PEERS")
 
 
 def apart(environ: Mapping[str, str]) -> str:
     """Which variables may keep a node from the one that it waits for: the end of a sentence, or nothing."""
     found = [f"{name}={environ[name]}" for name, usual in _APART.items()
-             if environ.get(name) and environ[name] not in usual and not _is_own_profile(environ[name])]
+             if environ.get(name) and environ[name] not in usual and not is_own_profile(environ[name])]
     return f"; these may keep it from others: {', '.join(found)}" if found else ""
 
 
-def _is_own_profile(path: str) -> bool:
+def is_own_profile(path: str) -> bool:
+    """Whether profiles of Fast DDS are this project's, or their variants that stay on this machine."""
     return path.replace(_LOCAL, ".xml").endswith(_OWN_PROFILES)
 
 

@@ -10,6 +10,6 @@ METHODS = {
     "svg": Method(f"{__name__}.svg", "SVG", "SVGConfig", 1,
                   "SAC whose gradient goes through steps imagined in a learned model", needs_ant=True),
     "i2a": Method(f"{__name__}.i2a", "I2A", "I2AConfig", 16,
-                  "an agent that imagines what a few actions would lead to before it chooses: PPO with I2A's rollouts",
+                  "imagines what a few actions would lead to before it chooses; learns by PPO",
                   short_run={"imagination": "none", "branches": 1, "horizon": 1, "code_size": 4, "joint_size": 16}),
 }
