@@ -184,6 +184,12 @@ def test_nothing_is_lost_with_what_is_expendable():
         assert found == expected and ("monitor did not stop when asked to: killed" in output) == (expected == 0)
 
 
+def test_who_was_done_but_for_the_middleware_ended_well():
+    alarmed = "import os, signal\nprint('done', flush=True)\nos.kill(os.getpid(), signal.SIGALRM)"
+    code, output = finish(start(python("env", alarmed, main=True)))
+    assert code == 0 and "env had done its work, but the middleware did not let it go: ended" in output
+
+
 def test_it_has_no_thread_that_a_child_could_be_forked_beside():
     process = start(python("env", NODE, main=True), python("policy", NODE), **GROWN)
     read_until(process, "[env] up", "[policy] up")

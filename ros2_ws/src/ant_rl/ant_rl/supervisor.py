@@ -202,6 +202,9 @@ class Supervisor:
         await asyncio.wait([reader], timeout=1.0)
         reader.cancel()
         del self._running[command.name]
+        if code == -signal.SIGALRM:  # see `ant_rl_ros.run`
+            self._say(f"{command.name} had done its work, but the middleware did not let it go: ended")
+            return 0
         return code
 
     async def _pass_on(self, command: Command, read_end: int) -> None:

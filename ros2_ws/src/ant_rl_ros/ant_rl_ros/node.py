@@ -70,6 +70,7 @@ class StackNode(ManagedNode):
 
     # Whether each machine may have one, such as a monitor; of others there is one in the whole graph.
     per_host = False
+    letting_go = 4  # [s] for `leave`, after which the process is ended
 
     def __init__(self, name: str, settings: type[Settings] = Settings, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
@@ -266,7 +267,7 @@ class StackNode(ManagedNode):
             self.report()
 
     def end(self) -> None:
-        """Last words, and time for them to arrive."""
+        """Last words, and time for them to arrive; whatever is to be kept is written after it."""
         if self.context.ok():
             if self.configured:
                 self.finished()
@@ -274,6 +275,9 @@ class StackNode(ManagedNode):
             end = time.monotonic() + (_LAST_WORDS_INTERRUPTED if self.interrupted_by_signal else _LAST_WORDS)
             for publisher in self._last_words:
                 publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
+
+    def leave(self) -> None:
+        """Leave the graph, which the middleware may never come to the end of."""
         if self.active:
             self.deactivate()
         if self.configured:

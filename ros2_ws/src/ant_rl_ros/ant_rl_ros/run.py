@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -31,7 +32,8 @@ _LONG = 10.0  # [s] for nodes that were started together to find each other
 def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -> int:
     """Main function of a node: build it, run it until it ends or a signal asks for that; returns the exit code.
 
-    0 after a clean end, a signal's included; 2, with one sentence, where parameters or what they name can't be
+    0 after a clean end, a signal's included (SIGALRM ends the process where all is done but the middleware, which may
+    lock itself up, does not let go); 2, with one sentence, where parameters or what they name can't be
     used, or where another process has its name; 3 where another one took part in what it did (`StackNode.contest`);
     130 where a second signal, a second or more after the first, had to interrupt. Anything else is raised.
     """
@@ -72,7 +74,10 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
             params_file.check_node(words, node.get_fully_qualified_name(), type(node.settings))
             node.serve()
             node.end()
-            return node.exit_code or (EXIT_CONTESTED if node.contests else 0)
+            code = node.exit_code or (EXIT_CONTESTED if node.contests else 0)
+            _bound_the_end(code, node.letting_go)
+            node.leave()
+            return code
         except (ParameterError, ArgumentError, NameTakenError, NameValidationException) as error:
             get_logger("ant_rl").fatal(" ".join(str(error).split()))
             return EXIT_CONFIGURATION
@@ -80,8 +85,22 @@ def run(make_node: Callable[[], StackNode], args: Sequence[str] | None = None) -
             context = rclpy.get_default_context()
             rclpy.try_shutdown()
             context.destroy()  # and with it, as nobody holds it any more, the participant of the middleware
+            signal.alarm(0)
+            faulthandler.cancel_dump_traceback_later()
     except KeyboardInterrupt:
         return ending.INTERRUPTED if asked else 0
+
+
+def _bound_the_end(code: int, seconds: int) -> None:
+    """Let this process end within so long whatever the middleware does: by SIGALRM where `code` is 0, else with 1.
+
+    A call into the middleware that never returns keeps Python's own signal handlers and threads from running.
+    """
+    if code == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(seconds)
+    else:
+        faulthandler.dump_traceback_later(seconds, exit=True)
 
 
 def _refused(error: RuntimeError) -> int:

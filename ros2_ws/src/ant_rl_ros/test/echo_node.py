@@ -1,5 +1,6 @@
 """A small node for tests: echoes strings, and does as its parameters say."""
 
+import ctypes
 from dataclasses import dataclass
 
 from std_msgs.msg import String
@@ -19,10 +20,13 @@ class EchoSettings(Settings):
     mode: str = setting("lockstep", "Quality of service", choices=MODES)
     gain: float = setting(1.0, "some number that may change", minimum=0, read_only=False)
     refuse: str = setting("", "sentence with which it refuses to configure")
+    hang: bool = setting(False, "never come back from leaving the graph")
     crash: bool = setting(False, "raise an unforeseen error at the first message")
 
 
 class EchoNode(StackNode):
+    letting_go = 1
+
     def __init__(self):
         super().__init__("echo", EchoSettings)
         self.changes = 0
@@ -37,7 +41,8 @@ class EchoNode(StackNode):
         self.service = self.create_service(Trigger, "~/ask", self.serve_ask)
 
     def cleanup(self):
-        pass
+        if self.settings.hang:
+            ctypes.PyDLL(None).sleep(600)  # as a call that never returns, and holds Python's lock
 
     def take_aside(self, message):
         self.counters["aside"] += 1

@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 from ant_rl_ros import qos
 from ant_rl_ros.run import parted
 from ant_rl_ros.testing.peer import Peer, fresh_namespace
-from ant_rl_ros.testing.process import NodeProcess, Process
+from ant_rl_ros.testing.process import TIMEOUT, NodeProcess, Process
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +179,13 @@ def test_ros_arguments_that_cannot_be_read():
     with NodeProcess("echo_node", "/x", arguments=["--no-such-thing"]) as process:
         assert process.wait() == 2
         assert "ROS refused the arguments" in process.said() and "Traceback" not in process.said()
+
+
+def test_a_middleware_that_does_not_let_go_is_left_behind():
+    with Echo(hang=True) as echo:
+        echo.meet()
+        echo.process.signal()
+        assert echo.process.process.wait(TIMEOUT) == -signal.SIGALRM
 
 
 needs_hup = pytest.mark.skipif(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, reason="started by nohup")

@@ -35,7 +35,8 @@ class Process(LoggedProcess):
     def wait(self, timeout_s: float = TIMEOUT) -> int:
         """Exit code, once it has ended by itself."""
         try:
-            return self.process.wait(timeout_s)
+            code = self.process.wait(timeout_s)
+            return 0 if code == -signal.SIGALRM else code  # its work was done, see `ant_rl_ros.run`
         except subprocess.TimeoutExpired as error:
             raise Timeout(f"the process still runs after {timeout_s} s; it said:\n{self.said()}") from error
 

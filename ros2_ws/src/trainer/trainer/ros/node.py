@@ -51,6 +51,8 @@ class TrainerNode(StackNode):
         self._out.release()
         self._heard.close()
 
+    letting_go = 60  # the learner finishes the update that it is at
+
     def cleanup(self) -> None:
         """Forget the learner and leave the graph."""
         self._session.close()
