@@ -22,9 +22,10 @@ from trainer.algorithms.model_based.imagining_actor_critic import (
     trained_numbers,
 )
 from trainer.algorithms.model_based.rollout_policy import RolloutPolicy
-from trainer.algorithms.model_based.stages import ModelStages, part
+from trainer.algorithms.model_based.stages import ModelStages
 from trainer.algorithms.on_policy.base import RolloutBatch
 from trainer.algorithms.on_policy.ppo import PPO, PPOConfig
+from trainer.checkpoint import Part
 from trainer.models.copy import CopyModel
 from trainer.models.interface import EnvironmentModel
 from trainer.models.kinematics import STATE_SIZE
@@ -180,7 +181,7 @@ class I2A(PPO):
         """Continue from what `save` returned; ValueError if it was of networks or a rollout of other sizes."""
         weights.check("distilled_", self._policy.variables(), state)
         weights.check("variable_", [*self.model.variables, *weights.of_optimizer(self.optimizer)], state)
-        self._stages.restore(part(state, "model_"))
+        self._stages.restore(Part(state, "model_"))
         self._policy.restore(state, "distilled_")
         super().restore(state)
         self.model.imagines = self._stages.begun and self.model.imagination is not None

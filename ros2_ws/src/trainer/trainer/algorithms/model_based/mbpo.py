@@ -14,9 +14,8 @@ from trainer import checkpoint
 from trainer.algorithms.model_based.base import ModelBasedConfig, ModelBasedSAC
 from trainer.algorithms.model_based.imagined_rows import ImaginedBatch, ImaginedRows
 from trainer.algorithms.off_policy.sac import ACTOR_METRICS, CRITIC_METRICS
-from trainer.models import kinematics
 from trainer.models.kinematics import STATE_SIZE, state_of
-from trainer.models.rollout import default_reward
+from trainer.models.rollout import default_end, default_reward
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class MBPO(ModelBasedSAC):
         before = self.model.begin(state)
         action, _ = self._sample(self._seen(state, mean, std), action_noise)
         after = self.model.step_in_turn(before, action, noise=noise)
-        return action, after.state, default_reward(before, action, after), kinematics.terminated(after.state)
+        return action, after.state, default_reward(before, action, after), default_end(after)
 
     def _gradient_step(self) -> dict[str, float]:
         happened, config, (mean, std) = self.experience.draw(), self.config, self._scale()

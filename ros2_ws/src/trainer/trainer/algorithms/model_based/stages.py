@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from ant_rl_core.step import Transition
-from trainer import checkpoint
 from trainer.models import model_file
 from trainer.models.dense import DenseModel
 from trainer.models.ensemble import EnsembleConfig
@@ -98,8 +97,3 @@ class ModelStages:
 
     def _renew(self) -> None:
         self.dense.renew(self._noise)
-
-
-def part(saved: Mapping[str, np.ndarray], prefix: str) -> Mapping[str, np.ndarray]:
-    """The arrays whose names begin with `prefix`."""
-    return checkpoint.Part(saved, prefix)
